@@ -1,0 +1,4 @@
+"""GroomBook, the sample application: a pet-grooming salon's models, migrations' metadata and seed data.
+
+It is a client of dbtools; dbtools never imports it.
+"""
