@@ -1,7 +1,7 @@
 """Every error dbtools raises on purpose: one family, each with its exit code and a hint.
 
 A message has three parts, printed on three lines: *what* could not be done and to what, *why* (the server's own words
-kept after a colon) with the state things are in now, and the *hint*, the next thing to type. No message holds a password.
+kept after a colon) with the state things are in now, and the *hint*, the next thing to type. None holds a password.
 """
 
 from __future__ import annotations

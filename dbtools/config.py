@@ -1,0 +1,229 @@
+"""Settings: what the flags, the environment and [tool.dbtools] say, validated once.
+
+Precedence: flag, then environment, then pyproject.toml, then default. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dbtools.dsn import Dsn
+from dbtools.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbtools.application import Application
+
+LOCK_KEY = 0x47524F4F  # "GROO": the key every program of the application takes, as pg_advisory_lock(1196576591)
+SEED = 42
+KEYS = {
+    "application": str,
+    "migrations": str,
+    "schema": str,
+    "lock-key": int,
+    "lock-timeout": float,
+    "pool-size": int,
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project whose database is rebuilt: its folder and the table [tool.dbtools] of its pyproject.toml."""
+
+    root: Path
+    application_path: str
+    migrations: Path
+    schema: str = "public"
+    lock_key: int = LOCK_KEY
+    lock_timeout: float = 300.0
+    """Seconds to wait for the seed lock; 0 tries once."""
+    pool_size: int = 6
+    """Connections the in-place chain may open: one for the lock, the rest for work."""
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """Return the project of the folder `start` (default: the current one) or of the nearest folder above it.
+
+        Raises:
+            ConfigurationError: There is none, or its table is wrong.
+        """
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            path = folder / "pyproject.toml"
+            if path.is_file():
+                try:
+                    table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("dbtools")
+                except tomllib.TOMLDecodeError as error:
+                    raise ConfigurationError(
+                        f"{path} cannot be read.", f"It is not valid TOML: {error}.", "Correct that line."
+                    ) from None
+                if table is not None:
+                    return cls._from_table(folder, table)
+        raise ConfigurationError(
+            f"No project was found in {start} or above.",
+            "dbtools looks for a pyproject.toml with a table [tool.dbtools].",
+            'Add one: [tool.dbtools] application = "package.module:object", migrations = "migrations"',
+        )
+
+    @classmethod
+    def _from_table(cls, root: Path, table: Mapping[str, Any]) -> Project:
+        path = root / "pyproject.toml"
+        for key, value in table.items():
+            wanted = KEYS.get(key)
+            if wanted is None:
+                raise ConfigurationError(
+                    f"[tool.dbtools] in {path} has an unknown key: {key!r}.",
+                    f"Known keys: {', '.join(sorted(KEYS))}.",
+                    "Correct or remove it.",
+                )
+            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+                raise ConfigurationError(
+                    f"[tool.dbtools] {key} in {path} is not of the right type.",
+                    f"It is {value!r}; wanted {wanted.__name__}.",
+                    "Correct it.",
+                )
+        for key in ("application", "migrations"):
+            if key not in table:
+                raise ConfigurationError(
+                    f"[tool.dbtools] in {path} lacks the key {key!r}.",
+                    "dbtools cannot guess which application to seed or where its migrations are.",
+                    'For example: application = "package.module:object", migrations = "migrations"',
+                )
+        options = {
+            key.replace("-", "_"): value for key, value in table.items() if key not in {"application", "migrations"}
+        }
+        return cls(root=root, application_path=table["application"], migrations=root / table["migrations"], **options)
+
+    def load_application(self) -> Application:
+        """Import and return the application object.
+
+        Raises:
+            ConfigurationError: The module or the object is not there.
+        """
+        if str(self.root) not in sys.path:
+            sys.path.insert(0, str(self.root))
+        module_name, _, attribute = self.application_path.partition(":")
+        try:
+            return cast("Application", getattr(importlib.import_module(module_name), attribute))
+        except (ModuleNotFoundError, AttributeError, ValueError) as error:
+            raise ConfigurationError(
+                f"The application {self.application_path!r} could not be loaded.",
+                f"{error}.",
+                'Name it in [tool.dbtools]: application = "package.module:object"',
+            ) from error
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """What is to be in the database: the three arguments that fix every byte, and the users the environment names."""
+
+    profile: str
+    as_of: datetime.date
+    seed: int = SEED
+    known_users_only: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def choose(
+        cls,
+        application: Application,
+        *,
+        profile: str | None = None,
+        as_of: str | None = None,
+        seed: str | None = None,
+        known_users_only: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> SeedPlan:
+        """Return the plan that flags (the arguments) and environment ask for.
+
+        Raises:
+            ConfigurationError: An unknown profile, a date that is none, a seed that is no number.
+        """
+        name = profile or environ.get("SEED_PROFILE") or application.profiles[0]
+        if name not in application.profiles:
+            source = "--profile" if profile else "SEED_PROFILE"
+            raise ConfigurationError(
+                f"{source} names an unknown profile: {name!r}.",
+                "Nothing was changed.",
+                f"Choose one of: {', '.join(application.profiles)}.",
+            )
+        return cls(
+            profile=name,
+            as_of=_date(as_of, "--as-of") or _date(environ.get("SEED_AS_OF"), "SEED_AS_OF") or _today(),
+            seed=int(number("--seed", seed, low=-(2**31), high=2**32 - 1)) if seed else SEED,
+            known_users_only=known_users_only or truth("SEED_KNOWN_USERS_ONLY", environ),
+            environ=environ,
+        )
+
+
+def database(environ: Mapping[str, str] = os.environ) -> Dsn | None:
+    """Return the database that DATABASE_URL names, or None where it is unset or empty.
+
+    Raises:
+        ConfigurationError: It is set and malformed.
+    """
+    text = environ.get("DATABASE_URL")
+    return Dsn.parse(text) if text else None
+
+
+def truth(name: str, environ: Mapping[str, str]) -> bool:
+    """Return the boolean variable `name`; unset and empty are false.
+
+    Raises:
+        ConfigurationError: It is neither true/1/yes/on nor false/0/no/off.
+    """
+    text = environ.get(name, "").strip().lower()
+    if text in {"true", "1", "yes", "on"}:
+        return True
+    if text in {"", "false", "0", "no", "off"}:
+        return False
+    raise ConfigurationError(
+        f"{name} is neither true nor false.",
+        f"It is {text!r}. Nothing was changed.",
+        f"Set {name}=true or {name}=false, or unset it.",
+    )
+
+
+def number(name: str, text: str, *, low: float, high: float = float("inf"), whole: bool = True) -> float:
+    """Return the number that `text` is, between `low` and `high`.
+
+    Raises:
+        ConfigurationError: It is not one. The message names the option `name`.
+    """
+    try:
+        value = float(int(text)) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        limit = f"of at least {low:g}" if high == float("inf") else f"from {low:.0f} to {high:.0f}"
+        raise ConfigurationError(
+            f"{name} is out of range or no number: {text!r}.",
+            f"Wanted a {'whole number' if whole else 'number'} {limit}. Nothing was changed.",
+            f"For example: {name} {max(low, 10):g}",
+        )
+    return value
+
+
+def _date(text: str | None, source: str) -> datetime.date | None:
+    if not text:
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{source} is not a date: {text!r}.",
+            "Wanted year, month and day. Nothing was changed.",
+            f"For example: {source} 2026-11-23",
+        ) from None
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
