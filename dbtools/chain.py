@@ -1,0 +1,286 @@
+"""The chain: lock, drop, migrate, seed, as one unit that no concurrent run can break.
+
+The in-place strategy. One session holds the seed advisory lock and does nothing else; the work runs on another session
+of the same pool, in one transaction, so that a failure at any point leaves the database as it was. Work sessions are
+opened only once the lock is held, so a waiter costs the server one connection.
+
+A history of migrations that commits by itself (CREATE INDEX CONCURRENTLY, autocommit blocks) cannot run in one
+transaction. It runs in phases instead, each committed, still under the one lock; a failure then leaves a database that
+is dropped or half built, and the error says so.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from dbtools import guard
+from dbtools.drop import BATCH, drop_all
+from dbtools.errors import ChainFailed, DbtoolsError
+from dbtools.load import Encoded, empty, encode, insert_missing, load, quote
+from dbtools.lock import Holder, SeedLock
+from dbtools.migrate import Online, Script, script
+from dbtools.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import psycopg
+
+    from dbtools.application import Application
+    from dbtools.config import SeedPlan
+    from dbtools.dataset import Dataset
+    from dbtools.dsn import Dsn
+
+UNTOUCHED = "The transaction was rolled back: the database is as it was before."
+
+
+class Report(Protocol):
+    """Who is told what the chain does."""
+
+    def doing(self, text: str) -> None:
+        """A phase begins."""
+
+    def done(self, text: str) -> None:
+        """Something is done: a tick."""
+
+    def note(self, text: str) -> None:
+        """Something a person who waits wants to know; no part of the record."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database, and the rules under which it may be changed."""
+
+    dsn: Dsn
+    lock_key: int
+    lock_timeout: float = 300.0
+    """Seconds to wait for the lock; 0 tries once."""
+    pool_size: int = 6
+    schema: str = "public"
+    confirm: str | None = None
+    """The database's name, typed by a person: one of the two things that open a database marked as production."""
+    unprotected: bool = False
+    """No lock, and every statement commits by itself: the programs of the incident. For verify-concurrency, which
+    has to show that the race is there before it shows that the lock ends it."""
+
+
+@dataclass
+class Outcome:
+    """What a run did, by the server's own clock: the critical section lies between the two times."""
+
+    waited: float = 0.0
+    """Seconds waited for the lock."""
+    acquired_at: str = ""
+    released_at: str = ""
+    rows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds each phase took."""
+
+
+def reset(
+    target: Target, migrations: Path, cache: Path, application: Application, plan: SeedPlan, report: Report
+) -> Outcome:
+    """Rebuild the database: drop what the application owns, migrate to head, seed; all under the seed lock.
+
+    `migrations` is Alembic's folder; `cache` a folder for what can be made again.
+
+    Raises:
+        ResetRefused: The guard said no. Nothing was changed.
+        DatabaseUnreachable: The server did not let us in. Nothing was changed.
+        LockTimeout: Another session kept the lock. Nothing was changed.
+        ChainFailed: A phase failed; the message says what state the database is in.
+    """
+    guard.check_environment("reset", plan.environ)
+    outcome = Outcome()
+    with _rows(application, plan) as rows:
+        history = script(migrations, cache)
+        whole = (history is None or history.transactional) and not target.unprotected
+        with _locked(target, "reset", plan, report, outcome) as pool, _work(pool, target, whole=whole) as work:
+            online = Online(work, migrations) if history is None else None
+            try:
+                with _phase("drop", UNTOUCHED, outcome):
+                    report.doing("Dropping all application tables...")
+                    _check_rights(work, target.schema)
+                    drop_all(work, target.schema, batch=None if whole else BATCH)
+                    report.done("All tables and enums dropped")
+                dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
+                with _phase("migrate", dropped, outcome):
+                    report.doing("Running migrations...")
+                    (online or _known(history)).run(work)
+                    report.done("Migrations applied")
+            finally:
+                if online:
+                    online.close()
+            unseeded = UNTOUCHED if whole else "The schema is migrated and holds no data: run seed."
+            with _phase("seed", unseeded, outcome):
+                work.autocommit = target.unprotected
+                _seed(work, application, plan, rows, report, outcome)
+                work.commit()
+    report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
+    return outcome
+
+
+def seed(target: Target, application: Application, plan: SeedPlan, report: Report) -> Outcome:
+    """Empty the seeded tables and load them again, in one transaction under the seed lock.
+
+    In the known-users mode nothing is emptied: rows are inserted where they are missing.
+
+    Raises:
+        As `reset`. ChainFailed: also when the tables are not there yet.
+    """
+    guard.check_environment("seed", plan.environ)
+    outcome = Outcome()
+    with (
+        _rows(application, plan) as rows,
+        _locked(target, "seed", plan, report, outcome) as pool,
+        _work(pool, target, whole=not target.unprotected) as work,
+        _phase("seed", UNTOUCHED, outcome),
+    ):
+        if not plan.known_users_only:
+            empty(work, [one.table for one in rows.result()[1]], target.schema)
+        _seed(work, application, plan, rows, report, outcome)
+        work.commit()
+    return outcome
+
+
+@contextmanager
+def _locked(target: Target, purpose: str, plan: SeedPlan, report: Report, outcome: Outcome) -> Iterator[Pool]:
+    """Hold the seed lock on a session reserved for it, and yield the pool for the work."""
+    pool = Pool(target.dsn, target.pool_size, purpose)
+    if target.unprotected:
+        yield pool
+        return
+    with pool.session() as reserved:
+        guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
+        lock = SeedLock(reserved, target.lock_key)
+
+        def waiting(holder: Holder | None) -> None:
+            held = f"held by {holder}" if holder else "changing hands"
+            report.note(f"Waiting for the seed advisory lock (key={lock.key}), {held}")
+
+        outcome.waited = lock.acquire(target.lock_timeout, waiting)
+        outcome.acquired_at = _clock(reserved)
+        report.done(f"Acquired seed advisory lock (key={target.lock_key})")
+        yield pool
+        outcome.released_at = _clock(reserved)
+        lock.release()
+        report.done("Released seed advisory lock")
+
+
+@contextmanager
+def _work(pool: Pool, target: Target, *, whole: bool) -> Iterator[psycopg.Connection]:
+    """Open a work session whose search_path is the schema; one transaction when `whole`, else autocommit."""
+    with pool.session(autocommit=True) as connection:
+        path = quote(target.schema) if target.schema == "public" else f"{quote(target.schema)}, public"
+        connection.execute(f"set search_path to {path}")
+        connection.autocommit = not whole
+        yield connection
+
+
+@contextmanager
+def _rows(application: Application, plan: SeedPlan) -> Iterator[Future[tuple[Dataset, tuple[Encoded, ...]]]]:
+    """Generate the rows beside the work: the server is busy with the drop and the migrations meanwhile."""
+
+    def generate() -> tuple[Dataset, tuple[Encoded, ...]]:
+        if plan.known_users_only:
+            return application.known_users(plan.environ, plan.as_of), ()
+        dataset = application.generate(plan.profile, plan.seed, plan.as_of)
+        return dataset, encode(dataset)
+
+    with ThreadPoolExecutor(1) as executor:
+        yield executor.submit(generate)
+
+
+def _seed(
+    work: psycopg.Connection,
+    application: Application,
+    plan: SeedPlan,
+    rows: Future[tuple[Dataset, tuple[Encoded, ...]]],
+    report: Report,
+    outcome: Outcome,
+) -> None:
+    report.doing("Seeding database...")
+    dataset, encoded = rows.result()
+    if plan.known_users_only:
+        outcome.rows = insert_missing(work, dataset)
+        report.done(f"Created {outcome.rows} of {sum(len(one.rows) for one in dataset.tables)} known users and pets")
+    else:
+        users = application.environment_users(plan.environ, plan.as_of)
+        outcome.rows = load(work, encoded) + insert_missing(work, users)
+        for line in (*dataset.summary, *users.summary):
+            report.done(line)
+    report.doing("Seed complete!")
+
+
+@contextmanager
+def _phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
+    """Time a phase, and turn what goes wrong in it into an error that says what state the database is in."""
+    import psycopg
+
+    started = time.monotonic()
+    try:
+        yield
+    except ChainFailed as error:
+        why = error.why.removesuffix(" Nothing was changed.")
+        raise ChainFailed(error.what, f"{why} {state}", error.hint) from error
+    except DbtoolsError:
+        raise
+    except psycopg.Error as error:
+        raise ChainFailed(
+            f"The {name} phase failed.", f"{' '.join(str(error).split()).rstrip('.')}. {state}", _hint(error)
+        ) from error
+    finally:
+        outcome.seconds[name] = round(time.monotonic() - started, 3)
+
+
+def _hint(error: psycopg.Error) -> str:
+    match error.sqlstate:
+        case "42P01":
+            return "The tables are not there: run invoke migrate, or invoke reset."
+        case "42501":
+            return "Connect as the role that owns the database, or grant it the right."
+        case "53200":
+            return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
+        case "23505":
+            return "Rows with these keys are there already: run invoke reset, which starts from nothing."
+        case None | "57P01" | "57P02" | "08006":
+            return "The connection to the server broke; once it is back, run this again."
+    return "Read the server's answer above; --debug shows the traceback."
+
+
+def _check_rights(work: psycopg.Connection, schema: str) -> None:
+    row = work.execute(
+        "select has_schema_privilege(oid, 'CREATE, USAGE') from pg_namespace where nspname = %s", (schema,)
+    ).fetchone()
+    if row is None:
+        raise ChainFailed(
+            f"The schema {schema} does not exist.",
+            "",
+            f"Create it: create schema {quote(schema)}; or set [tool.dbtools] schema.",
+        )
+    if not row[0]:
+        who = work.info.user
+        raise ChainFailed(
+            f"Role {who} may not create anything in schema {schema}.",
+            "It would drop what it cannot build again.",
+            f"As its owner: grant create, usage on schema {quote(schema)} to {quote(who)}; or connect as the owner.",
+        )
+
+
+def _clock(connection: psycopg.Connection) -> str:
+    row = connection.execute(
+        "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _known(history: Script | None) -> Script:
+    assert history is not None
+    return history

@@ -1,0 +1,100 @@
+"""One process of verify-concurrency: gets ready, waits for the word, runs the chain once, reports.
+
+Talks with its parent in lines: a job as JSON on standard input, "ready" on standard output, any line on standard input
+as the starting shot, the result as JSON on standard output. The connection string comes through the pipe, so that no
+process list shows the password.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dbtools.chain import Outcome, Target, reset, seed
+from dbtools.config import Project, SeedPlan
+from dbtools.dsn import Dsn
+from dbtools.errors import DbtoolsError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one contender is to do."""
+
+    action: str
+    """"seed" or "reset"."""
+    url: str
+    root: str
+    profile: str
+    seed: int
+    as_of: str
+    lock_key: int
+    lock_timeout: float
+    schema: str
+    unprotected: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """How it ended. `sqlstate` and `constraint` are the server's, where it was the server that said no."""
+
+    action: str
+    acquired_at: str = ""
+    released_at: str = ""
+    waited: float = 0.0
+    error: str = ""
+    sqlstate: str = ""
+    constraint: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error."""
+        return bool(self.error)
+
+
+class _Silent:
+    def doing(self, text: str) -> None: ...
+
+    def done(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def run(job: Job) -> Result:
+    """Run the job after the starting shot and return how it ended."""
+    import psycopg  # paid before the shot: all contenders then start at one moment
+
+    project = Project.find(Path(job.root))
+    application = project.load_application()
+    plan = SeedPlan(job.profile, dt.date.fromisoformat(job.as_of), job.seed)
+    application.generate(plan.profile, plan.seed, plan.as_of)  # its imports too
+    target = Target(Dsn.parse(job.url), job.lock_key, job.lock_timeout, schema=job.schema, unprotected=job.unprotected)
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        sys.exit(1)  # the parent is gone
+    try:
+        if job.action == "reset":
+            cache = project.root / ".dbtools" / "cache"
+            outcome = reset(target, project.migrations, cache, application, plan, _Silent())
+        else:
+            outcome = seed(target, application, plan, _Silent())
+    except DbtoolsError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, psycopg.Error):
+            cause = cause.__cause__
+        diagnosis: dict[str, Any] = {}
+        if isinstance(cause, psycopg.Error):
+            diagnosis = {"sqlstate": cause.sqlstate or "", "constraint": cause.diag.constraint_name or ""}
+        return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
+    return _finished(job.action, outcome)
+
+
+def _finished(action: str, outcome: Outcome) -> Result:
+    return Result(action, outcome.acquired_at, outcome.released_at, outcome.waited)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(run(Job(**json.loads(sys.stdin.readline()))))), flush=True)

@@ -1,0 +1,132 @@
+"""Bulk load of a dataset with COPY, and emptying the tables it goes into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbtools.errors import ChainFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import psycopg
+
+    from dbtools.dataset import Dataset, TableRows, Value
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+# Tables that refer to a given set of tables, at any distance: they must be emptied with them.
+_REFERRERS = """
+with recursive emptied(oid) as (
+    select unnest(%(tables)s::text[])::regclass::oid
+    union
+    select c.conrelid from pg_constraint c join emptied e on c.confrelid = e.oid where c.contype = 'f'
+)
+select e.oid::regclass::text, n.nspname
+from emptied e join pg_class t on t.oid = e.oid join pg_namespace n on n.oid = t.relnamespace order by 1
+"""
+
+_SEQUENCES = """
+select quote_ident(a.attname), pg_get_serial_sequence(%(table)s, a.attname)
+from pg_attribute a where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
+  and pg_get_serial_sequence(%(table)s, a.attname) is not null
+"""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One table's rows as the text COPY reads, and the names in SQL form."""
+
+    table: str
+    columns: str
+    count: int
+    data: bytes
+
+
+def encode(dataset: Dataset) -> tuple[Encoded, ...]:
+    """Return the dataset as COPY text. Needs no connection, so it can run while a server is busy."""
+    return tuple(_encode(table) for table in dataset.tables)
+
+
+def load(connection: psycopg.Connection, tables: Iterable[Encoded]) -> int:
+    """Copy the rows in and move the sequences past them; return the number of rows.
+
+    COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
+    already there: each sequence is set past the largest loaded key. Runs in the caller's transaction; under
+    autocommit every table commits by itself.
+    """
+    total = 0
+    for table in tables:
+        with connection.cursor() as cursor:
+            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN") as copy:
+                copy.write(table.data)
+            cursor.execute(_SEQUENCES, {"table": table.table})
+            for column, sequence in cursor.fetchall():
+                cursor.execute(
+                    f"select setval(%s::regclass, max({column})) from {table.table} having max({column}) is not null",
+                    (sequence,),
+                )
+        total += table.count
+    return total
+
+
+def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
+    """Insert the rows that are not there yet and return how many that were.
+
+    A row whose primary key or another unique value is taken is left as it is.
+    """
+    inserted = 0
+    for table in dataset.tables:
+        marks = ", ".join(["%s"] * len(table.columns))
+        names = ", ".join(quote(name) for name in table.columns)
+        statement = f"insert into {quote(table.table)} ({names}) values ({marks}) on conflict do nothing"
+        for row in table.rows:
+            inserted += connection.execute(statement, row).rowcount
+    return inserted
+
+
+def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> None:
+    """Truncate the tables and those that refer to them, in one statement.
+
+    Raises:
+        ChainFailed: A table of another schema refers to one of them; it would have to lose rows too.
+    """
+    rows = connection.execute(_REFERRERS, {"tables": [quote(name) for name in tables]}).fetchall()
+    foreign = [str(name) for name, where in rows if where != schema]
+    if foreign:
+        raise ChainFailed(
+            f"Cannot empty the seeded tables: {', '.join(foreign)} in another schema refers to them.",
+            "Emptying them would leave that table without its rows. Nothing was changed.",
+            "Drop that foreign key, or move the table into the application's schema.",
+        )
+    if rows:
+        connection.execute("truncate " + ", ".join(str(name) for name, _ in rows))
+
+
+def quote(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _encode(table: TableRows) -> Encoded:
+    # By column, not by row: one type test and one scan for characters to escape serve a thousand values.
+    columns = [_texts(column) for column in zip(*table.rows, strict=True)]
+    lines = ["\t".join(values) for values in zip(*columns, strict=True)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    names = ", ".join(quote(name) for name in table.columns)
+    return Encoded(quote(table.table), names, len(table.rows), data)
+
+
+def _texts(values: Sequence[Value]) -> list[str]:
+    texts = [
+        value if type(value) is str else "\\N" if value is None else "t" if value is True else "f" if value is False
+        else str(value)
+        for value in values
+    ]  # fmt: skip
+    joined = "".join(value for value in values if type(value) is str)
+    if any(character in joined for character in "\\\t\n\r"):
+        return [
+            text.translate(_ESCAPES) if type(value) is str else text for text, value in zip(texts, values, strict=True)
+        ]
+    return texts

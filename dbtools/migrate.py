@@ -1,0 +1,224 @@
+"""Alembic: the migrations run in process on a connection we hold, or rendered once as SQL and kept.
+
+Importing Alembic and SQLAlchemy costs more than a whole reset. A reset always starts from an empty schema, so the SQL
+from nothing to head is the same every time: Alembic renders it in its offline mode, the text is cached under a key
+made of every file of the migrations folder and Alembic's version, and the chain executes it. A history that cannot be
+rendered, because a revision wants to query the database, runs through Alembic itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Self
+
+from dbtools.errors import ChainFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import psycopg
+    from alembic.config import Config
+
+_REVISION = re.compile(r"^-- Running upgrade (?:(\S+) )?-> (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One migration: its id and the SQL that Alembic rendered for it."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """The migrations from an empty schema to head, in order."""
+
+    revisions: tuple[Revision, ...]
+
+    @property
+    def transactional(self) -> bool:
+        """Whether all of it can run in one transaction: false once a revision commits in between."""
+        return not any(re.search(r"^(COMMIT|BEGIN);$", one.sql, re.MULTILINE) for one in self.revisions)
+
+    def run(self, connection: psycopg.Connection) -> None:
+        """Execute every revision on `connection`, whose transaction belongs to the caller.
+
+        Raises:
+            ChainFailed: Names the revision that failed; the caller knows what state that leaves.
+        """
+        import psycopg
+
+        for revision in self.revisions:
+            try:
+                connection.execute(revision.sql)
+            except psycopg.Error as error:
+                raise failed(revision.name, error) from error
+
+
+def script(folder: Path, cache: Path) -> Script | None:
+    """Return the migrations in `folder` as SQL, from `cache` if they were rendered before, or None.
+
+    None means that Alembic's offline mode cannot render them; run them through `Online` instead.
+    """
+    path = cache / f"migrations-{_fingerprint(folder)}.sql"
+    if path.is_file():
+        return _parse(path.read_text("utf-8"))
+    text = _render(folder)
+    if text is None:
+        return None
+    cache.mkdir(parents=True, exist_ok=True)
+    for stale in cache.glob("migrations-*.sql"):
+        stale.unlink(missing_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
+    return _parse(text)
+
+
+class Online:
+    """Alembic itself, on a session that stays ours: it neither commits nor closes it.
+
+    Make it while the session is fresh: SQLAlchemy asks the server some questions first and rolls back after them.
+    """
+
+    def __init__(self, connection: psycopg.Connection, folder: Path) -> None:
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import StaticPool
+
+        assert not connection.autocommit
+        self._folder = folder
+        engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
+        self._connection = engine.connect()
+        # A connection that has begun already is one whose transaction Alembic leaves to its owner.
+        self._connection.begin()
+
+    def run(self, connection: psycopg.Connection) -> None:
+        """Upgrade to head, in the transaction that `connection` (the session given before) is in.
+
+        Raises:
+            ChainFailed: Names the revision that failed; the caller knows what state that leaves.
+        """
+        from alembic import command
+        from alembic.util import CommandError
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        assert self._connection.connection.driver_connection is connection
+        with _Progress() as progress:
+            try:
+                command.upgrade(configure(self._folder, connection=self._connection), "head")
+            except (SQLAlchemyError, CommandError, AssertionError) as error:
+                cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+                raise failed(progress.revision, cause) from error
+
+    def close(self) -> None:
+        """Let go of the session without touching it or its transaction."""
+        self._connection.detach()
+
+
+class _Progress(logging.Handler):
+    """Remembers the revision that Alembic says it is running; it offers that nowhere but in its log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.revision = ""
+        self._logger = logging.getLogger("alembic.runtime.migration")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.match(r"Running upgrade .*-> ([^\s,]+)", record.getMessage())
+        self.revision = found[1] if found else self.revision
+
+    def __enter__(self) -> Self:
+        self._level = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
+
+
+def configure(folder: Path, **attributes: Any) -> Config:
+    """Return an Alembic configuration for the migrations in `folder`; `attributes` are what env.py reads."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(attributes)
+    return config
+
+
+def current(connection: psycopg.Connection) -> str:
+    """Return the revision the database is at, or "" where no migration ran."""
+    import psycopg
+
+    try:
+        with connection.transaction():
+            row = connection.execute("select string_agg(version_num, ', ') from alembic_version").fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InFailedSqlTransaction):
+        return ""
+    return str(row[0]) if row and row[0] else ""
+
+
+def failed(revision: str, error: BaseException) -> ChainFailed:
+    """Return the error for the migration `revision` ("" where it is not known which)."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    return ChainFailed(
+        f"Migration {revision} failed." if revision else "The migrations failed.",
+        f"{reason}.",
+        "Correct that revision and run this again.",
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    digest.update(f"{version('alembic')} {version('sqlalchemy')}\n".encode())
+    for path in sorted(_sources(folder)):
+        digest.update(f"{path.relative_to(folder)}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def _render(folder: Path) -> str | None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    output = io.StringIO()
+    config = configure(folder)
+    config.output_buffer = output
+    try:
+        with redirect_stdout(io.StringIO()):
+            command.upgrade(config, "head", sql=True)
+    except (CommandError, NotImplementedError, AttributeError, TypeError) as error:
+        # What a revision meets that asks the database offline: there is no connection to ask.
+        del error
+        return None
+    return output.getvalue()
+
+
+def _parse(text: str) -> Script:
+    # Alembic opens the output with BEGIN and closes it with COMMIT where everything fits into one transaction. The
+    # transaction is the caller's, so these two go; what is left in between shows a revision that commits by itself.
+    body = re.sub(r"\A\s*BEGIN;\s*", "", text)
+    body = re.sub(r"\s*COMMIT;\s*\Z", "\n", body)
+    marks = list(_REVISION.finditer(body))
+    if not marks:
+        return Script(())
+    starts = [0, *(mark.start() for mark in marks[1:])]
+    ends = [*starts[1:], len(body)]
+    return Script(
+        tuple(Revision(mark[2], body[start:end]) for mark, start, end in zip(marks, starts, ends, strict=True))
+    )
