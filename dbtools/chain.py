@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +22,7 @@ from dbtools.drop import BATCH, drop_all
 from dbtools.errors import ChainFailed, DbtoolsError
 from dbtools.load import Encoded, empty, encode, insert_missing, load, quote
 from dbtools.lock import Holder, SeedLock
-from dbtools.migrate import Online, Script, script
+from dbtools.migrate import Online, Script, current, script
 from dbtools.pool import Pool
 
 if TYPE_CHECKING:
@@ -101,22 +101,23 @@ def reset(
     with _rows(application, plan) as rows:
         history = script(migrations, cache)
         whole = (history is None or history.transactional) and not target.unprotected
-        with _locked(target, "reset", plan, report, outcome) as pool, _work(pool, target, whole=whole) as work:
-            online = Online(work, migrations) if history is None else None
-            try:
-                with _phase("drop", UNTOUCHED, outcome):
-                    report.doing("Dropping all application tables...")
-                    _check_rights(work, target.schema)
-                    drop_all(work, target.schema, batch=None if whole else BATCH)
-                    report.done("All tables and enums dropped")
-                dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
-                with _phase("migrate", dropped, outcome):
-                    report.doing("Running migrations...")
-                    (online or _known(history)).run(work)
-                    report.done("Migrations applied")
-            finally:
-                if online:
-                    online.close()
+        with (
+            _locked(target, "reset", plan, report, outcome) as pool,
+            _work(pool, target, whole=whole) as work,
+            ExitStack() as stack,
+        ):
+            # Alembic is to be set up before there is anything to roll back: now, or after the drop was committed.
+            migrations_ready = _migrator(work, history, migrations, stack) if whole else None
+            with _phase("drop", UNTOUCHED, outcome):
+                report.doing("Dropping all application tables...")
+                _check_rights(work, target.schema)
+                drop_all(work, target.schema, batch=None if whole else BATCH)
+                report.done("All tables and enums dropped")
+            dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
+            with _phase("migrate", dropped, outcome):
+                report.doing("Running migrations...")
+                (migrations_ready or _migrator(work, history, migrations, stack)).run(work)
+                report.done("Migrations applied")
             unseeded = UNTOUCHED if whole else "The schema is migrated and holds no data: run seed."
             with _phase("seed", unseeded, outcome):
                 work.autocommit = target.unprotected
@@ -149,15 +150,43 @@ def seed(target: Target, application: Application, plan: SeedPlan, report: Repor
     return outcome
 
 
+def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]:
+    """Upgrade to head under the seed lock, keeping the data; return the revisions before and after.
+
+    Raises:
+        As `reset`, but for the guard's: nothing is destroyed here.
+    """
+    outcome = Outcome()
+    with (
+        _locked(target, "migrate", None, report, outcome) as pool,
+        _work(pool, target, whole=True) as work,
+        ExitStack() as stack,
+        _phase("migrate", "Revisions before it stay applied where they commit by themselves.", outcome),
+    ):
+        online = Online(work, migrations, owned=False)
+        stack.callback(online.close)
+        before = current(work)
+        work.rollback()
+        report.doing("Running migrations...")
+        online.run(work)
+        after = current(work)
+        work.rollback()
+        report.done(
+            f"Migrations applied: {before or 'nothing'} to {after}" if before != after else f"Already at {after}"
+        )
+    return before, after
+
+
 @contextmanager
-def _locked(target: Target, purpose: str, plan: SeedPlan, report: Report, outcome: Outcome) -> Iterator[Pool]:
+def _locked(target: Target, purpose: str, plan: SeedPlan | None, report: Report, outcome: Outcome) -> Iterator[Pool]:
     """Hold the seed lock on a session reserved for it, and yield the pool for the work."""
     pool = Pool(target.dsn, target.pool_size, purpose)
     if target.unprotected:
         yield pool
         return
     with pool.session() as reserved:
-        guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
+        if plan:
+            guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
         lock = SeedLock(reserved, target.lock_key)
 
         def waiting(holder: Holder | None) -> None:
@@ -281,6 +310,10 @@ def _clock(connection: psycopg.Connection) -> str:
     return str(row[0])
 
 
-def _known(history: Script | None) -> Script:
-    assert history is not None
-    return history
+def _migrator(work: psycopg.Connection, history: Script | None, folder: Path, stack: ExitStack) -> Script | Online:
+    """Return what runs the migrations: the rendered script, or Alembic where there is none or it commits by itself."""
+    if history is not None and history.transactional:
+        return history
+    online = Online(work, folder, owned=history is None)
+    stack.callback(online.close)
+    return online

@@ -55,12 +55,17 @@ class Result:
         return bool(self.error)
 
 
-class _Silent:
-    def doing(self, text: str) -> None: ...
+class Silent:
+    """A report that nobody reads."""
 
-    def done(self, text: str) -> None: ...
+    def doing(self, text: str) -> None:
+        """Nothing."""
 
-    def note(self, text: str) -> None: ...
+    def done(self, text: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
 
 
 def run(job: Job) -> Result:
@@ -78,9 +83,9 @@ def run(job: Job) -> Result:
     try:
         if job.action == "reset":
             cache = project.root / ".dbtools" / "cache"
-            outcome = reset(target, project.migrations, cache, application, plan, _Silent())
+            outcome = reset(target, project.migrations, cache, application, plan, Silent())
         else:
-            outcome = seed(target, application, plan, _Silent())
+            outcome = seed(target, application, plan, Silent())
     except DbtoolsError as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, psycopg.Error):

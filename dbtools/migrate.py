@@ -84,24 +84,27 @@ def script(folder: Path, cache: Path) -> Script | None:
 
 
 class Online:
-    """Alembic itself, on a session that stays ours: it neither commits nor closes it.
+    """Alembic itself, on a session that stays ours: it is never closed here.
 
-    Make it while the session is fresh: SQLAlchemy asks the server some questions first and rolls back after them.
+    With `owned`, the transaction is the caller's and Alembic neither commits nor rolls back; without, Alembic commits
+    as it likes, which is what autocommit blocks need. Make it while the session has nothing to lose: SQLAlchemy asks
+    the server some questions first and rolls back after them.
     """
 
-    def __init__(self, connection: psycopg.Connection, folder: Path) -> None:
+    def __init__(self, connection: psycopg.Connection, folder: Path, *, owned: bool) -> None:
         from sqlalchemy import create_engine
         from sqlalchemy.pool import StaticPool
 
-        assert not connection.autocommit
+        connection.autocommit = False
         self._folder = folder
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
         self._connection = engine.connect()
-        # A connection that has begun already is one whose transaction Alembic leaves to its owner.
-        self._connection.begin()
+        if owned:
+            # A connection that has begun already is one whose transaction Alembic leaves to its owner.
+            self._connection.begin()
 
     def run(self, connection: psycopg.Connection) -> None:
-        """Upgrade to head, in the transaction that `connection` (the session given before) is in.
+        """Upgrade to head on `connection`, the session given before.
 
         Raises:
             ChainFailed: Names the revision that failed; the caller knows what state that leaves.

@@ -18,22 +18,31 @@ if TYPE_CHECKING:
 MINIMUM = 2
 
 
-class Pool:
-    """At most `size` sessions on one database. Nothing is opened before it is asked for.
+def check_size(size: int) -> None:
+    """Refuse a pool that is too small, before anything is opened.
 
     Raises:
         ConfigurationError: `size` is less than 2. With one session the lock would keep it and the first statement of
             the work would wait for it for ever.
     """
+    if size < MINIMUM:
+        raise ConfigurationError(
+            f"A pool of {size} cannot run the chain.",
+            "One connection is reserved for the lock, so a pool of 1 leaves none for the work and would hang."
+            " Nothing was changed.",
+            f"Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to {MINIMUM} or more.",
+        )
+
+
+class Pool:
+    """At most `size` sessions on one database. Nothing is opened before it is asked for.
+
+    Raises:
+        ConfigurationError: `size` is too small (`check_size`).
+    """
 
     def __init__(self, dsn: Dsn, size: int, purpose: str) -> None:
-        if size < MINIMUM:
-            raise ConfigurationError(
-                f"A pool of {size} cannot run the chain.",
-                "One connection is reserved for the lock, so a pool of 1 leaves none for the work and would hang."
-                " Nothing was changed.",
-                f"Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to {MINIMUM} or more.",
-            )
+        check_size(size)
         self._dsn = dsn
         self._free = size
         self._purpose = purpose

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from dbtools.chain import Target, reset
-from dbtools.config import Project, SeedPlan
 from dbtools.connect import open_session
-from dbtools.contender import Job, Result, _Silent
+from dbtools.contender import Job, Result, Silent
 from dbtools.digest import digest
 from dbtools.errors import VerificationFailed
 
@@ -107,6 +107,23 @@ class Evidence:
                 )
         return table
 
+    def verdicts(self) -> list[str]:
+        """What the rounds show, a sentence each."""
+        failed = sum(sum(one.failures.values()) for one in self.unprotected)
+        duplicates = sum(n for one in self.unprotected for name, n in one.failures.items() if DUPLICATE_KEY in name)
+        started = sum(len(one.results) for one in self.unprotected)
+        lines = [f"Without the lock: {failed} of {started} processes failed, {duplicates} of them on a duplicate key."]
+        started = sum(len(one.results) for one in self.locked)
+        failed = sum(sum(one.failures.values()) for one in self.locked)
+        overlaps = sum(one.overlaps for one in self.locked)
+        contents = len({one.digest for one in self.locked})
+        lines.append(
+            f"With the lock: {failed} of {started} processes failed, {overlaps} critical sections overlapped,"
+            f" {contents} distinct content{'s' if contents != 1 else ''} after {len(self.locked)} rounds."
+        )
+        lines.append(f"{'✗' if self.complaints else '✓'} The lock is {'NOT ' if self.complaints else ''}proven.")
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """Everything, for a machine."""
         return {"proved": not self.complaints, "complaints": self.complaints, **asdict(self)}
@@ -161,7 +178,7 @@ def verify(
 
 def _quiet_reset(project: Project, target: Target, plan: SeedPlan) -> str:
     cache = project.root / ".dbtools" / "cache"
-    reset(target, project.migrations, cache, project.load_application(), plan, _Silent())
+    reset(target, project.migrations, cache, project.load_application(), plan, Silent())
     with open_session(target.dsn, "verify-concurrency") as connection:
         return digest(connection, target.schema).sha256
 

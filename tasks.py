@@ -1,0 +1,371 @@
+"""Rebuild, seed and check a PostgreSQL database, one run at a time.
+
+DATABASE_URL selects the database; without it the project's own embedded PostgreSQL 16 is used, started if need be.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from dbtools import config, console
+from dbtools.errors import ConfigurationError, DbtoolsError, VerificationFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from invoke.context import Context
+
+    from dbtools.chain import Target
+    from dbtools.dsn import Dsn
+
+HELP = {
+    "profile": "What to seed: dev, uat or demo (SEED_PROFILE; default dev)",
+    "as_of": "The day the data is dated around, such as 2026-11-23 (SEED_AS_OF; default today in UTC)",
+    "seed": "The seed of the pseudo-random stream (default 42)",
+    "lock_timeout": "Seconds to wait for the seed lock; 0 tries once (default 300)",
+    "pool_size": "Connections the run may open, 2 or more: one holds the lock (DBTOOLS_POOL_SIZE; default 6)",
+    "confirm": "The database's name, for one that is marked as production (with ALLOW_RESET=true)",
+    "json": "Print the result as JSON, nothing else, on standard output",
+    "evidence": "Write a transcript fit for a pull request to this Markdown file",
+    "timeout": "Seconds to wait; 0 tries once (default 60)",
+    "debug": "Show a traceback with an error",
+}
+
+
+def _help(*names: str, **more: str) -> dict[str, str]:
+    return {name.replace("_", "-"): HELP[name] for name in names} | more
+
+
+def _reported(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error of ours into three lines on standard error and its exit code."""
+
+    @functools.wraps(body)
+    def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
+        try:
+            body(context, *arguments, **options)
+        except DbtoolsError as error:
+            raise Exit(console.explain(error, debug=bool(options.get("debug"))), error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("Interrupted. Work that was not committed is rolled back by the server.", 130) from None
+        except BrokenPipeError:
+            # Whoever read our output is gone; nobody is left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=1) from None
+
+    return wrapper
+
+
+def _dsn(project: config.Project, out: console.Console) -> Dsn:
+    """The database to work on: DATABASE_URL, else the project's own server, which is started if it is not running."""
+    found = config.database()
+    if found is not None:
+        return found
+    from dbtools.dsn import Dsn
+    from dbtools.server import lasting
+
+    return Dsn.parse(lasting.start(project.root, report=out.note).url, source="the embedded server's URL")
+
+
+def _target(project: config.Project, out: console.Console, lock_timeout: str, pool_size: str, confirm: str) -> Target:
+    from dbtools.chain import Target
+    from dbtools.pool import check_size
+
+    size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
+    source = "--pool-size" if pool_size else "DBTOOLS_POOL_SIZE"
+    wait = config.number("--lock-timeout", lock_timeout, low=0, whole=False) if lock_timeout else project.lock_timeout
+    sessions = int(config.number(source, size, low=1)) if size else project.pool_size
+    check_size(sessions)  # before a server is started for nothing
+    return Target(
+        _dsn(project, out),
+        lock_key=project.lock_key,
+        lock_timeout=wait,
+        pool_size=sessions,
+        schema=project.schema,
+        confirm=confirm or None,
+    )
+
+
+@task(auto_shortflags=False, help=_help("timeout", "json", "debug"))
+@_reported
+def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug: bool = False) -> None:
+    """Wait until the database answers; fail at once on what waiting cannot heal.
+
+    A server that is not there yet, or starts, stops or is full, is waited for. A wrong password, an unknown role or
+    database, and a port where something else listens end the wait at once, exit code 3.
+
+        invoke wait-for-db --timeout 30
+    """
+    from dbtools.wait import wait_for_db as wait
+
+    out = console.Console(quiet=json)
+    seconds = config.number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
+    started = time.monotonic()
+    dsn = _dsn(config.Project.find(), out)
+    version = wait(dsn, timeout=seconds, note=out.note)
+    out.done(f"PostgreSQL {version} answers: {dsn.target}")
+    if json:
+        out.data({"version": version, "seconds": round(time.monotonic() - started, 3)})
+
+
+_RUN = ("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "json", "evidence", "debug")
+
+
+@task(
+    auto_shortflags=False,
+    help=_help(*_RUN, **{"in-place": "Rebuild in the live schema under the session lock: the strategy there is today"}),
+)
+@_reported
+def reset(
+    _context: Context,
+    profile: str = "",
+    as_of: str = "",
+    seed: str = "",
+    in_place: bool = True,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    json: bool = False,
+    evidence: str = "",
+    debug: bool = False,
+) -> None:
+    """Drop everything, migrate to head and seed, as one unit under the seed lock.
+
+    Destroys the data in the application's schema. A failure at any point leaves the database as it was. Refused
+    (exit code 5) where NODE_ENV, APP_ENV or ENVIRONMENT says production, unless ALLOW_RESET=true.
+
+        invoke reset
+        invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
+    """
+    del in_place  # accepted so that scripts can name the strategy
+    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, json, evidence)
+
+
+@task(
+    auto_shortflags=False,
+    help=_help(
+        *_RUN,
+        **{
+            "known-users-only": "Add the known users where they are missing, touch nothing else (SEED_KNOWN_USERS_ONLY)"
+        },
+    ),
+)
+@_reported
+def seed(
+    _context: Context,
+    profile: str = "",
+    as_of: str = "",
+    seed: str = "",
+    known_users_only: bool = False,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    json: bool = False,
+    evidence: str = "",
+    debug: bool = False,
+) -> None:
+    """Empty the seeded tables and load them again, in one transaction under the seed lock.
+
+    The same profile, seed and day give the same bytes every time.
+
+        invoke seed --profile dev
+        invoke seed --known-users-only
+    """
+    _run(
+        "seed",
+        profile,
+        as_of,
+        seed,
+        lock_timeout,
+        pool_size,
+        confirm,
+        json,
+        evidence,
+        known_users_only=known_users_only,
+    )
+
+
+def _run(
+    action: str,
+    profile: str,
+    as_of: str,
+    number: str,
+    lock_timeout: str,
+    pool_size: str,
+    confirm: str,
+    json: bool,
+    evidence: str,
+    known_users_only: bool = False,
+) -> None:
+    from dbtools import chain, guard
+
+    guard.check_environment(action)
+    out = console.Console(quiet=json)
+    started = time.monotonic()
+    project = config.Project.find()
+    application = project.load_application()
+    plan = config.SeedPlan.choose(
+        application, profile=profile, as_of=as_of, seed=number, known_users_only=known_users_only
+    )
+    target = _target(project, out, lock_timeout, pool_size, confirm)
+    code = 1
+    try:
+        if action == "reset":
+            outcome = chain.reset(target, project.migrations, _cache(project), application, plan, out)
+        else:
+            outcome = chain.seed(target, application, plan, out)
+        code = 0
+    except DbtoolsError as error:
+        code = error.exit_code
+        out.lines += str(error).splitlines()
+        raise
+    finally:
+        if evidence:
+            facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
+            facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
+            console.write_evidence(Path(evidence), f"invoke {action}", facts, out.lines, code)
+    if json:
+        out.data(
+            {
+                "action": action,
+                "profile": plan.profile,
+                "as_of": plan.as_of.isoformat(),
+                "seed": plan.seed,
+                "rows": outcome.rows,
+                "lock": {"key": target.lock_key, "waited": round(outcome.waited, 3)}
+                | {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at},
+                "seconds": outcome.seconds,
+            }
+        )
+
+
+def _cache(project: config.Project) -> Path:
+    return project.root / ".dbtools" / "cache"
+
+
+@task(auto_shortflags=False, help=_help("json", "debug"))
+@_reported
+def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
+    """Upgrade the database to the newest revision and keep its data; under the seed lock.
+
+    invoke migrate
+    """
+    from dbtools.chain import migrate as run
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    before, after = run(_target(project, out, "", "", ""), project.migrations, out)
+    if json:
+        out.data({"from": before, "to": after})
+
+
+@task(auto_shortflags=False, help=_help("json", "debug", expect="Fail (exit code 6) unless the digest is this one"))
+@_reported
+def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
+    """Print a fingerprint of the content: rows and hash of each table, and one SHA-256 over all.
+
+    invoke digest
+    invoke digest --expect 2f1c...
+    """
+    from dbtools.connect import open_session
+    from dbtools.digest import digest as fingerprint
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    with open_session(_dsn(project, out), "digest") as connection:
+        found = fingerprint(connection, project.schema)
+    rows = [(one.table, str(one.rows), one.md5) for one in found.tables]
+    out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
+    out.say(f"sha256 {found.sha256}")
+    if json:
+        out.data({"sha256": found.sha256, "tables": {name: {"rows": int(n), "md5": md5} for name, n, md5 in rows}})
+    if expect and expect != found.sha256:
+        raise VerificationFailed(
+            "The content is not what was expected.",
+            f"Its digest is {found.sha256}, expected {expect}.",
+            "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset",
+        )
+
+
+@task(
+    auto_shortflags=False,
+    help=_help(
+        "profile",
+        "as_of",
+        "confirm",
+        "json",
+        "evidence",
+        "debug",
+        rounds="Rounds of each arm (default 3)",
+        seeders="Seeders in each round (default 3)",
+        resets="Resets in each round (default 2)",
+    ),
+)
+@_reported
+def verify_concurrency(
+    _context: Context,
+    rounds: str = "",
+    seeders: str = "",
+    resets: str = "",
+    profile: str = "",
+    as_of: str = "",
+    confirm: str = "",
+    json: bool = False,
+    evidence: str = "",
+    debug: bool = False,
+) -> None:
+    """Show the race without the lock, and that it is gone with it.
+
+    Starts real seeders and resets at one moment, over several rounds, in two arms. Without protection a duplicate key
+    must appear; with the lock every process must succeed, one after the other, and leave the same content. Exit code
+    6 when either fails to happen. Destroys the data in the application's schema.
+
+        invoke verify-concurrency
+        invoke verify-concurrency --rounds 10 --evidence race.md
+    """
+    from dbtools import guard
+    from dbtools.verify import HEADINGS, verify
+
+    guard.check_environment("verify-concurrency")
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    counts = {
+        name: int(config.number(f"--{name}", text, low=low)) if text else default
+        for name, text, low, default in (
+            ("rounds", rounds, 1, 3),
+            ("seeders", seeders, 0, 3),
+            ("resets", resets, 0, 2),
+        )
+    }
+    if counts["seeders"] + counts["resets"] < 2:
+        raise ConfigurationError(
+            "A race needs at least two processes.", "Nothing was changed.", "For example: --seeders 2 --resets 1"
+        )
+    plan = config.SeedPlan.choose(project.load_application(), profile=profile, as_of=as_of)
+    target = _target(project, out, "", "", confirm)
+    found = verify(project, target, plan, note=out.note, **counts)
+    out.say(console.table(HEADINGS, found.rows()))
+    out.say()
+    for line in found.verdicts():
+        out.say(line)
+    if evidence:
+        facts = {"target": target.dsn.masked} | {name: str(value) for name, value in found.setting.items()}
+        code = 6 if found.complaints else 0
+        console.write_evidence(Path(evidence), "invoke verify-concurrency", facts, out.lines, code)
+    if json:
+        out.data(found.to_json())
+    if found.complaints:
+        raise VerificationFailed(
+            "The proof failed.", "; ".join(found.complaints) + ".", "Run it again with --json to see every process."
+        )
+
+
+namespace = Collection(wait_for_db, reset, seed, migrate, digest, verify_concurrency)
