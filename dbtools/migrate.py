@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import psycopg
     from alembic.config import Config
 
-_REVISION = re.compile(r"^-- Running upgrade (?:(\S+) )?-> (\S+)$", re.MULTILINE)
+_REVISION = re.compile(r"^-- Running upgrade .*-> ([^\s,]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -223,5 +223,5 @@ def _parse(text: str) -> Script:
     starts = [0, *(mark.start() for mark in marks[1:])]
     ends = [*starts[1:], len(body)]
     return Script(
-        tuple(Revision(mark[2], body[start:end]) for mark, start, end in zip(marks, starts, ends, strict=True))
+        tuple(Revision(mark[1], body[start:end]) for mark, start, end in zip(marks, starts, ends, strict=True))
     )

@@ -1,0 +1,57 @@
+"""Which failed connections time can heal, and that every diagnosis hides the password."""
+
+import psycopg
+import pytest
+
+from dbtools.connect import diagnose, unreachable
+from dbtools.dsn import Dsn
+
+PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("words", "healable"),
+    [
+        ("Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?", True),
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  the database system is shutting down", True),
+        ("FATAL:  the database system is not yet accepting connections", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ("server closed the connection unexpectedly", True),
+        ("timeout expired", True),
+        ('FATAL:  password authentication failed for user "app"', False),
+        ('FATAL:  database "app" does not exist', False),
+        ('FATAL:  role "app" does not exist', False),
+        ('FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "app", database "app", no encryption', False),
+        ("fe_sendauth: no password supplied", False),
+        ("received invalid response to SSL negotiation: H", False),
+        ("expected authentication request from server, but received S", False),
+        ('FATAL:  permission denied for database "app"', False),
+        ("FATAL:  something this program has never heard of", False),
+    ],
+)
+def test_only_what_time_can_heal_is_healable(words: str, healable: bool) -> None:
+    assert diagnose(psycopg.OperationalError(PREFIX + words)).healable is healable
+
+
+def test_a_name_that_does_not_exist_is_final_but_a_silent_name_server_is_not() -> None:
+    never = psycopg.OperationalError("failed to resolve host 'nosuch': [Errno -2] Name or service not known")
+    later = psycopg.OperationalError("failed to resolve host 'db': [Errno -3] Temporary failure in name resolution")
+    assert not diagnose(never).healable
+    assert diagnose(later).healable
+
+
+def test_the_servers_words_are_kept_and_the_password_is_not() -> None:
+    error = psycopg.OperationalError(PREFIX + 'FATAL:  password authentication failed for user "app" (hunter2)')
+    assert diagnose(error, "hunter2").reason == 'password authentication failed for user "app" (***)'
+
+
+def test_the_message_in_full() -> None:
+    dsn = Dsn.parse("postgresql://app:hunter2@db:5432/shop")
+    error = unreachable(dsn, diagnose(psycopg.OperationalError(PREFIX + 'FATAL:  database "shop" does not exist')))
+    assert str(error) == (
+        "Cannot reach database shop on db:5432 as app.\n"
+        'database "shop" does not exist. Nothing was changed.\n'
+        "Create the database (createdb NAME), or correct its name in DATABASE_URL."
+    )
+    assert error.exit_code == 3

@@ -1,0 +1,52 @@
+"""Migrations rendered as SQL and cached. That they run is tested on a live server."""
+
+from pathlib import Path
+
+from dbtools.migrate import script
+from tests.toy import TABLES, execute, write_history
+
+
+def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_path: Path) -> None:
+    history = write_history(tmp_path / "m", execute(TABLES), execute("create index on items (price)"))
+    found = script(history, tmp_path / "cache")
+    assert found is not None
+    assert [one.name for one in found.revisions] == ["0001", "0002"]
+    assert found.transactional
+    assert "CREATE TABLE alembic_version" in found.revisions[0].sql
+    assert "create table shops" in found.revisions[0].sql
+    assert "create index on items" in found.revisions[1].sql
+    assert not any(line in {"BEGIN;", "COMMIT;"} for one in found.revisions for line in one.sql.splitlines())
+
+
+def test_a_revision_that_commits_by_itself_is_found_out(tmp_path: Path) -> None:
+    body = "with op.get_context().autocommit_block():\n    op.execute('create index concurrently on items (price)')"
+    found = script(write_history(tmp_path / "m", execute(TABLES), body), tmp_path / "cache")
+    assert found is not None
+    assert not found.transactional
+
+
+def test_a_revision_that_asks_the_database_cannot_be_rendered(tmp_path: Path) -> None:
+    body = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
+    assert script(write_history(tmp_path / "m", body), tmp_path / "cache") is None
+
+
+def test_the_cache_is_used_until_a_file_changes(tmp_path: Path) -> None:
+    history, cache = write_history(tmp_path / "m", execute(TABLES)), tmp_path / "cache"
+    script(history, cache)
+    (stored,) = cache.iterdir()
+    stored.write_text(stored.read_text().replace("shops", "kiosks"))
+    found = script(history, cache)
+    assert found is not None
+    assert "kiosks" in found.revisions[0].sql
+    (history / "versions" / "0001.py").write_text((history / "versions" / "0001.py").read_text() + "# touched\n")
+    found = script(history, cache)
+    assert found is not None
+    assert "kiosks" not in found.revisions[0].sql
+    assert [path.name for path in cache.iterdir()] != [stored.name]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_no_migrations_are_no_revisions(tmp_path: Path) -> None:
+    found = script(write_history(tmp_path / "m"), tmp_path / "cache")
+    assert found is not None
+    assert found.revisions == ()
