@@ -120,7 +120,8 @@ def reset(
                 report.done("Migrations applied")
             unseeded = UNTOUCHED if whole else "The schema is migrated and holds no data: run seed."
             with _phase("seed", unseeded, outcome):
-                work.autocommit = target.unprotected
+                if not whole:
+                    work.autocommit = target.unprotected
                 _seed(work, application, plan, rows, report, outcome)
                 work.commit()
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
@@ -144,7 +145,7 @@ def seed(target: Target, application: Application, plan: SeedPlan, report: Repor
         _phase("seed", UNTOUCHED, outcome),
     ):
         if not plan.known_users_only:
-            empty(work, [one.table for one in rows.result()[1]], target.schema)
+            empty(work, [one.table for one in rows.result()[0].tables], target.schema)
         _seed(work, application, plan, rows, report, outcome)
         work.commit()
     return outcome

@@ -42,7 +42,8 @@ objects(classid, objid, rank, kind, name, owner) as (
 select o.kind, o.name, pg_has_role(o.owner, 'USAGE'), pg_get_userbyid(o.owner)
 from objects o
 where not exists (
-    select from pg_depend d where (d.classid, d.objid) = (o.classid, o.objid) and d.deptype in ('e', 'a', 'i'))
+    select from pg_depend d where (d.classid, d.objid) = (o.classid, o.objid) and d.deptype in ('e', 'a', 'i')
+    and d.refobjid <> d.objid)  -- a partitioned table depends on its own key columns
 order by o.rank, o.name
 """
 

@@ -47,13 +47,14 @@ class Holder:
     state: str | None
 
     def __str__(self) -> str:
-        facts = [
-            f"application {self.application!r}" if self.application else "",
-            f"user {self.user}" if self.user else "",
-        ]
-        facts += [f"client {self.client}" if self.client else "", self.state or ""]
-        facts += [f"connected {self.connected}" if self.connected else ""]
-        return f"pid {self.pid} ({', '.join(fact for fact in facts if fact)})"
+        facts = {
+            "application": self.application and repr(self.application),
+            "user": self.user,
+            "client": self.client,
+            "state": self.state,
+            "connected": self.connected,
+        }
+        return f"pid {self.pid} ({', '.join(f'{name} {value}' for name, value in facts.items() if value)})"
 
 
 class SeedLock:
