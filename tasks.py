@@ -368,4 +368,29 @@ def verify_concurrency(
         )
 
 
-namespace = Collection(wait_for_db, reset, seed, migrate, digest, verify_concurrency)
+@task(auto_shortflags=False, help=_help("json", "debug"))
+@_reported
+def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
+    """Look at the database without changing it: rights, guard, lock, revision, and every rule of its data.
+
+    invoke doctor
+    """
+    from dbtools.doctor import examine
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    target = _target(project, out, "", "", "")
+    findings = []
+    for one in examine(target, project.migrations, _cache(project), project.load_application(), os.environ):
+        findings.append(one)
+        out.say(str(one))
+    if json:
+        out.data({"findings": [vars(one) for one in findings]})
+    bad = [one.name for one in findings if one.good is False]
+    if bad:
+        raise VerificationFailed(
+            f"Not all is well with {target.dsn.target}.", f"{', '.join(bad)}.", "To rebuild it: invoke reset"
+        )
+
+
+namespace = Collection(doctor, wait_for_db, reset, seed, migrate, digest, verify_concurrency)

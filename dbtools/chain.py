@@ -110,7 +110,7 @@ def reset(
             migrations_ready = _migrator(work, history, migrations, stack) if whole else None
             with _phase("drop", UNTOUCHED, outcome):
                 report.doing("Dropping all application tables...")
-                _check_rights(work, target.schema)
+                check_rights(work, target.schema)
                 drop_all(work, target.schema, batch=None if whole else BATCH)
                 report.done("All tables and enums dropped")
             dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
@@ -284,14 +284,19 @@ def _hint(error: psycopg.Error) -> str:
     return "Read the server's answer above; --debug shows the traceback."
 
 
-def _check_rights(work: psycopg.Connection, schema: str) -> None:
+def check_rights(work: psycopg.Connection, schema: str) -> None:
+    """Refuse to drop what this role could not build again.
+
+    Raises:
+        ChainFailed: The schema is not there, or this role may not create in it.
+    """
     row = work.execute(
         "select has_schema_privilege(oid, 'CREATE, USAGE') from pg_namespace where nspname = %s", (schema,)
     ).fetchone()
     if row is None:
         raise ChainFailed(
             f"The schema {schema} does not exist.",
-            "",
+            "There is nothing to reset.",
             f"Create it: create schema {quote(schema)}; or set [tool.dbtools] schema.",
         )
     if not row[0]:

@@ -1,0 +1,56 @@
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e and package.
+
+The other sessions (bench) are run by name. Every session runs in the locked environment that
+scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "none"
+nox.options.error_on_external_run = False
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check formatting and the rules of pyproject.toml with Ruff."""
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy in strict mode: library, application, migrations, tests, tasks and this file."""
+    session.run("mypy")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no server. Arguments go to pytest."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def live(session: nox.Session) -> None:
+    """Run the tests on a real PostgreSQL 16, started for them. Arguments go to pytest."""
+    session.run("pytest", "tests/live", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the whole chain and the race on throwaway servers: -- --server embedded|container|URL (default: both)."""
+    session.run("python", "scripts/e2e.py", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and use it in an environment of its own, without the development tools."""
+    session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure: whole reset beside psql replaying a dump, server start, waiting for the lock."""
+    session.run("python", "scripts/bench.py", *session.posargs)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Build the wheel and use it where no development tool is installed: an import that only they bring shows here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = ("alembic", "invoke", "psycopg", "psycopg-binary", "sqlalchemy", "mako", "markupsafe", "typing-extensions")
+PROJECT = '[tool.dbtools]\napplication = "shop:application"\nmigrations = "migrations"\n'
+CHECK = """
+import importlib, pkgutil, dbtools
+for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
+    if module.name != "dbtools.testing":
+        importlib.import_module(module.name)
+from dbtools.config import Project
+assert Project.find().pool_size == 6
+"""
+
+
+def main() -> None:
+    """Build, install into a fresh environment, import every module there."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        source, wheels, environment = here / "source", here / "wheels", here / "environment"
+        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+        for name in filter(None, tracked.decode().split("\0")):
+            if (ROOT / name).is_file():
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, source / name)
+        run("-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels), folder=source)
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        python = environment / "bin" / "python"
+        (wheel,) = wheels.glob("*.whl")
+        wanted = locked_runtime(here / "runtime.lock")
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", str(wanted)], check=True)
+        subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+        subprocess.run([str(python), "-m", "pip", "check"], check=True)
+        project = here / "project"
+        project.mkdir()
+        (project / "pyproject.toml").write_text(PROJECT, "utf-8")
+        environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        subprocess.run([str(python), "-c", CHECK], cwd=project, env=environ, check=True)
+        print(f"{wheel.name}: every module imports without the development tools")
+
+
+def locked_runtime(path: Path) -> Path:
+    """Write the part of requirements.lock that the package itself needs, and return where."""
+    blocks = (ROOT / "requirements.lock").read_text("utf-8").split("\n")
+    keep, lines = False, []
+    for line in blocks:
+        if line[:1].isalnum():
+            keep = line.partition("==")[0] in RUNTIME
+        if keep:
+            lines.append(line)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def run(*arguments: str, folder: Path) -> None:
+    """Run this Python in `folder`."""
+    subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
+
+
+if __name__ == "__main__":
+    main()

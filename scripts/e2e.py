@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Run the whole chain and the race on throwaway servers, through the same commands a person types.
+
+    nox -s e2e                               embedded and container; "no engine, skipped" where there is none
+    nox -s e2e -- --server embedded
+    nox -s e2e -- --server container         DBTOOLS_POSTGRES_IMAGE chooses the image
+    nox -s e2e -- --server postgresql://...  a database that may be destroyed
+
+Prints one table: a row a step, a column a server. Exits with 1 when a step failed, and where CI is set also when the
+container was skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from dbtools.console import table  # noqa: E402 - found through the line above
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbtools.server import Server
+
+AS_OF = "2026-11-23"
+RECORD = """\
+✓ Acquired seed advisory lock (key=1196576591)
+Dropping all application tables...
+✓ All tables and enums dropped
+Running migrations...
+✓ Migrations applied
+Seeding database...
+✓ Created 4 staff (1 manager, 1 receptionist, 2 groomers)
+✓ Created 10 services
+✓ Created 100 clients with 176 pets
+✓ Created 1000 invoices with line items and tip splits
+✓ Created 1000 grooming visit logs
+Seed complete!
+✓ Released seed advisory lock
+✓ Reset complete (advisory lock key=0x47524f4f)
+"""
+
+
+class StepFailed(Exception):
+    """A step did not show what it must show."""
+
+
+@dataclass
+class Run:
+    """The steps on one server, in order; each relies on the ones before it."""
+
+    server: Server
+    digest: str = ""
+    cells: dict[str, str] = field(default_factory=dict)
+
+    def invoke(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `invoke ...` on the server's database."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("SEED_", "PG"))}
+        environ |= {"DATABASE_URL": self.server.url, "PYTHONUNBUFFERED": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=ROOT,
+            env=environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 120.0) -> str:
+        """Return its standard output, or fail with what it said."""
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise StepFailed(f"{process.args!r} hung for {timeout:.0f} s") from None
+        if process.returncode:
+            raise StepFailed(f"exit {process.returncode}: {errors.strip() or output.strip()}")
+        return output
+
+    def check(self, *arguments: str) -> str:
+        """Run `invoke ...` to its end and return its standard output."""
+        return self.finish(self.invoke(*arguments))
+
+    def content(self) -> str:
+        """Return the content's digest."""
+        return str(json.loads(self.check("digest", "--json"))["sha256"])
+
+    def same_content(self) -> None:
+        """Fail unless the content is what the first reset made."""
+        if self.content() != self.digest:
+            raise StepFailed("the content differs from the first reset's")
+
+    def reset_empty(self) -> None:
+        """The first reset, on an empty database: its record is the reference's, tick for tick."""
+        if self.check("reset", "--in-place", "--as-of", AS_OF) != RECORD:
+            raise StepFailed("the record differs from the reference")
+        self.digest = self.content()
+
+    def reset_seeded(self) -> None:
+        """A reset over a seeded database."""
+        self.check("reset", "--in-place", "--as-of", AS_OF)
+        self.same_content()
+
+    def seed(self) -> None:
+        """A seed over a seeded database."""
+        self.check("seed", "--as-of", AS_OF)
+        self.same_content()
+
+    def among_seeders(self) -> None:
+        """One reset and three seeders, started at once: all succeed."""
+        started = [self.invoke(action, "--as-of", AS_OF) for action in ("seed", "reset", "seed", "seed")]
+        for process in started:
+            self.finish(process)
+        self.same_content()
+
+    def race(self) -> None:
+        """Collisions without the lock, none with it."""
+        found = json.loads(self.check("verify-concurrency", "--rounds", "2", "--as-of", AS_OF, "--json"))
+        if not found["proved"]:
+            raise StepFailed("; ".join(found["complaints"]))
+
+    def uat(self) -> None:
+        """The larger profile, and every rule of the data as SQL."""
+        self.check("reset", "--profile", "uat", "--as-of", AS_OF)
+        self.check("doctor")
+
+    def lock_is_free(self) -> None:
+        """No session holds the key, and none of ours is left."""
+        import psycopg
+
+        with psycopg.connect(self.server.url) as connection:
+            left = connection.execute(
+                "select application_name from pg_stat_activity where application_name like 'dbtools%' and datname ="
+                " current_database() union all select 'lock held by ' || pid from pg_locks where locktype = 'advisory'"
+            ).fetchall()
+        if left:
+            raise StepFailed(f"left behind: {left}")
+
+
+STEPS: dict[str, Callable[[Run], None]] = {
+    "reset on an empty database": Run.reset_empty,
+    "reset over a seeded one": Run.reset_seeded,
+    "and once more": Run.reset_seeded,
+    "seed over a seeded one": Run.seed,
+    "a reset among three seeders": Run.among_seeders,
+    "collision without the lock, none with it": Run.race,
+    "uat, and the rules of its data": Run.uat,
+    "lock free, no session left": Run.lock_is_free,
+}
+
+
+def play(name: str, run: Run) -> bool:
+    """Run all steps on one server; return whether all passed."""
+    for step, action in STEPS.items():
+        started = time.monotonic()
+        try:
+            action(run)
+        except StepFailed as error:
+            run.cells[step] = "FAILED"
+            print(f"{name}: {step}: {error}", file=sys.stderr, flush=True)
+            return False
+        run.cells[step] = f"ok {time.monotonic() - started:.1f} s"
+        print(f"{name}: {step}: {run.cells[step]}", file=sys.stderr, flush=True)
+    return True
+
+
+def start(kind: str) -> Server | str:
+    """Return a running server of `kind`, or the reason why there is none."""
+    if kind == "embedded":
+        from dbtools.server.embedded import EmbeddedServer
+
+        return EmbeddedServer.start()
+    if kind == "container":
+        from dbtools.server import container
+
+        available, reason = container.is_engine_available()
+        return container.ContainerServer.start() if available else f"{reason}, skipped"
+    from dbtools.server.existing import ExistingServer
+
+    return ExistingServer(kind)
+
+
+def main() -> int:
+    """Run the steps on each server asked for and print one table."""
+    parser = argparse.ArgumentParser(prog="nox -s e2e --", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--server", help="embedded, container or a database URL (default: embedded and container)")
+    chosen = parser.parse_args().server
+    kinds = [chosen] if chosen else ["embedded", "container"]
+    passed, columns = True, list[tuple[str, dict[str, str]]]()
+    for kind in kinds:
+        label = kind if kind in {"embedded", "container"} else "existing"
+        server = start(kind)
+        if isinstance(server, str):
+            print(f"{label}: {server}", file=sys.stderr, flush=True)
+            columns.append((f"{label}: {server}", {}))
+            passed = passed and not (os.environ.get("CI") or chosen)
+            continue
+        with server:
+            run = Run(server)
+            passed = play(label, run) and passed
+            columns.append((f"{server.kind} {server.version}", run.cells))
+    rows = [(step, *(cells.get(step, "-") for _, cells in columns)) for step in STEPS]
+    print(table(("step", *(name for name, _ in columns)), rows))
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
