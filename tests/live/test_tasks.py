@@ -1,0 +1,277 @@
+"""The tasks as a person types them: in a process of their own, by exit code and by what is on which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+AS_OF = ("--as-of", "2026-11-23")
+Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
+RECORD = """\
+✓ Acquired seed advisory lock (key=1196576591)
+Dropping all application tables...
+✓ All tables and enums dropped
+Running migrations...
+✓ Migrations applied
+Seeding database...
+✓ Created 4 staff (1 manager, 1 receptionist, 2 groomers)
+✓ Created 10 services
+✓ Created 100 clients with 176 pets
+✓ Created 1000 invoices with line items and tip splits
+✓ Created 1000 grooming visit logs
+Seed complete!
+✓ Released seed advisory lock
+✓ Reset complete (advisory lock key=0x47524f4f)
+"""
+
+
+@pytest.fixture
+def invoke(pg_database: str) -> Invoke:
+    """Run `invoke ...` on the test's database, with more variables where a test gives them."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": pg_database} | variables,
+            text=True,
+            capture_output=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def password(url: str) -> str:
+    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+
+
+def tables(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def test_reset_prints_the_reference_record(invoke: Invoke) -> None:
+    done = invoke("reset", "--in-place", *AS_OF)
+    assert (done.returncode, done.stdout, done.stderr) == (0, RECORD, "")
+
+
+def test_reset_seed_and_digest_agree(invoke: Invoke) -> None:
+    digests = set()
+    for action in ("reset", "reset", "seed"):
+        assert invoke(action, *AS_OF).returncode == 0
+        digests.add(json.loads(invoke("digest", "--json").stdout)["sha256"])
+    (found,) = digests
+    assert invoke("digest", "--expect", found).returncode == 0
+    done = invoke("digest", "--expect", "0" * 64)
+    assert done.returncode == 6
+    assert done.stderr == (
+        "The content is not what was expected.\n"
+        f"Its digest is {found}, expected {'0' * 64}.\n"
+        "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset\n"
+    )
+
+
+def test_migrate_keeps_the_data(invoke: Invoke, pg_database: str) -> None:
+    assert "Migrations applied: nothing to " in invoke("migrate").stdout
+    assert invoke("seed", *AS_OF).returncode == 0
+    before = invoke("digest").stdout
+    again = invoke("migrate")
+    assert re.search(r"✓ Already at \S+\n", again.stdout)
+    assert invoke("digest").stdout == before
+
+
+def test_doctor_reads_and_changes_nothing(invoke: Invoke, pg_database: str) -> None:
+    empty = invoke("doctor")
+    assert empty.returncode == 0
+    assert "· migrations: none has run here" in empty.stdout
+    assert tables(pg_database) == 0
+    invoke("reset", *AS_OF)
+    assert invoke("doctor").returncode == 0
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute(
+            "update invoices set total_cents = total_cents + 1 where id = (select min(id::text)::uuid from invoices)"
+        )
+    broken = invoke("doctor")
+    assert broken.returncode == 6
+    assert "✗ " in broken.stdout
+    assert "1 rows break it" in broken.stdout
+
+
+def test_json_is_one_document_on_standard_output(invoke: Invoke) -> None:
+    done = invoke("reset", *AS_OF, "--json")
+    found = json.loads(done.stdout)
+    assert found["profile"] == "dev"
+    assert found["as_of"] == "2026-11-23"
+    assert found["lock"]["key"] == 1196576591
+    assert found["lock"]["acquired_at"] < found["lock"]["released_at"]
+    assert set(found["seconds"]) == {"drop", "migrate", "seed"}
+    assert done.stderr == ""
+
+
+def test_evidence_is_a_transcript_without_the_password(invoke: Invoke, pg_database: str, tmp_path: Path) -> None:
+    path = tmp_path / "reset.md"
+    assert invoke("reset", *AS_OF, "--evidence", str(path)).returncode == 0
+    text = path.read_text("utf-8")
+    assert f"```text\n{RECORD}=== EXIT: 0 ===\n```" in text
+    assert ":***@" in text
+    assert password(pg_database) not in text
+
+
+def test_known_users_only(invoke: Invoke, pg_database: str) -> None:
+    invoke("reset", *AS_OF)
+    for expected in ("3 of 3", "0 of 3"):
+        done = invoke("seed", *AS_OF, SEED_KNOWN_USERS_ONLY="true")
+        assert f"✓ Created {expected} known users and pets\n" in done.stdout
+    with psycopg.connect(pg_database) as connection:
+        row = connection.execute("select count(*) from invoices").fetchone()
+        assert row == (1000,)
+
+
+BAD_INPUT = [
+    (("reset", "--profile", "prod"), {}, 2, "--profile names an unknown profile: 'prod'."),
+    (("reset",), {"SEED_PROFILE": "x"}, 2, "SEED_PROFILE names an unknown profile: 'x'."),
+    (("reset", "--as-of", "yesterday"), {}, 2, "--as-of is not a date: 'yesterday'."),
+    (("reset", "--seed", "many"), {}, 2, "--seed is out of range or no number: 'many'."),
+    (("reset", "--pool-size", "1"), {}, 2, "A pool of 1 cannot run the chain."),
+    (("seed",), {"DBTOOLS_POOL_SIZE": "1"}, 2, "A pool of 1 cannot run the chain."),
+    (("reset", "--lock-timeout", "-1"), {}, 2, "--lock-timeout is out of range or no number: '-1'."),
+    (("reset",), {"DATABASE_URL": "mysql://u:hunter2@h/d"}, 2, "DATABASE_URL is not a usable PostgreSQL URL."),
+    (
+        ("reset",),
+        {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/d"},
+        3,
+        "Cannot reach database d on 127.0.0.1:1 as u.",
+    ),
+    (("reset",), {"NODE_ENV": "production"}, 5, "Refused to reset: this is a production environment."),
+    (("seed",), {"APP_ENV": "production"}, 5, "Refused to seed: this is a production environment."),
+    (("verify-concurrency",), {"ENVIRONMENT": "production"}, 5, "Refused to verify-concurrency: "),
+    (("verify-concurrency", "--seeders", "1", "--resets", "0"), {}, 2, "A race needs at least two processes."),
+    (("wait-for-db", "--timeout", "soon"), {}, 2, "--timeout is out of range or no number: 'soon'."),
+]
+
+
+@pytest.mark.parametrize(("command", "variables", "code", "what"), BAD_INPUT, ids=lambda value: str(value)[:40])
+def test_bad_input_is_a_clear_error_and_changes_nothing(
+    invoke: Invoke, pg_database: str, command: tuple[str, ...], variables: dict[str, str], code: int, what: str
+) -> None:
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute("create table precious (id int)")
+    done = invoke(*command, **variables)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(what)
+    assert len(done.stderr.splitlines()) == 3
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert tables(pg_database) == 1
+
+
+def test_allow_reset_opens_a_production_environment(invoke: Invoke) -> None:
+    assert invoke("reset", *AS_OF, NODE_ENV="production", ALLOW_RESET="true").returncode == 0
+
+
+def test_a_wrong_password_is_exit_3_and_not_shown(invoke: Invoke, pg_database: str) -> None:
+    wrong = pg_database.replace(password(pg_database), "hunter22")
+    for command in (("reset",), ("wait-for-db",), ("digest",), ("reset", "--debug")):
+        done = invoke(*command, DATABASE_URL=wrong)
+        assert done.returncode == 3
+        assert "password authentication failed" in done.stderr
+        assert "hunter22" not in done.stdout + done.stderr
+
+
+def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_database: str) -> None:
+    with psycopg.connect(pg_database, autocommit=True, application_name="old seeder") as other:
+        other.execute("select pg_advisory_lock(1196576591)")
+        pid = other.info.backend_pid
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "invoke", "reset", *AS_OF],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": pg_database},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert waiting.stderr is not None
+        note = waiting.stderr.readline()
+        assert note.startswith(
+            f"Waiting for the seed advisory lock (key=1196576591), held by pid {pid} (application 'old seeder'"
+        )
+        sessions = other.execute(
+            "select count(*) from pg_stat_activity where application_name = 'dbtools reset'"
+        ).fetchone()
+        assert sessions == (1,), "a waiter costs one connection"
+        other.execute("select pg_advisory_unlock(1196576591)")
+        output, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert output == RECORD
+
+
+def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_database: str) -> None:
+    invoke("reset", *AS_OF)
+    before = invoke("digest").stdout
+    with psycopg.connect(pg_database, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(1196576591)")
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "invoke", "reset", *AS_OF],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": pg_database},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert waiting.stderr is not None
+        waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        _, errors = waiting.communicate(timeout=30)
+    assert waiting.returncode == 130
+    assert "Interrupted. Work that was not committed is rolled back by the server." in errors
+    assert invoke("digest").stdout == before
+
+
+def test_a_killed_reset_leaves_the_old_database(invoke: Invoke, pg_database: str) -> None:
+    invoke("reset", *AS_OF)
+    before = invoke("digest").stdout
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "reset", "--profile", "uat", *AS_OF],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": pg_database, "PYTHONUNBUFFERED": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert killed.stdout is not None
+    while "All tables and enums dropped" not in killed.stdout.readline():
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate()
+    deadline = time.monotonic() + 20
+    with psycopg.connect(pg_database, autocommit=True) as watcher:
+        while watcher.execute("select from pg_stat_activity where application_name = 'dbtools reset'").fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert invoke("digest").stdout == before
+
+
+def test_the_list_and_the_help_of_every_task() -> None:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "invoke", *arguments]
+        return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+
+    listed = re.findall(r"^  ([\w.-]+) +(\S.*)$", run("--list"), re.MULTILINE)
+    names = {name for name, _ in listed}
+    assert names >= {"wait-for-db", "reset", "seed", "migrate", "digest", "doctor", "verify-concurrency"}
+    assert names >= {f"server.{name}" for name in ("start", "stop", "status", "url", "psql")}
+    for name in names:
+        assert "Options:" in run("--help", name)

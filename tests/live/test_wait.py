@@ -1,0 +1,98 @@
+"""Waiting for a real server, and giving up at once where waiting cannot help."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from dbtools.dsn import Dsn
+from dbtools.errors import DatabaseUnreachable
+from dbtools.wait import wait_for_db
+
+PASSWORD = "hunter22"
+
+
+def changed(url: str, **parts: str) -> Dsn:
+    """Return the URL with another user, password, port or database."""
+    split = urlsplit(url)
+    new = {
+        "user": split.username,
+        "password": split.password,
+        "port": str(split.port),
+        "database": split.path[1:],
+    } | parts
+    return Dsn.parse(f"postgresql://{new['user']}:{new['password']}@{split.hostname}:{new['port']}/{new['database']}")
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def web_server() -> Iterator[int]:
+    """Something that listens and is no PostgreSQL."""
+
+    class Quiet(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            """Nothing to standard error."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_answers_is_asked_twice_and_named(pg_database: str) -> None:
+    notes: list[str] = []
+    assert wait_for_db(Dsn.parse(pg_database), timeout=5, note=notes.append)[:3] in {"16.", "18."}
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "reason"),
+    [
+        ("password", PASSWORD, "password authentication failed for user"),
+        ("user", "nobody_we_know", 'password authentication failed for user "nobody_we_know"'),
+        ("database", "no_such_database", 'database "no_such_database" does not exist'),
+    ],
+)
+def test_what_time_cannot_heal_ends_the_wait_at_once(pg_database: str, part: str, value: str, reason: str) -> None:
+    notes: list[str] = []
+    with pytest.raises(DatabaseUnreachable) as caught:
+        wait_for_db(changed(pg_database, **{part: value}), timeout=600, note=notes.append)
+    assert reason in caught.value.why
+    assert " tries in " not in caught.value.what
+    assert notes == []
+    assert PASSWORD not in str(caught.value)
+
+
+def test_something_else_on_the_port_ends_the_wait_at_once(pg_database: str, web_server: int) -> None:
+    with pytest.raises(DatabaseUnreachable) as caught:
+        wait_for_db(changed(pg_database, port=str(web_server)), timeout=600)
+    assert caught.value.hint == "Something else listens there; correct host or port in DATABASE_URL."
+
+
+def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: int) -> None:
+    notes: list[str] = []
+    dsn = changed(pg_database, port=str(free_port))
+    with pytest.raises(DatabaseUnreachable, match=r"\((\d+) tries in \d\.\d s\)") as caught:
+        wait_for_db(dsn, timeout=0.5, note=notes.append)
+    assert int(caught.value.what.partition("(")[2].partition(" ")[0]) > 1
+    assert "Connection refused" in caught.value.why
+    assert len(notes) == 1
+    assert notes[0].startswith(f"Waiting for {dsn.target}: ")
+
+
+def test_zero_tries_once(pg_database: str, free_port: int) -> None:
+    with pytest.raises(DatabaseUnreachable, match=r"\(1 tries in 0\.\d s\)"):
+        wait_for_db(changed(pg_database, port=str(free_port)), timeout=0)
