@@ -98,6 +98,14 @@ def mask(text: str, password: str = "") -> str:
     return text
 
 
+def without_password(dsn: Dsn) -> str:
+    """Return the URL of `dsn` without its password, for a program that gets the password another way."""
+    scheme, _, rest = dsn.url.partition("://")
+    before, at, after = rest.partition("@")
+    user = f"{before.partition(':')[0]}@" if at else ""
+    return re.sub(r"(?i)([?&])password=[^&]*&?", r"\1", f"{scheme}://{user}{after if at else rest}").rstrip("?&")
+
+
 def _malformed(source: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"{source} is not a usable PostgreSQL URL.",

@@ -1,0 +1,160 @@
+"""Who runs the server. PostgreSQL refuses to run as root, so root has to become somebody else first.
+
+As anybody but root there is nothing to do. As root, a new user namespace without a mapping makes the server nobody in
+its own eyes, while files stay root's: no account is made, no mode widened, and the binaries may stay below root's
+home. Where namespaces are forbidden (Docker's default seccomp profile), the server runs as `nobody`; the binaries are
+then copied once to where nobody can reach them, and clusters live beside that copy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dbtools.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbtools.server.binaries import Binaries
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
+SHARED = Path("/var/tmp/dbtools")  # noqa: S108 - root's folder, made with mode 0711 and checked to be root's
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Account:
+    """The way a server process gets rid of root."""
+
+    mode: Literal["self", "namespace", "nobody"]
+
+    @property
+    def cache(self) -> Path:
+        """The folder for prepared clusters, readable by its owner only."""
+        if self.mode == "nobody":
+            return _own_folder(SHARED) / "cache"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbtools"
+
+    def state(self, wanted: Path) -> Path:
+        """Return the folder a lasting server may use: `wanted`, or one that nobody can reach in its place."""
+        if self.mode != "nobody":
+            return wanted
+        name = str(wanted.resolve()).strip("/").replace("/", "-")
+        return _own_folder(SHARED) / "lasting" / name
+
+    def give(self, path: Path) -> None:
+        """Make the server's account the owner of a file or folder that root made."""
+        if self.mode == "nobody":
+            nobody = pwd.getpwnam("nobody")
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+
+    def reach(self, binaries: Binaries) -> Binaries:
+        """Return the binaries where the account can run them, copied there if need be."""
+        if self.mode != "nobody":
+            return binaries
+        home = _own_folder(SHARED) / f"{binaries.wheel}-{binaries.major}"
+        copy = replace(binaries, package=home / binaries.package.name)
+        if not home.is_dir():
+            draft = home.with_name(f"{home.name}.{os.getpid()}")
+            shutil.copytree(binaries.tree, draft / copy.package.name / binaries.tree.name, symlinks=True)
+            shutil.copytree(binaries.libraries, draft / binaries.libraries.name, symlinks=True)
+            try:
+                draft.rename(home)
+            except OSError:  # another process was faster
+                shutil.rmtree(draft)
+        return copy
+
+    def entry(self, *, die_with_parent: bool) -> Callable[[], None]:
+        """Return what the child does between fork and exec."""
+        nobody = pwd.getpwnam("nobody") if self.mode == "nobody" else None
+
+        def enter() -> None:
+            if nobody is not None:
+                os.setgroups([])
+                os.setgid(nobody.pw_gid)
+                os.setuid(nobody.pw_uid)
+            elif self.mode == "namespace":
+                assert _libc is not None
+                if _libc.unshare(CLONE_NEWUSER):
+                    raise OSError(ctypes.get_errno(), "unshare")
+            if die_with_parent and _libc is not None:
+                # Last, because a change of credentials clears it.
+                _libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+        return enter
+
+    def run(self, command: list[str], *, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program of PostgreSQL as the account, with `text` on its standard input, and return what it said."""
+        return subprocess.run(
+            command,
+            input=text,
+            preexec_fn=self.entry(die_with_parent=False),
+            cwd="/",
+            env=clean_environment(),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment for PostgreSQL's programs: nothing in it could hold a password or change a locale."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR", "TZ"}}
+    return kept | {"LC_ALL": "C"}
+
+
+@cache
+def choose() -> Account:
+    """Return the account for this process.
+
+    Raises:
+        ServerError: Root can neither open a user namespace nor become nobody.
+    """
+    if os.geteuid() != 0:
+        return Account("self")
+    if _namespace_works():
+        return Account("namespace")
+    try:
+        pwd.getpwnam("nobody")
+    except KeyError:
+        raise ServerError(
+            "PostgreSQL refuses to run as root, and there is nobody else to run it.",
+            "This machine forbids user namespaces and has no account named nobody.",
+            "Run this as an ordinary user, or set DATABASE_URL to a server of your own.",
+        ) from None
+    return Account("nobody")
+
+
+def _namespace_works() -> bool:
+    if _libc is None:
+        return False
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if _libc.unshare(CLONE_NEWUSER) else 0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _own_folder(path: Path) -> Path:
+    """Make a folder of root's below a folder that everybody may write to, or refuse one that is somebody else's."""
+    path.mkdir(mode=0o711, exist_ok=True)
+    found = path.lstat()
+    if found.st_uid != os.geteuid() or path.is_symlink():
+        raise ServerError(
+            f"{path} belongs to somebody else.",
+            "The server's binaries and data would be in that account's hands.",
+            "Remove it, or run this as an ordinary user.",
+        )
+    path.chmod(0o711)
+    return path

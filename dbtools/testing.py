@@ -1,0 +1,49 @@
+"""A pytest plugin: an empty database of its own for every test, on a real server.
+
+    pytest_plugins = ["dbtools.testing"]
+
+    def test_something(pg_database: str) -> None: ...
+
+The server is a throwaway embedded PostgreSQL, or the one that DBTOOLS_TEST_URL names.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbtools.server import Server
+
+
+@pytest.fixture(scope="session")
+def pg_server() -> Iterator[Server]:
+    """The server for all tests of the run. Override it to test on a server of your own."""
+    from dbtools.server.embedded import EmbeddedServer
+    from dbtools.server.existing import ExistingServer
+
+    url = os.environ.get("DBTOOLS_TEST_URL")
+    server: Server = ExistingServer(url) if url else EmbeddedServer.start()
+    with server:
+        yield server
+
+
+@pytest.fixture
+def pg_database(pg_server: Server) -> Iterator[str]:
+    """The URL of a fresh, empty database, owned by a role that is no superuser; dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield pg_server.create_database(name)
+    pg_server.drop_database(name)
+
+
+@pytest.fixture
+def pg_admin(pg_server: Server, pg_database: str) -> str:
+    """The URL of a superuser on the same database as `pg_database`; skips where the server gives us none."""
+    if pg_server.admin_url is None:
+        pytest.skip("needs a superuser, and the server at DBTOOLS_TEST_URL gives us none")
+    return f"{pg_server.admin_url.rpartition('/')[0]}/{pg_database.rpartition('/')[2]}"
