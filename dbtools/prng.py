@@ -1,8 +1,8 @@
 """Mulberry32: the pseudo-random stream behind every seeded row.
 
 The generator is Tommy Ettinger's (2017, public domain). Its state is a counter that grows by a fixed odd
-number, and an output is a hash of the counter alone. Output n is therefore a pure function of seed and n: outputs
-can be taken in blocks, skipped at no cost and computed out of order, and are the same on every machine.
+number, and an output is a hash of the counter alone. Output n is therefore a pure function of seed and n:
+outputs can be taken in blocks, skipped at no cost and computed out of order, and are the same on every machine.
 
 It is not fit for secrets, and identifiers made from it are only as unique as their places in the stream.
 """

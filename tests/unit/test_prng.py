@@ -1,4 +1,4 @@
-"""Mulberry32 against its reference vectors, and the promise that outputs depend on seed and position alone."""
+"""Mulberry32: the reference vectors, and the promise that outputs depend on seed and position alone."""
 
 from __future__ import annotations
 
