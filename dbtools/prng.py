@@ -2,7 +2,8 @@
 
 The generator is Tommy Ettinger's (2017, public domain). Its state is a counter that grows by a fixed odd
 number, and an output is a hash of the counter alone. Output n is therefore a pure function of seed and n:
-outputs can be taken in blocks, skipped at no cost and computed out of order, and are the same on every machine.
+outputs can be taken in blocks, skipped at no cost and computed out of order, and are the same on every
+machine.
 
 It is not fit for secrets, and identifiers made from it are only as unique as their places in the stream.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -77,6 +78,10 @@ class Mulberry32:
         """Return n integers in [low, high], each as `randint` does."""
         size = high - low + 1
         return [low + (output * size >> 32) for output in self.block(n)]
+
+    def choices(self, n: int, pool: Sequence[T]) -> list[T]:
+        """Return n items of the pool, each found as `index` does; an item may come up again."""
+        return [pool[position] for position in self.indices(n, len(pool))]
 
     def shuffled(self, items: Iterable[T]) -> list[T]:
         """Return the items in a random order: sorted by one output each, equal outputs in the order given."""

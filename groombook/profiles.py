@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 class Profile:
     """The counts of one profile.
 
-    Windows are in days: what is over happened on one of the `days_back` days before the as-of date, and what is
-    to come lies on one of the `days_ahead` days that begin with it.
+    Windows are in days: what is over happened on one of the `days_back` days before the as-of date, and what
+    is to come lies on one of the `days_ahead` days that begin with it.
     """
 
     name: str

@@ -105,6 +105,10 @@ def test_shuffled_is_a_permutation_made_from_one_output_each(seed: int, items: l
     assert stream.draw() == fresh.draw()
 
 
+def test_choices_are_looked_up_by_indices() -> None:
+    assert Mulberry32(42).choices(6, "abc") == ["abc"[position] for position in Mulberry32(42).indices(6, 3)]
+
+
 def test_shuffled_moves_things() -> None:
     assert Mulberry32(42).shuffled("abcde") == ["e", "b", "a", "d", "c"]
 
