@@ -58,9 +58,7 @@ def generate(profile: str, seed: int, as_of: dt.date) -> Dataset:
         # Drawn last, so that every other row is the same with and without them.
         for table, more in make_test_clients(rng, days, groomers[0]).items():
             rows[table] += more
-    tables = tuple(
-        TableRows(table, tuple(columns.split()), rows[table]) for table, columns in COLUMNS.items()
-    )
+    tables = tuple(TableRows(table, tuple(columns.split()), rows[table]) for table, columns in COLUMNS.items())
     return Dataset(tables, _summary(sizes))
 
 

@@ -28,9 +28,7 @@ def make_invoices(rng: Mulberry32, days: Days, visits: list[Visit]) -> tuple[lis
     tipped = set(rng.shuffled(range(n))[: n * TIPPED_PERCENT // 100])
     paid = set(rng.shuffled(range(n))[: n * PAID_PERCENT // 100])
     methods = iter(rng.shuffled(islice(cycle(METHODS), len(paid))))
-    drawn = zip(
-        visits, rng.uuid4s(n), rng.uuid4s(n), rng.randints(n, 200, 3000), rng.randints(n, 5, 30), strict=True
-    )
+    drawn = zip(visits, rng.uuid4s(n), rng.uuid4s(n), rng.randints(n, 200, 3000), rng.randints(n, 5, 30), strict=True)
     invoices, line_items = [], []
     splits: list[Row] = []
     intents = 0
@@ -45,9 +43,7 @@ def make_invoices(rng: Mulberry32, days: Days, visits: list[Visit]) -> tuple[lis
             if tip:
                 splits += _split(invoice_id, visit, tip, paid_at)
         invoices.append(
-            invoice_row(
-                invoice_id, visit.appointment_id, visit.pet.client_id, visit.price, tip, ended, payment
-            )
+            invoice_row(invoice_id, visit.appointment_id, visit.pet.client_id, visit.price, tip, ended, payment)
         )
         line_items.append(line_item_row(item_id, invoice_id, visit.service.name, visit.price, ended))
     split_ids = rng.uuid4s(len(splits))

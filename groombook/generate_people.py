@@ -211,9 +211,7 @@ def _deck(species: str, tenths: int, age: int) -> tuple[Service, ...]:
     full = SMALL if tenths < 100 else MEDIUM if tenths <= 250 else LARGE
     if age < 365:
         return (PUPPY,) * 9 + (BATH,) * 4 + (NAILS,) * 4 + (TEETH,) * 2 + (SANITARY,)
-    return (
-        (BATH,) * 4 + (full,) * 6 + (NAILS,) * 3 + (TEETH,) * 2 + (SHEDDING,) * 2 + (FLEAS,) + (SANITARY,) * 2
-    )
+    return (BATH,) * 4 + (full,) * 6 + (NAILS,) * 3 + (TEETH,) * 2 + (SHEDDING,) * 2 + (FLEAS,) + (SANITARY,) * 2
 
 
 def _slug(name: str) -> str:

@@ -30,8 +30,7 @@ COLUMNS = {
     " payment_method paid_at created_at updated_at stripe_payment_intent_id",
     "invoice_line_items": "id invoice_id description quantity unit_price_cents total_cents created_at",
     "invoice_tip_splits": "id invoice_id staff_id staff_name share_pct share_cents created_at",
-    "grooming_visit_logs": "id pet_id appointment_id staff_id cut_style products_used notes"
-    " groomed_at created_at",
+    "grooming_visit_logs": "id pet_id appointment_id staff_id cut_style products_used notes groomed_at created_at",
 }
 
 

@@ -35,9 +35,7 @@ def make_test_clients(rng: Mulberry32, days: Days, groomer: Member) -> dict[str,
             client_row(client, f"UAT Test {letter}", email, f"(555) 100-{number:04}", None, None, joined)
         )
         rows["pets"].append(
-            pet_row(
-                pet, client, f"{letter} Dog", "Dog", "Labrador Retriever", "28.00", days.at(-1461, 0), joined
-            )
+            pet_row(pet, client, f"{letter} Dog", "Dog", "Labrador Retriever", "28.00", days.at(-1461, 0), joined)
         )
         rows["appointments"].append(
             (
@@ -48,8 +46,6 @@ def make_test_clients(rng: Mulberry32, days: Days, groomer: Member) -> dict[str,
         rows["invoices"].append(invoice_row(invoice, appointment, client, BATH.price, 0, ended, None))
         rows["invoice_line_items"].append(line_item_row(item, invoice, BATH.name, BATH.price, ended))
         rows["grooming_visit_logs"].append(
-            visit_log_row(
-                log, pet, appointment, groomer.id, "Natural and brushed out", "Oatmeal shampoo", None, ended
-            )
+            visit_log_row(log, pet, appointment, groomer.id, "Natural and brushed out", "Oatmeal shampoo", None, ended)
         )
     return rows

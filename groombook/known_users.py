@@ -60,9 +60,7 @@ def known_users(environ: Mapping[str, str], as_of: dt.date) -> Dataset:
     created = days.at(0, 0)
     name, email, sub = DEMO_MANAGER
     manager = staff_row(fixed_id(1), name, email, sub, "manager", created, super_user=True)
-    client = client_row(
-        DEMO_CLIENT_ID, "Demo Client", "demo-client@example.com", "(555) 100-0000", None, None, created
-    )
+    client = client_row(DEMO_CLIENT_ID, "Demo Client", "demo-client@example.com", "(555) 100-0000", None, None, created)
     born = "2020-06-15 00:00:00"
     pet = pet_row(DEMO_PET_ID, DEMO_CLIENT_ID, "Demo Dog", "Dog", "Golden Retriever", "30.00", born, created)
     others = environment_users(environ, as_of)
@@ -81,9 +79,7 @@ def _environment_staff(environ: Mapping[str, str], created: str) -> list[Row]:
         rows.append(staff_row(fixed_id(2), name, email, None, "manager", created, super_user=True))
     if sub := _value(environ, SUPER_SUB):
         rows.append(
-            staff_row(
-                fixed_id(3), "UAT Super", "uat-super@groombook.dev", sub, "manager", created, super_user=True
-            )
+            staff_row(fixed_id(3), "UAT Super", "uat-super@groombook.dev", sub, "manager", created, super_user=True)
         )
     if sub := _value(environ, STAFF_SUB):
         rows.append(

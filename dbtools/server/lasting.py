@@ -108,7 +108,7 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
         elif not postmaster.is_free(state.port):
             state = _State(state.version, postmaster.free_port(), state.password, state.admin_password)
         if sys.platform == "linux":
-            # Left by a crash. PostgreSQL would take any living process with that id for the server; `find` knows better.
+            # Left by a crash. PostgreSQL would take any process with that id for the server; `find` knows better.
             (data / "postmaster.pid").unlink(missing_ok=True)
         log.touch(mode=0o600)
         settings = SETTINGS | {"port": str(state.port)}

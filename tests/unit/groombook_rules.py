@@ -140,8 +140,7 @@ def references_are_to_rows_loaded_before(data: Seeded) -> None:
 
 def services_are_fixed(data: Seeded) -> None:
     assert {
-        row["id"]: (row["name"], row["base_price_cents"], row["duration_minutes"])
-        for row in data.tables["services"]
+        row["id"]: (row["name"], row["base_price_cents"], row["duration_minutes"]) for row in data.tables["services"]
     } == SERVICES
 
 
@@ -316,9 +315,7 @@ def tips_are_split(data: Seeded) -> None:
         if tip and invoice["status"] == "paid":
             share = int(Decimal(tip) * 60 / 100 + Decimal("0.5"))
             expected[invoice["id"]] = (
-                [(groomer, "60.00", share), (bather, "40.00", tip - share)]
-                if bather
-                else [(groomer, "100.00", tip)]
+                [(groomer, "60.00", share), (bather, "40.00", tip - share)] if bather else [(groomer, "100.00", tip)]
             )
     assert shares == expected
 

@@ -29,9 +29,7 @@ def test_rows_are_those_of_the_parts() -> None:
 def test_importing_it_loads_neither_the_generator_nor_a_driver() -> None:
     program = "import sys, groombook.application; print('\\n'.join(sys.modules))"
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     loaded = result.stdout.splitlines()
     assert "groombook.application" in loaded
     assert not {"groombook.generate", "groombook.invariants", "sqlalchemy", "psycopg"} & set(loaded)

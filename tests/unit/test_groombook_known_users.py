@@ -33,10 +33,7 @@ def fixed_id(number: int) -> str:
 
 def rows(dataset: Dataset, table: str) -> list[dict[str, Any]]:
     return [
-        dict(zip(rows.columns, row, strict=True))
-        for rows in dataset.tables
-        if rows.table == table
-        for row in rows.rows
+        dict(zip(rows.columns, row, strict=True)) for rows in dataset.tables if rows.table == table for row in rows.rows
     ]
 
 
@@ -194,8 +191,7 @@ REFUSED = {
     "control character": (
         {"SEED_ADMIN_EMAIL": "boss@example.com", "SEED_ADMIN_NAME": "The\nBoss\x1b[2J"},
         "SEED_ADMIN_NAME cannot be used.\n"
-        "'The\\nBoss\\x1b[2J' holds a control character, a line break or bytes that are not UTF-8.\n"
-        + ONE_LINE,
+        "'The\\nBoss\\x1b[2J' holds a control character, a line break or bytes that are not UTF-8.\n" + ONE_LINE,
     ),
     "not UTF-8": (
         {"SEED_ADMIN_EMAIL": "boss@example.com", "SEED_ADMIN_NAME": "B\udcffss"},
@@ -205,8 +201,7 @@ REFUSED = {
     "one address twice": (
         {"SEED_UAT_GROOMER_EMAILS": "a@example.com,A@Example.com", "SEED_UAT_GROOMER_NAMES": "A,B"},
         "The environment names a user twice.\n"
-        "The address A@Example.com is taken by another known user (capital letters do not count).\n"
-        + DISTINCT_ADDRESS,
+        "The address A@Example.com is taken by another known user (capital letters do not count).\n" + DISTINCT_ADDRESS,
     ),
     "the demo manager's address": (
         {"SEED_ADMIN_EMAIL": "demo-manager@groombook.dev"},

@@ -120,9 +120,7 @@ def test_uuids_are_sixteen_outputs_each_with_version_and_variant(seed: int, n: i
     for identifier in identifiers:
         content = bytes(int(bytewise.random() * 256) for _ in range(16))
         assert identifier == str(uuid.UUID(bytes=content, version=4))
-        assert re.fullmatch(
-            r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", identifier
-        )
+        assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", identifier)
     assert stream.draw() == bytewise.draw()
 
 

@@ -1,0 +1,59 @@
+"""Alembic's environment. Three ways in:
+
+- with a connection (`config.attributes["connection"]`), from dbtools or a test: the transaction may be the caller's;
+- offline (`alembic upgrade head --sql`, and dbtools when it renders a reset): no server, no URL;
+- by hand (`alembic upgrade head`): the database at DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from alembic import context
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, MetaData
+
+config = context.config
+
+
+def metadata() -> MetaData | None:
+    """Return the models' metadata where something compares with it.
+
+    Upgrading and rendering do not, and importing the models takes longer than either.
+    """
+    if getattr(config.cmd_opts, "autogenerate", False) or config.attributes.get("compare"):
+        from groombook.models import Base
+
+        return Base.metadata
+    return None
+
+
+def run(connection: Connection) -> None:
+    """Run the migrations on a connection. All revisions share one transaction."""
+    context.configure(connection=connection, target_metadata=metadata(), compare_server_default=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_by_hand() -> None:
+    """Run the migrations on the database at DATABASE_URL."""
+    from sqlalchemy import create_engine, pool
+
+    from dbtools.dsn import Dsn
+
+    url = Dsn.parse(os.environ.get("DATABASE_URL", "")).sqlalchemy_url
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        run(connection)
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+elif config.attributes.get("connection") is not None:
+    run(config.attributes["connection"])
+else:
+    run_by_hand()
