@@ -207,6 +207,7 @@ def _run(
     known_users_only: bool = False,
 ) -> None:
     from dbtools import chain, guard
+    from dbtools.rows import prepare
 
     guard.check_environment(action)
     out = console.Console(quiet=json)
@@ -216,23 +217,25 @@ def _run(
     plan = config.SeedPlan.choose(
         application, profile=profile, as_of=as_of, seed=number, known_users_only=known_users_only
     )
-    target = _target(project, out, lock_timeout, pool_size, confirm)
-    code = 1
-    try:
-        if action == "reset":
-            outcome = chain.reset(target, project.migrations, _cache(project), application, plan, out)
-        else:
-            outcome = chain.seed(target, application, plan, out)
-        code = 0
-    except DbtoolsError as error:
-        code = error.exit_code
-        out.lines += str(error).splitlines()
-        raise
-    finally:
-        if evidence:
-            facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
-            facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
-            console.write_evidence(Path(evidence), f"invoke {action}", facts, out.lines, code)
+    # The rows are computed in a second process from here on, beside everything that follows.
+    with prepare(application, plan) as rows:
+        target = _target(project, out, lock_timeout, pool_size, confirm)
+        code = 1
+        try:
+            if action == "reset":
+                outcome = chain.reset(target, project.migrations, project.cache, rows, out)
+            else:
+                outcome = chain.seed(target, rows, out)
+            code = 0
+        except DbtoolsError as error:
+            code = error.exit_code
+            out.lines += str(error).splitlines()
+            raise
+        finally:
+            if evidence:
+                facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
+                facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
+                console.write_evidence(Path(evidence), f"invoke {action}", facts, out.lines, code)
     if json:
         out.data(
             {
@@ -246,10 +249,6 @@ def _run(
                 "seconds": outcome.seconds,
             }
         )
-
-
-def _cache(project: config.Project) -> Path:
-    return project.root / ".dbtools" / "cache"
 
 
 @task(auto_shortflags=False, help=_help("json", "debug"))
@@ -382,7 +381,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
     project = config.Project.find()
     target = _target(project, out, "", "", "")
     findings = []
-    for one in examine(target, project.migrations, _cache(project), project.load_application(), os.environ):
+    for one in examine(target, project.migrations, project.cache, project.load_application(), os.environ):
         findings.append(one)
         out.say(str(one))
     if json:

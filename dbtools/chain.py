@@ -12,7 +12,6 @@ is dropped or half built, and the error says so.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -20,22 +19,20 @@ from typing import TYPE_CHECKING, Protocol
 from dbtools import guard
 from dbtools.drop import BATCH, drop_all
 from dbtools.errors import ChainFailed, DbtoolsError
-from dbtools.load import Encoded, empty, encode, insert_missing, load, quote
+from dbtools.load import empty, insert_missing, load, quote
 from dbtools.lock import Holder, SeedLock
 from dbtools.migrate import Online, Script, current, script
 from dbtools.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     import psycopg
 
-    from dbtools.application import Application
     from dbtools.config import SeedPlan
-    from dbtools.dataset import Dataset
     from dbtools.dsn import Dsn
+    from dbtools.rows import Rows
 
 UNTOUCHED = "The transaction was rolled back: the database is as it was before."
 
@@ -83,12 +80,10 @@ class Outcome:
     """Seconds each phase took."""
 
 
-def reset(
-    target: Target, migrations: Path, cache: Path, application: Application, plan: SeedPlan, report: Report
-) -> Outcome:
+def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Report) -> Outcome:
     """Rebuild the database: drop what the application owns, migrate to head, seed; all under the seed lock.
 
-    `migrations` is Alembic's folder; `cache` a folder for what can be made again.
+    `migrations` is Alembic's folder, `cache` a folder for what can be made again, `rows` what `rows.prepare` gives.
 
     Raises:
         ResetRefused: The guard said no. Nothing was changed.
@@ -96,39 +91,38 @@ def reset(
         LockTimeout: Another session kept the lock. Nothing was changed.
         ChainFailed: A phase failed; the message says what state the database is in.
     """
-    guard.check_environment("reset", plan.environ)
+    guard.check_environment("reset", rows.plan.environ)
     outcome = Outcome()
-    with _rows(application, plan) as rows:
-        history = script(migrations, cache)
-        whole = (history is None or history.transactional) and not target.unprotected
-        with (
-            _locked(target, "reset", plan, report, outcome) as pool,
-            _work(pool, target, whole=whole) as work,
-            ExitStack() as stack,
-        ):
-            # Alembic is to be set up before there is anything to roll back: now, or after the drop was committed.
-            migrations_ready = _migrator(work, history, migrations, stack) if whole else None
-            with _phase("drop", UNTOUCHED, outcome):
-                report.doing("Dropping all application tables...")
-                check_rights(work, target.schema)
-                drop_all(work, target.schema, batch=None if whole else BATCH)
-                report.done("All tables and enums dropped")
-            dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
-            with _phase("migrate", dropped, outcome):
-                report.doing("Running migrations...")
-                (migrations_ready or _migrator(work, history, migrations, stack)).run(work)
-                report.done("Migrations applied")
-            unseeded = UNTOUCHED if whole else "The schema is migrated and holds no data: run seed."
-            with _phase("seed", unseeded, outcome):
-                if not whole:
-                    work.autocommit = target.unprotected
-                _seed(work, application, plan, rows, report, outcome)
-                work.commit()
+    history = script(migrations, cache)
+    whole = (history is None or history.transactional) and not target.unprotected
+    with (
+        _locked(target, "reset", rows.plan, report, outcome) as pool,
+        _work(pool, target, whole=whole) as work,
+        ExitStack() as stack,
+    ):
+        # Alembic is to be set up before there is anything to roll back: now, or after the drop was committed.
+        migrations_ready = _migrator(work, history, migrations, stack) if whole else None
+        with _phase("drop", UNTOUCHED, outcome):
+            report.doing("Dropping all application tables...")
+            check_rights(work, target.schema)
+            drop_all(work, target.schema, batch=None if whole else BATCH)
+            report.done("All tables and enums dropped")
+        dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
+        with _phase("migrate", dropped, outcome):
+            report.doing("Running migrations...")
+            (migrations_ready or _migrator(work, history, migrations, stack)).run(work)
+            report.done("Migrations applied")
+        unseeded = UNTOUCHED if whole else "The schema is migrated and holds no data: run seed."
+        with _phase("seed", unseeded, outcome):
+            if not whole:
+                work.autocommit = target.unprotected
+            _seed(work, rows, report, outcome)
+            work.commit()
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
     return outcome
 
 
-def seed(target: Target, application: Application, plan: SeedPlan, report: Report) -> Outcome:
+def seed(target: Target, rows: Rows, report: Report) -> Outcome:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 
     In the known-users mode nothing is emptied: rows are inserted where they are missing.
@@ -136,17 +130,15 @@ def seed(target: Target, application: Application, plan: SeedPlan, report: Repor
     Raises:
         As `reset`. ChainFailed: also when the tables are not there yet.
     """
-    guard.check_environment("seed", plan.environ)
+    guard.check_environment("seed", rows.plan.environ)
     outcome = Outcome()
     with (
-        _rows(application, plan) as rows,
-        _locked(target, "seed", plan, report, outcome) as pool,
+        _locked(target, "seed", rows.plan, report, outcome) as pool,
         _work(pool, target, whole=not target.unprotected) as work,
         _phase("seed", UNTOUCHED, outcome),
     ):
-        if not plan.known_users_only:
-            empty(work, [one.table for one in rows.result()[0].tables], target.schema)
-        _seed(work, application, plan, rows, report, outcome)
+        empty(work, [one.table for one in rows.bulk()[0]], target.schema)
+        _seed(work, rows, report, outcome)
         work.commit()
     return outcome
 
@@ -213,38 +205,15 @@ def _work(pool: Pool, target: Target, *, whole: bool) -> Iterator[psycopg.Connec
         yield connection
 
 
-@contextmanager
-def _rows(application: Application, plan: SeedPlan) -> Iterator[Future[tuple[Dataset, tuple[Encoded, ...]]]]:
-    """Generate the rows beside the work: the server is busy with the drop and the migrations meanwhile."""
-
-    def generate() -> tuple[Dataset, tuple[Encoded, ...]]:
-        if plan.known_users_only:
-            return application.known_users(plan.environ, plan.as_of), ()
-        dataset = application.generate(plan.profile, plan.seed, plan.as_of)
-        return dataset, encode(dataset)
-
-    with ThreadPoolExecutor(1) as executor:
-        yield executor.submit(generate)
-
-
-def _seed(
-    work: psycopg.Connection,
-    application: Application,
-    plan: SeedPlan,
-    rows: Future[tuple[Dataset, tuple[Encoded, ...]]],
-    report: Report,
-    outcome: Outcome,
-) -> None:
+def _seed(work: psycopg.Connection, rows: Rows, report: Report, outcome: Outcome) -> None:
     report.doing("Seeding database...")
-    dataset, encoded = rows.result()
-    if plan.known_users_only:
-        outcome.rows = insert_missing(work, dataset)
-        report.done(f"Created {outcome.rows} of {sum(len(one.rows) for one in dataset.tables)} known users and pets")
-    else:
-        users = application.environment_users(plan.environ, plan.as_of)
-        outcome.rows = load(work, encoded) + insert_missing(work, users)
-        for line in (*dataset.summary, *users.summary):
-            report.done(line)
+    tables, summary = rows.bulk()
+    copied, inserted = load(work, tables), insert_missing(work, rows.missing)
+    outcome.rows = copied + inserted
+    for line in (*summary, *rows.missing.summary):
+        report.done(line)
+    if rows.plan.known_users_only:
+        report.note(f"{inserted} rows were missing")
     report.doing("Seed complete!")
 
 

@@ -48,6 +48,11 @@ class Project:
     pool_size: int = 6
     """Connections the in-place chain may open: one for the lock, the rest for work."""
 
+    @property
+    def cache(self) -> Path:
+        """A folder for what can be made again; git-ignored."""
+        return self.root / ".dbtools" / "cache"
+
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
         """Return the project of the folder `start` (default: the current one) or of the nearest folder above it.

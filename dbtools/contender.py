@@ -18,6 +18,7 @@ from dbtools.chain import Outcome, Target, reset, seed
 from dbtools.config import Project, SeedPlan
 from dbtools.dsn import Dsn
 from dbtools.errors import DbtoolsError
+from dbtools.rows import prepare
 
 
 @dataclass(frozen=True)
@@ -75,25 +76,25 @@ def run(job: Job) -> Result:
     project = Project.find(Path(job.root))
     application = project.load_application()
     plan = SeedPlan(job.profile, dt.date.fromisoformat(job.as_of), job.seed)
-    application.generate(plan.profile, plan.seed, plan.as_of)  # its imports too
     target = Target(Dsn.parse(job.url), job.lock_key, job.lock_timeout, schema=job.schema, unprotected=job.unprotected)
-    print("ready", flush=True)
-    if not sys.stdin.readline():
-        sys.exit(1)  # the parent is gone
-    try:
-        if job.action == "reset":
-            cache = project.root / ".dbtools" / "cache"
-            outcome = reset(target, project.migrations, cache, application, plan, Silent())
-        else:
-            outcome = seed(target, application, plan, Silent())
-    except DbtoolsError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, psycopg.Error):
-            cause = cause.__cause__
-        diagnosis: dict[str, Any] = {}
-        if isinstance(cause, psycopg.Error):
-            diagnosis = {"sqlstate": cause.sqlstate or "", "constraint": cause.diag.constraint_name or ""}
-        return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
+    with prepare(application, plan) as rows:
+        rows.bulk()  # paid before the shot too: what races is the chain, not the generator
+        print("ready", flush=True)
+        if not sys.stdin.readline():
+            sys.exit(1)  # the parent is gone
+        try:
+            if job.action == "reset":
+                outcome = reset(target, project.migrations, project.cache, rows, Silent())
+            else:
+                outcome = seed(target, rows, Silent())
+        except DbtoolsError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, psycopg.Error):
+                cause = cause.__cause__
+            diagnosis: dict[str, Any] = {}
+            if isinstance(cause, psycopg.Error):
+                diagnosis = {"sqlstate": cause.sqlstate or "", "constraint": cause.diag.constraint_name or ""}
+            return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
     return _finished(job.action, outcome)
 
 

@@ -87,12 +87,12 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
 
 
 def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> None:
-    """Truncate the tables and those that refer to them, in one statement.
+    """Truncate the tables (names in SQL form) and those that refer to them, in one statement.
 
     Raises:
         ChainFailed: A table of another schema refers to one of them; it would have to lose rows too.
     """
-    rows = connection.execute(_REFERRERS, {"tables": [quote(name) for name in tables]}).fetchall()
+    rows = connection.execute(_REFERRERS, {"tables": list(tables)}).fetchall()
     foreign = [str(name) for name, where in rows if where != schema]
     if foreign:
         raise ChainFailed(

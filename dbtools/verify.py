@@ -24,6 +24,7 @@ from dbtools.connect import open_session
 from dbtools.contender import Job, Result, Silent
 from dbtools.digest import digest
 from dbtools.errors import VerificationFailed
+from dbtools.rows import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,8 +178,8 @@ def verify(
 
 
 def _quiet_reset(project: Project, target: Target, plan: SeedPlan) -> str:
-    cache = project.root / ".dbtools" / "cache"
-    reset(target, project.migrations, cache, project.load_application(), plan, Silent())
+    with prepare(project.load_application(), plan) as rows:
+        reset(target, project.migrations, project.cache, rows, Silent())
     with open_session(target.dsn, "verify-concurrency") as connection:
         return digest(connection, target.schema).sha256
 

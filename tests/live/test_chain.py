@@ -15,6 +15,7 @@ from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.digest import digest
 from dbtools.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
+from dbtools.rows import prepare
 from tests.toy import TABLES, ToyShop, execute, write_history
 
 TODAY = dt.date(2026, 11, 23)
@@ -56,10 +57,16 @@ def run(target: Target, tmp_path: Path) -> Callable[..., Log]:
         log = Log()
         history = write_history(tmp_path / f"migrations{next(count)}", *(bodies or [execute(TABLES)]))
         changed = Target(**{**target.__dict__, **options})
-        chain.reset(changed, history, tmp_path / "cache", ToyShop(), plan, log)
+        with prepare(ToyShop(), plan) as rows:
+            chain.reset(changed, history, tmp_path / "cache", rows, log)
         return log
 
     return reset
+
+
+def seed(target: Target, plan: SeedPlan = PLAN, log: Log | None = None) -> chain.Outcome:
+    with prepare(ToyShop(), plan) as rows:
+        return chain.seed(target, rows, log or Log())
 
 
 def query(target: Target, sql: str) -> list[tuple[object, ...]]:
@@ -114,7 +121,7 @@ def test_seed_empties_what_refers_to_its_tables_too(run: Callable[..., Log], tar
     query(target, "insert into notes values (1)")
     query(target, "update shops set name = 'changed'")
     log = Log()
-    outcome = chain.seed(target, ToyShop(), PLAN, log)
+    outcome = seed(target, PLAN, log)
     assert content(target) == first
     assert outcome.rows == 6
     assert log.lines == [
@@ -130,14 +137,14 @@ def test_the_known_users_mode_adds_what_is_missing_and_nothing_else(run: Callabl
     run()
     before = query(target, "select * from shops order by id")
     plan = SeedPlan("small", TODAY, known_users_only=True)
-    assert chain.seed(target, ToyShop(), plan, Log()).rows == 1
+    assert seed(target, plan).rows == 1
     assert query(target, "select * from shops order by id") == [*before, (9000, "Known", "here")]
-    assert chain.seed(target, ToyShop(), plan, Log()).rows == 0
+    assert seed(target, plan).rows == 0
 
 
 def test_seed_without_tables_says_what_to_run(target: Target) -> None:
     with pytest.raises(ChainFailed) as caught:
-        chain.seed(target, ToyShop(), PLAN, Log())
+        seed(target)
     assert caught.value.what == "The seed phase failed."
     assert ROLLED_BACK in caught.value.why
     assert caught.value.hint == "The tables are not there: run invoke migrate, or invoke reset."
@@ -229,7 +236,7 @@ def test_another_program_with_the_same_key_keeps_us_out(run: Callable[..., Log],
         pid = other.info.backend_pid
         for start in (
             run,
-            lambda **options: chain.seed(Target(target.dsn, LOCK_KEY, **options), ToyShop(), PLAN, Log()),
+            lambda **options: seed(Target(target.dsn, LOCK_KEY, **options)),
         ):
             with pytest.raises(LockTimeout) as caught:
                 start(lock_timeout=0)
