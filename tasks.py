@@ -304,7 +304,7 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
         "json",
         "evidence",
         "debug",
-        rounds="Rounds of each arm (default 3)",
+        rounds="Rounds of each arm (default 4); odd ones start seeders only",
         seeders="Seeders in each round (default 3)",
         resets="Resets in each round (default 2)",
     ),
@@ -340,7 +340,7 @@ def verify_concurrency(
     counts = {
         name: int(config.number(f"--{name}", text, low=low)) if text else default
         for name, text, low, default in (
-            ("rounds", rounds, 1, 3),
+            ("rounds", rounds, 1, 4),
             ("seeders", seeders, 0, 3),
             ("resets", resets, 0, 2),
         )

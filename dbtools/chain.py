@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from dbtools import guard
 from dbtools.drop import BATCH, drop_all
 from dbtools.errors import ChainFailed, DbtoolsError
-from dbtools.load import empty, insert_missing, load, quote
+from dbtools.load import empty, insert_missing, keys_checked_after, load, quote
 from dbtools.lock import Holder, SeedLock
 from dbtools.migrate import Online, Script, current, script
 from dbtools.pool import Pool
@@ -116,7 +116,11 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
         with _phase("seed", unseeded, outcome):
             if not whole:
                 work.autocommit = target.unprotected
-            _seed(work, rows, report, outcome)
+            if whole:
+                with keys_checked_after(work, target.schema):
+                    _seed(work, rows, report, outcome)
+            else:
+                _seed(work, rows, report, outcome)
             work.commit()
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
     return outcome

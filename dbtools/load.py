@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import psycopg
 
@@ -31,6 +32,17 @@ _SEQUENCES = """
 select quote_ident(a.attname), pg_get_serial_sequence(%(table)s, a.attname)
 from pg_attribute a where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
   and pg_get_serial_sequence(%(table)s, a.attname) is not null
+"""
+
+# One row a table: its foreign keys as the actions of one ALTER TABLE. Keys of partitions go with their parent's; a key
+# with a comment would lose it, and stays.
+_FOREIGN_KEYS = """
+select c.conrelid::regclass::text, string_agg('drop constraint ' || quote_ident(c.conname), ', ' order by c.conname),
+       string_agg(format('add constraint %%I %%s', c.conname, pg_get_constraintdef(c.oid)), ', ' order by c.conname)
+from pg_constraint c
+where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::regnamespace
+  and obj_description(c.oid, 'pg_constraint') is null
+group by c.conrelid order by c.conrelid
 """
 
 
@@ -69,6 +81,22 @@ def load(connection: psycopg.Connection, tables: Iterable[Encoded]) -> int:
                 )
         total += table.count
     return total
+
+
+@contextmanager
+def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[None]:
+    """Take the schema's foreign keys away and put them back, name for name, at the end of the block.
+
+    Putting a key back checks all rows in one join; left in place it costs a query a row, which is most of a bulk load.
+    For tables that the open transaction has made: nobody else sees them without their keys.
+    """
+    tables = connection.execute(_FOREIGN_KEYS, {"schema": quote(schema)}).fetchall()
+    if not tables:
+        yield
+        return
+    connection.execute("; ".join(f"alter table {table} {dropped}" for table, dropped, _ in tables))
+    yield
+    connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
 
 
 def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.dataset import Dataset
 from dbtools.load import Encoded, encode
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from dbtools.application import Application
     from dbtools.config import SeedPlan
+    from dbtools.dataset import Dataset
 
 Bulk = tuple[tuple[Encoded, ...], tuple[str, ...]]
 """The tables as COPY text, and the summary."""
@@ -68,6 +68,7 @@ def _ahead(compute: Callable[[], Bulk]) -> Iterator[Callable[[], Bulk]]:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(read_end)  # or its own end would keep it writing for ever after the parent's death
         _compute_and_exit(compute, write_end)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:

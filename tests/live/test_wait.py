@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -38,13 +38,14 @@ def free_port() -> int:
 
 @pytest.fixture
 def web_server() -> Iterator[int]:
-    """Something that listens and is no PostgreSQL."""
+    """Something that answers in another language."""
 
-    class Quiet(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            """Nothing to standard error."""
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Quiet) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
@@ -69,7 +70,7 @@ def test_a_server_that_answers_is_asked_twice_and_named(pg_database: str) -> Non
 def test_what_time_cannot_heal_ends_the_wait_at_once(pg_database: str, part: str, value: str, reason: str) -> None:
     notes: list[str] = []
     with pytest.raises(DatabaseUnreachable) as caught:
-        wait_for_db(changed(pg_database, **{part: value}), timeout=600, note=notes.append)
+        wait_for_db(changed(pg_database, **{part: value}), timeout=60, note=notes.append)
     assert reason in caught.value.why
     assert " tries in " not in caught.value.what
     assert notes == []
@@ -78,7 +79,7 @@ def test_what_time_cannot_heal_ends_the_wait_at_once(pg_database: str, part: str
 
 def test_something_else_on_the_port_ends_the_wait_at_once(pg_database: str, web_server: int) -> None:
     with pytest.raises(DatabaseUnreachable) as caught:
-        wait_for_db(changed(pg_database, port=str(web_server)), timeout=600)
+        wait_for_db(changed(pg_database, port=str(web_server)), timeout=60)
     assert caught.value.hint == "Something else listens there; correct host or port in DATABASE_URL."
 
 

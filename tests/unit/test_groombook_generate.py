@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from groombook_rules import RULES, Seeded, seeded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dbtools.errors import ConfigurationError
 from groombook.generate import generate
 from groombook.profiles import PROFILES
+from tests.unit.groombook_rules import RULES, Seeded, seeded
 
 DAY = dt.date(2026, 11, 23)
 ROOT = Path(__file__).resolve().parents[2]
