@@ -1,7 +1,8 @@
 """Prove the lock: the same processes, started at once, collide without it and take turns with it.
 
-Every odd round starts seeders only, every even one seeders and resets. Two arms. *Unprotected* runs the chain as the incident's programs did, without lock and with every statement its own
-transaction, and must show the collision, a duplicate key in an application's table: a check that cannot fail proves nothing. *Locked* runs it as it is shipped:
+Every odd round starts seeders only, every even one seeders and resets. Two arms. *Unprotected* runs the chain as the
+incident's programs did, without lock and with every statement its own transaction, and must show the collision, a
+duplicate key in an application's table: a check that cannot fail proves nothing. *Locked* runs it as it is shipped:
 every process succeeds, the content after each round is what a quiet reset makes, and no two critical sections overlap
 by the server's own clock. Real operating-system processes: Alembic's commands are not thread-safe, and threads of one
 process would share what real jobs do not.

@@ -182,10 +182,10 @@ def start(kind: str) -> Server | str:
 
         return EmbeddedServer.start()
     if kind == "container":
-        from dbtools.server import container
+        from dbtools.server.container import ContainerServer, is_engine_available
 
-        available, reason = container.is_engine_available()
-        return container.ContainerServer.start() if available else f"{reason}, skipped"
+        available, reason = is_engine_available()
+        return ContainerServer.start() if available else f"{reason}, skipped"
     from dbtools.server.existing import ExistingServer
 
     return ExistingServer(kind)

@@ -19,7 +19,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -31,8 +30,10 @@ from dbtools.server import account as accounts
 from dbtools.server import postmaster
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, locked, prepare, set_passwords
+from dbtools.server.watchdog import Pipe
 
 if TYPE_CHECKING:
+    import subprocess
     from types import TracebackType
 
     import psycopg
@@ -63,8 +64,6 @@ fi
 rm -rf -- "$2"
 """
 
-_write_ends: set[int] = set()
-
 
 class EmbeddedServer:
     """A throwaway server on loopback TCP with SCRAM and random passwords. See `dbtools.server.Server`."""
@@ -72,17 +71,19 @@ class EmbeddedServer:
     kind = "embedded"
 
     def __init__(
-        self, directory: Path, version: str, port: int, passwords: tuple[str, str], process: subprocess.Popen[bytes]
+        self,
+        directory: Path,
+        version: str,
+        port: int,
+        passwords: tuple[str, str],
+        held: tuple[subprocess.Popen[bytes], int, Pipe],
     ) -> None:
         self.directory = directory
         self.version = version
         self.url = f"postgresql://{ROLE}:{passwords[0]}@127.0.0.1:{port}/{DATABASE}"
         self.admin_url: str | None = f"postgresql://{SUPERUSER}:{passwords[1]}@127.0.0.1:{port}/{DATABASE}"
         self.log = directory / "log"
-        self._process = process
-        self._lease = -1
-        self._write_end = -1
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._process, self._lease, self._watchdog = held
 
     @classmethod
     def start(cls, major: int = 16, *, account: Account | None = None) -> Self:
@@ -102,7 +103,8 @@ class EmbeddedServer:
             fcntl.flock(lease, fcntl.LOCK_EX)
             (directory / MARKER).touch()
         data, log, sockets = directory / "data", directory / "log", directory / "s"
-        watchdog, write_end = _watch(directory, data)
+        command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory)]
+        watchdog = Pipe(command, environment=accounts.clean_environment())
         try:
             copy(cluster, data)
             sockets.mkdir(mode=0o700)
@@ -126,12 +128,9 @@ class EmbeddedServer:
             set_passwords(port, cluster.password, *passwords)
         except BaseException:
             os.close(lease)
-            _close(write_end)
-            watchdog.wait()
+            watchdog.close()
             raise
-        server = cls(directory, cluster.version, port, passwords, process)
-        server._lease, server._write_end, server._watchdog = lease, write_end, watchdog
-        return server
+        return cls(directory, cluster.version, port, passwords, (process, lease, watchdog))
 
     def create_database(self, name: str) -> str:
         """Create an empty database owned by the application role and return its URL."""
@@ -147,14 +146,12 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """End the server and delete its folder. Calling it twice is allowed."""
-        if self._watchdog is None:
+        if self._watchdog.closed:
             return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT)  # immediate: nothing here is to be kept
             self._process.wait()
-        _close(self._write_end)
-        self._watchdog.wait()
-        self._watchdog = None
+        self._watchdog.close()
         os.close(self._lease)
 
     def __enter__(self) -> Self:
@@ -185,40 +182,6 @@ def _base(account: Account) -> Path:
             "Remove it, or set TMPDIR to a folder of your own.",
         )
     return base
-
-
-def _watch(directory: Path, data: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the watchdog; it acts when the returned descriptor is closed, by us or by our death."""
-    read_end, write_end = os.pipe()
-    _write_ends.add(write_end)
-    try:
-        watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory)],
-            stdin=read_end,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=accounts.clean_environment(),
-            start_new_session=True,  # Ctrl-C is not for it
-        )
-    finally:
-        os.close(read_end)
-    return watchdog, write_end
-
-
-def _close(write_end: int) -> None:
-    if write_end in _write_ends:
-        _write_ends.discard(write_end)
-        os.close(write_end)
-
-
-def _close_all() -> None:
-    for write_end in tuple(_write_ends):
-        _close(write_end)
-
-
-# A forked child inherits the pipe and would keep the watchdog waiting after the parent's death.
-os.register_at_fork(after_in_child=_close_all)
 
 
 def _sweep(base: Path) -> None:

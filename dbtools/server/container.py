@@ -1,0 +1,222 @@
+"""A throwaway PostgreSQL in a container, through testcontainers.
+
+testcontainers cleans up after kill -9 with a second container, Ryuk, whose image needs a registry. Here a small
+process does it: it reads a pipe whose other end only this process holds and removes the container at its end of file.
+What a power cut leaves is a stopped container with our label; the next start removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from dbtools.dsn import Dsn, mask
+from dbtools.errors import DatabaseUnreachable, ServerError
+from dbtools.load import quote
+from dbtools.server import account as accounts
+from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, set_passwords
+from dbtools.server.watchdog import Pipe
+from dbtools.wait import wait_for_db
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import psycopg
+
+DEFAULT_IMAGE = "postgres:16-alpine"
+LABEL = "dbtools.throwaway"
+START_TIMEOUT = 60.0
+COMMAND = ["postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+
+_REMOVE = """
+import sys, docker
+sys.stdin.read()
+try:
+    docker.from_env().containers.get(sys.argv[1]).remove(force=True, v=True)
+except docker.errors.NotFound:
+    pass
+"""
+
+
+def image() -> str:
+    """Return the image that DBTOOLS_POSTGRES_IMAGE names, or the default."""
+    return os.environ.get("DBTOOLS_POSTGRES_IMAGE") or DEFAULT_IMAGE
+
+
+def is_engine_available() -> tuple[bool, str]:
+    """Return whether a Docker engine answers, and why not. Never raises."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=5)
+    except Exception:  # noqa: BLE001 - whatever it is, there is no engine to use
+        return False, "no engine"
+    try:
+        client.ping()
+    except Exception:  # noqa: BLE001 - as above
+        return False, "no engine"
+    else:
+        return True, ""
+    finally:
+        client.close()
+
+
+class ContainerServer:
+    """A throwaway server in a container, its port on loopback only. See `dbtools.server.Server`.
+
+    The passwords are in the container's environment, which whoever may use the engine can read, and on no command line.
+    """
+
+    kind = "container"
+
+    def __init__(self, name: str, client: Any, pipe: Pipe) -> None:
+        self.name = name
+        self.version = ""
+        self.url = ""
+        self.admin_url: str | None = None
+        self._client = client
+        self._pipe = pipe
+
+    @classmethod
+    def start(cls, wanted: str | None = None) -> Self:
+        """Return a running server of the image `wanted` (default: `image()`) whose application database is empty.
+
+        Raises:
+            ServerError: There is no engine or no such image, or the server did not come up; shows the end of its log.
+        """
+        import docker
+
+        available, reason = is_engine_available()
+        if not available:
+            raise ServerError(
+                "A container cannot be started.",
+                f"There is {reason}: nothing answers at DOCKER_HOST or the default socket.",
+                "Start Docker, or on Debian: scripts/container_engine; or use the embedded server.",
+            )
+        client = docker.from_env()
+        _sweep(client)
+        name = f"dbtools-{secrets.token_hex(6)}"
+        # Before the container, so that there is no moment in which our death would leave it.
+        pipe = Pipe([sys.executable, "-c", _REMOVE, name], environment=_engine_environment())
+        server = cls(name, client, pipe)
+        try:
+            server._run(wanted or image())
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database owned by the application role and return its URL."""
+        with self._admin() as connection:
+            connection.execute(f"create database {quote(name)} owner {ROLE}")
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database made by `create_database`, ending its sessions."""
+        with self._admin() as connection:
+            connection.execute(f"drop database if exists {quote(name)} with (force)")
+
+    def stop(self) -> None:
+        """Remove the container. Calling it twice is allowed."""
+        if not self._pipe.closed:
+            self._pipe.close()
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _admin(self) -> psycopg.Connection:
+        import psycopg
+
+        assert self.admin_url is not None
+        return psycopg.connect(self.admin_url, autocommit=True, application_name="dbtools harness")
+
+    def _run(self, wanted: str) -> None:
+        import docker
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.container import DockerContainer
+
+        testcontainers_config.ryuk_disabled = True
+        password = secrets.token_urlsafe(18)
+        container = (
+            DockerContainer(wanted)
+            .with_name(self.name)
+            .with_env("POSTGRES_USER", SUPERUSER)
+            .with_env("POSTGRES_PASSWORD", password)
+            .with_env("POSTGRES_DB", "postgres")
+            .with_command(COMMAND)
+            .with_kwargs(labels={LABEL: "true"})
+        )
+        # testcontainers would publish on every address of the machine.
+        container.ports = {"5432/tcp": ("127.0.0.1", None)}  # type: ignore[dict-item]  # docker-py takes a pair
+        try:
+            container.start()
+        except docker.errors.DockerException as error:
+            raise ServerError(
+                f"The container of image {wanted} could not be started.",
+                f"{mask(' '.join(str(error).split()), password)}.",
+                "Set DBTOOLS_POSTGRES_IMAGE to an image that is there; without a registry: scripts/container_image",
+            ) from None
+        finally:
+            container.get_docker_client().client.close()
+        port = self._port()
+        self._await(Dsn.parse(f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres", source="the container"))
+        application, superuser = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
+        self.admin_url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+        with self._admin() as connection:
+            connection.execute(f"create role {ROLE} login nosuperuser nocreatedb nocreaterole")
+            connection.execute(f"create database {DATABASE} owner {ROLE}")
+            connection.execute(f"comment on database {DATABASE} is 'environment=development'")
+        set_passwords(port, password, application, superuser)
+        self.admin_url = f"postgresql://{SUPERUSER}:{superuser}@127.0.0.1:{port}/{DATABASE}"
+        self.url = f"postgresql://{ROLE}:{application}@127.0.0.1:{port}/{DATABASE}"
+
+    def _port(self) -> int:
+        found = self._client.containers.get(self.name).attrs["NetworkSettings"]["Ports"]["5432/tcp"]
+        return int(found[0]["HostPort"])
+
+    def _await(self, dsn: Dsn) -> None:
+        """Return when a query answers twice: the image's first server only runs its init scripts, then restarts."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                self.version = wait_for_db(dsn, timeout=2.0).partition(" ")[0]
+            except DatabaseUnreachable as error:
+                container = self._client.containers.get(self.name)
+                if container.status == "running" and time.monotonic() < deadline:
+                    continue
+                lines = container.logs(tail=5).decode(errors="replace").strip().splitlines()
+                raise ServerError(
+                    "The server in the container did not come up.",
+                    f"{error.why.removesuffix(' Nothing was changed.')} The container is {container.status}."
+                    f" The end of its log: {mask(' | '.join(lines), dsn.password) or 'empty'}",
+                    "Try the image by hand: docker run --rm -e POSTGRES_PASSWORD=... IMAGE",
+                ) from None
+            else:
+                return
+
+
+def _engine_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
+    return accounts.clean_environment() | kept
+
+
+def _sweep(client: Any) -> None:
+    """Remove stopped containers with our label: what runs has an owner, or an owner's watchdog."""
+    import docker
+
+    for status in ("exited", "dead"):
+        for container in client.containers.list(all=True, filters={"label": f"{LABEL}=true", "status": status}):
+            # Somebody else's start may be removing it at this moment.
+            with suppress(docker.errors.APIError):
+                container.remove(force=True, v=True)
