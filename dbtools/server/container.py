@@ -182,8 +182,20 @@ class ContainerServer:
         self.url = f"postgresql://{ROLE}:{application}@127.0.0.1:{port}/{DATABASE}"
 
     def _port(self) -> int:
-        found = self._client.containers.get(self.name).attrs["NetworkSettings"]["Ports"]["5432/tcp"]
+        found = self._client.containers.get(self.name).attrs["NetworkSettings"]["Ports"].get("5432/tcp")
+        if not found:
+            raise self._failed("Nothing listens in it", "")
         return int(found[0]["HostPort"])
+
+    def _failed(self, why: str, password: str) -> ServerError:
+        container = self._client.containers.get(self.name)
+        lines = container.logs(tail=5).decode(errors="replace").strip().splitlines()
+        return ServerError(
+            "The server in the container did not come up.",
+            f"{why}; the container is {container.status}."
+            f" The end of its log: {mask(' | '.join(lines), password) or 'empty'}",
+            "Try the image by hand: docker run --rm -e POSTGRES_PASSWORD=... IMAGE",
+        )
 
     def _await(self, dsn: Dsn) -> None:
         """Return when a query answers twice: the image's first server only runs its init scripts, then restarts."""
@@ -192,16 +204,9 @@ class ContainerServer:
             try:
                 self.version = wait_for_db(dsn, timeout=2.0).partition(" ")[0]
             except DatabaseUnreachable as error:
-                container = self._client.containers.get(self.name)
-                if container.status == "running" and time.monotonic() < deadline:
-                    continue
-                lines = container.logs(tail=5).decode(errors="replace").strip().splitlines()
-                raise ServerError(
-                    "The server in the container did not come up.",
-                    f"{error.why.removesuffix(' Nothing was changed.')} The container is {container.status}."
-                    f" The end of its log: {mask(' | '.join(lines), dsn.password) or 'empty'}",
-                    "Try the image by hand: docker run --rm -e POSTGRES_PASSWORD=... IMAGE",
-                ) from None
+                running = self._client.containers.get(self.name).status == "running"
+                if not running or time.monotonic() > deadline:
+                    raise self._failed(error.why.removesuffix(". Nothing was changed."), dsn.password) from None
             else:
                 return
 

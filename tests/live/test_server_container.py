@@ -1,0 +1,151 @@
+"""PostgreSQL in a container, on a real Docker engine; skipped where there is none, a failure in CI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from dbtools.errors import ServerError
+from dbtools.server.container import LABEL, ContainerServer, image, is_engine_available
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE = 30.0
+
+AVAILABLE, REASON = is_engine_available()
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.skipif(not AVAILABLE and not os.environ.get("CI"), reason=f"container: {REASON}"),
+]
+
+PARENT = """
+import time
+from dbtools.server.container import ContainerServer
+print(ContainerServer.start().name, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ContainerServer]:
+    with ContainerServer.start() as one:
+        yield one
+
+
+@pytest.fixture
+def engine() -> Iterator[Any]:
+    import docker
+
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+def one(url: str, query: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def names(engine: Any) -> set[str]:
+    return {container.name for container in engine.containers.list(all=True)}
+
+
+def wait_until_gone(engine: Any, name: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while name in names(engine):
+        assert time.monotonic() < deadline, f"container {name} was left behind"
+        time.sleep(0.05)
+
+
+def test_it_is_postgresql_16_and_the_role_is_no_superuser(server: ContainerServer) -> None:
+    assert server.version.startswith("16.")
+    assert one(server.url, "select rolsuper from pg_roles where rolname = current_user") is False
+    owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"
+    assert one(server.url, owner) is True
+
+
+def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> None:
+    ports = engine.containers.get(server.name).attrs["NetworkSettings"]["Ports"]["5432/tcp"]
+    assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
+
+
+def test_a_wrong_password_is_refused(server: ContainerServer) -> None:
+    secret = server.url.partition("://")[2].partition("@")[0].partition(":")[2]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(server.url.replace(secret, "wrong"))
+
+
+def test_databases_come_and_go(server: ContainerServer) -> None:
+    url = server.create_database("extra")
+    assert one(url, "select current_database()") == "extra"
+    server.drop_database("extra")
+    assert one(server.url, "select count(*) from pg_database where datname = 'extra'") == 0
+
+
+def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
+    log = engine.containers.get(server.name).logs().decode()
+    assert server.admin_url is not None
+    for url in (server.url, server.admin_url):
+        assert url.partition("://")[2].partition("@")[0].partition(":")[2] not in log
+
+
+def test_stop_removes_it_and_may_be_called_twice(engine: Any) -> None:
+    server = ContainerServer.start()
+    assert server.name in names(engine)
+    server.stop()
+    server.stop()
+    assert server.name not in names(engine)
+
+
+def test_kill_9_of_the_parent_removes_it(engine: Any) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        name = parent.stdout.readline().strip()
+        assert name in names(engine)
+        parent.kill()
+        parent.wait()
+        wait_until_gone(engine, name)
+
+
+def test_a_stopped_leftover_is_removed_by_the_next_start(engine: Any) -> None:
+    left = engine.containers.run(image(), ["postgres"], detach=True, labels={LABEL: "true"})
+    left.stop(timeout=0)
+    assert left.name in names(engine)
+    ContainerServer.start().stop()
+    assert left.name not in names(engine)
+
+
+def test_an_image_that_is_not_there_is_a_clear_error(engine: Any) -> None:
+    before = names(engine)
+    with pytest.raises(ServerError) as caught:
+        ContainerServer.start("localhost:1/no/such/image:1")
+    assert caught.value.what == "The container of image localhost:1/no/such/image:1 could not be started."
+    assert caught.value.hint == (
+        "Set DBTOOLS_POSTGRES_IMAGE to an image that is there; without a registry: scripts/container_image"
+    )
+    assert names(engine) == before
+
+
+def test_a_container_that_ends_shows_the_end_of_its_log(engine: Any) -> None:
+    engine.images.get(image()).tag("dbtools/broken", "test")
+    broken = engine.containers.create(
+        "dbtools/broken:test", ["postgres"], entrypoint=["/bin/sh", "-c", "echo no room; exit 3"]
+    )
+    try:
+        broken.commit("dbtools/broken", "test", changes='ENTRYPOINT ["/bin/sh", "-c", "echo no room; exit 3"]')
+        with pytest.raises(ServerError) as caught:
+            ContainerServer.start("dbtools/broken:test")
+    finally:
+        broken.remove(force=True)
+        engine.images.remove("dbtools/broken:test", force=True)
+    assert caught.value.what == "The server in the container did not come up."
+    assert "The container is exited. The end of its log: no room" in caught.value.why

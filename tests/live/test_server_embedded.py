@@ -1,0 +1,210 @@
+"""The throwaway server: closed to others, and gone however its parent goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.server import account as accounts
+from dbtools.server import postmaster
+from dbtools.server.account import Account
+from dbtools.server.embedded import EmbeddedServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE = 20.0
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to become somebody else")
+
+PARENT = """
+import os, sys, time
+from dbtools.server.embedded import EmbeddedServer
+server = EmbeddedServer.start()
+if "fork" in sys.argv and os.fork() == 0:
+    time.sleep(60)
+print(server.directory, server._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer.start() as one:
+        yield one
+
+
+def one(url: str, query: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def password(url: str) -> str:
+    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+
+
+def gone(directory: Path, pid: int) -> bool:
+    return not directory.exists() and not Path(f"/proc/{pid}").exists()
+
+
+def wait_until_gone(directory: Path, pid: int) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not gone(directory, pid):
+        assert time.monotonic() < deadline, f"left behind: {directory}, process {pid}"
+        time.sleep(0.01)
+
+
+def test_it_is_postgresql_16_and_answers(server: EmbeddedServer) -> None:
+    assert server.version.startswith("16.")
+    assert one(server.url, "show server_version") == server.version
+    assert one(server.url, "select 'encoding ' || current_setting('server_encoding')") == "encoding UTF8"
+
+
+def test_the_application_role_owns_its_database_and_is_no_superuser(server: EmbeddedServer) -> None:
+    assert (
+        one(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
+        is False
+    )
+    owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"
+    assert one(server.url, owner) is True
+    assert one(server.url, "select has_schema_privilege('public', 'create')") is True
+
+
+def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
+    wrong = server.url.replace(password(server.url), "wrong-password")
+    without = server.url.replace(f":{password(server.url)}@", "@")
+    sockets = server.directory / "s"
+    port = server.url.rpartition(":")[2].partition("/")[0]
+    over_socket = f"host={sockets} port={port} user=postgres dbname=postgres"
+    for conninfo in (wrong, without, over_socket, f"{over_socket} password=wrong"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(conninfo)
+    rules = (server.directory / "data" / "pg_hba.conf").read_text("utf-8").splitlines()
+    methods = {line.split()[-1] for line in rules if line.strip() and not line.startswith("#")}
+    assert methods == {"scram-sha-256"}
+
+
+def test_it_listens_on_loopback_only(server: EmbeddedServer) -> None:
+    port = int(server.url.rpartition(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
+    assert one(server.url, "show listen_addresses") == "127.0.0.1"
+
+
+def test_nobody_else_can_read_its_files(server: EmbeddedServer) -> None:
+    assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.directory.parent.stat().st_mode) == 0o700
+
+
+def test_no_password_on_a_command_line_in_an_environment_or_in_the_log(server: EmbeddedServer) -> None:
+    assert server.admin_url is not None
+    secrets = [password(server.url).encode(), password(server.admin_url).encode()]
+    texts = [server.log.read_bytes()]
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) != os.getpid():
+            for name in ("cmdline", "environ"):
+                try:
+                    texts.append((process / name).read_bytes())
+                except OSError:
+                    continue
+    assert not any(secret in text for secret in secrets for text in texts)
+
+
+def test_databases_come_and_go(server: EmbeddedServer) -> None:
+    url = server.create_database('odd "name')
+    session = psycopg.connect(url.rpartition("/")[0] + "/odd%20%22name")
+    server.drop_database('odd "name')
+    session.close()
+    assert one(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
+
+
+def test_two_servers_are_two(server: EmbeddedServer) -> None:
+    with EmbeddedServer.start() as other:
+        assert other.url != server.url
+        assert one(other.url, "select 1") == 1
+
+
+def test_version_18_is_there_too() -> None:
+    with EmbeddedServer.start(18) as newer:
+        assert str(one(newer.url, "show server_version")).startswith("18.")
+
+
+def test_stop_leaves_nothing_and_may_be_called_twice() -> None:
+    server = EmbeddedServer.start()
+    directory, pid = server.directory, server._process.pid
+    server.stop()
+    server.stop()
+    assert gone(directory, pid)
+
+
+def test_an_error_in_the_block_stops_it_too() -> None:
+    server = EmbeddedServer.start()
+    with pytest.raises(ZeroDivisionError), server:
+        raise ZeroDivisionError
+    assert gone(server.directory, server._process.pid)
+
+
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_kill_9_of_the_parent_leaves_nothing(how: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, how], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        directory, pid = parent.stdout.readline().split()
+        assert postmaster.running(Path(directory) / "data")
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        forked = children.read_text().split() if how == "fork" else []
+        parent.kill()
+        parent.wait()
+        wait_until_gone(Path(directory), int(pid))
+        for child in forked:
+            if Path(f"/proc/{child}/cmdline").exists() and b"dbtools" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(int(child), signal.SIGKILL)
+
+
+def test_what_a_power_cut_left_is_swept_by_the_next_start(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        directory, pid = parent.stdout.readline().split()
+        # Everything that would clean up is killed together: the parent's children first, then the parent.
+        for child in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split():
+            if child != pid:
+                os.kill(int(child), signal.SIGKILL)
+        os.kill(int(pid), signal.SIGSTOP)
+        parent.kill()
+        parent.wait()
+        assert Path(directory).exists()
+        os.kill(int(pid), signal.SIGCONT)
+        EmbeddedServer.start().stop()
+        wait_until_gone(Path(directory), int(pid))
+
+
+def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path) -> None:
+    lines = [str(os.getpid()), str(tmp_path), "1700000000", "5432", "", "", "", "ready"]
+    (tmp_path / "postmaster.pid").write_text("\n".join(lines), "utf-8")
+    assert postmaster.PidFile.read(tmp_path) is not None
+    assert postmaster.running(tmp_path) is None
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("mode", ["namespace", "nobody"])
+def test_root_runs_it_as_somebody_else(mode: str) -> None:
+    account = Account(mode)  # type: ignore[arg-type]  # from the two literals above
+    if mode == "namespace" and accounts.choose().mode != "namespace":
+        pytest.skip("this machine forbids user namespaces")
+    with EmbeddedServer.start(account=account) as server:
+        assert one(server.url, "select 1") == 1
+        status = Path(f"/proc/{server._process.pid}/status").read_text()
+        uid = int(status.partition("Uid:\t")[2].split()[0])
+        assert (uid != 0) is (mode == "nobody")
+        data = (server.directory / "data").stat()
+        assert stat.S_IMODE(data.st_mode) == 0o700
+        assert data.st_uid == uid
+    assert not server.directory.exists()

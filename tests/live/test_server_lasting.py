@@ -1,0 +1,113 @@
+"""The project's own server: found again by the next call, until somebody stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.server import lasting
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START = "import sys, pathlib; from dbtools.server import lasting; print(lasting.start(pathlib.Path(sys.argv[1])).pid)"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    lasting.stop(tmp_path)
+
+
+def start_elsewhere(root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", START, str(root)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE)
+
+
+def test_it_outlives_the_process_that_started_it_and_is_found_again(root: Path) -> None:
+    assert lasting.find(root) is None
+    with start_elsewhere(root) as process:
+        pid = int(process.communicate(timeout=60)[0])
+    found = lasting.find(root)
+    assert found is not None
+    assert found.pid == pid
+    with psycopg.connect(found.url, autocommit=True) as connection:
+        connection.execute("create table kept (id int)")
+    told: list[str] = []
+    assert lasting.start(root, report=told.append) == found
+    assert told == []
+
+
+def test_stop_keeps_the_data_and_the_address(root: Path) -> None:
+    told: list[str] = []
+    first = lasting.start(root, report=told.append)
+    assert told == [f"Started PostgreSQL {first.version} on 127.0.0.1:{first.port} (invoke server.stop ends it)"]
+    with psycopg.connect(first.url, autocommit=True) as connection:
+        connection.execute("create table kept (id int)")
+    assert lasting.stop(root) is True
+    assert lasting.stop(root) is False
+    assert lasting.find(root) is None
+    second = lasting.start(root)
+    assert second.url == first.url
+    assert second.pid != first.pid
+    with psycopg.connect(second.url) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (0,)
+
+
+def test_two_starts_at_once_start_one_server(root: Path) -> None:
+    with start_elsewhere(root) as one, start_elsewhere(root) as two:
+        pids = {int(process.communicate(timeout=60)[0]) for process in (one, two)}
+    assert len(pids) == 1
+
+
+def test_a_crash_is_recovered_from(root: Path) -> None:
+    first = lasting.start(root)
+    with psycopg.connect(first.url, autocommit=True) as connection:
+        connection.execute("create table kept (id int)")
+        connection.execute("checkpoint" if connection.info.user == "postgres" else "select 1")
+    os.kill(first.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while lasting.find(root):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # A pid file that names a living process which is not ours must not keep the server from starting.
+    pid_file = first.directory / "data" / "postmaster.pid"
+    text = pid_file.read_text("utf-8")
+    pid_file.write_text(text.replace(str(first.pid), str(os.getpid()), 1), "utf-8")
+    assert lasting.find(root) is None
+    second = lasting.start(root)
+    with psycopg.connect(second.url) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_its_secrets_are_its_owners(root: Path) -> None:
+    found = lasting.start(root)
+    assert stat.S_IMODE(found.directory.stat().st_mode) == 0o700
+    for name in ("state.json", "log"):
+        assert stat.S_IMODE((found.directory / name).stat().st_mode) == 0o600
+    assert found.password not in repr(found)
+    assert found.password not in found.log.read_text("utf-8")
+    assert found.size > 10**7
+
+
+def test_it_is_marked_as_a_development_database(root: Path) -> None:
+    with psycopg.connect(lasting.start(root).url) as connection:
+        row = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
+        ).fetchone()
+    assert row == ("environment=development",)
+
+
+def test_psql_gets_the_password_past_the_command_line(root: Path) -> None:
+    found = lasting.start(root)
+    command, environment = lasting.psql(found.url)
+    assert found.password not in " ".join(command)
+    done = subprocess.run([*command, "-Atc", "select current_user"], env=environment, text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "app\n")
