@@ -40,7 +40,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """How it ended. `sqlstate` and `constraint` are the server's, where it was the server that said no."""
+    """How it ended.
+
+    Where it was the server that said no: its SQLSTATE, and the constraint's name or else the error's.
+    """
 
     action: str
     acquired_at: str = ""
@@ -48,7 +51,7 @@ class Result:
     waited: float = 0.0
     error: str = ""
     sqlstate: str = ""
-    constraint: str = ""
+    subject: str = ""
 
     @property
     def failed(self) -> bool:
@@ -93,7 +96,8 @@ def run(job: Job) -> Result:
                 cause = cause.__cause__
             diagnosis: dict[str, Any] = {}
             if isinstance(cause, psycopg.Error):
-                diagnosis = {"sqlstate": cause.sqlstate or "", "constraint": cause.diag.constraint_name or ""}
+                what = cause.diag.constraint_name or type(cause).__name__
+                diagnosis = {"sqlstate": cause.sqlstate or "", "subject": what}
             return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
     return _finished(job.action, outcome)
 

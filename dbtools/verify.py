@@ -51,9 +51,7 @@ class Round:
     def failures(self) -> Counter[str]:
         """What went wrong how often: "23505 invoices_pkey"."""
         return Counter(
-            f"{one.sqlstate} {one.constraint}".strip() or one.error.partition(".")[0]
-            for one in self.results
-            if one.failed
+            f"{one.sqlstate} {one.subject}".strip() or one.error.partition(".")[0] for one in self.results if one.failed
         )
 
     @property

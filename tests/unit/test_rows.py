@@ -1,0 +1,105 @@
+"""Rows computed in a forked child: the same rows, the same errors, and no child left behind."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import threading
+
+import pytest
+
+from dbtools.config import SeedPlan
+from dbtools.dataset import Dataset
+from dbtools.load import encode
+from dbtools.rows import prepare
+from tests.toy import ToyShop
+
+PLAN = SeedPlan("large", dt.date(2026, 11, 23))
+
+
+class Broken(ToyShop):
+    """An application whose generator fails."""
+
+    def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+        raise ValueError("no such shop")
+
+
+class Where(ToyShop):
+    """An application that says in which process it generated."""
+
+    def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+        return Dataset((), (str(os.getpid()),))
+
+
+def expected() -> object:
+    dataset = ToyShop().generate("large", 42, PLAN.as_of)
+    return encode(dataset), dataset.summary
+
+
+def no_child_is_left() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def test_the_rows_are_those_of_the_application() -> None:
+    with prepare(ToyShop(), PLAN) as rows:
+        assert rows.bulk() == expected()
+        assert rows.bulk() is rows.bulk()
+    assert no_child_is_left()
+
+
+def test_another_process_computes_them() -> None:
+    with prepare(Where(), PLAN) as rows:
+        assert rows.bulk()[1] != (str(os.getpid()),)
+
+
+def test_beside_other_threads_nothing_is_forked() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        with prepare(Where(), PLAN) as rows:
+            assert rows.bulk()[1] == (str(os.getpid()),)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_an_error_is_raised_where_the_rows_are_asked_for() -> None:
+    with prepare(Broken(), PLAN) as rows, pytest.raises(ValueError, match="no such shop"):
+        rows.bulk()
+    assert no_child_is_left()
+
+
+def test_rows_that_nobody_asks_for_leave_no_child() -> None:
+    with prepare(ToyShop(), PLAN):
+        pass
+    assert no_child_is_left()
+
+
+def test_a_child_that_was_killed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[int] = []
+    fork = os.fork
+
+    def remember() -> int:
+        child = fork()
+        if child:
+            os.kill(child, signal.SIGKILL)
+            children.append(child)
+        return child
+
+    monkeypatch.setattr(os, "fork", remember)
+    with prepare(ToyShop(), PLAN) as rows:
+        assert rows.bulk() == expected()
+    assert len(children) == 1
+    assert no_child_is_left()
+
+
+def test_known_users_are_inserted_not_copied() -> None:
+    with prepare(ToyShop(), SeedPlan("small", PLAN.as_of, known_users_only=True)) as rows:
+        assert rows.bulk() == ((), ())
+        assert [one.table for one in rows.missing.tables] == ["shops"]
