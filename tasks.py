@@ -55,12 +55,16 @@ def _reported(body: Callable[..., None]) -> Callable[..., None]:
             body(context, *arguments, **options)
         except DbtoolsError as error:
             raise Exit(console.explain(error, debug=bool(options.get("debug"))), error.exit_code) from None
-        except KeyboardInterrupt:
-            raise Exit("Interrupted. Work that was not committed is rolled back by the server.", 130) from None
+        except Exit:
+            raise
         except BrokenPipeError:
             # Whoever read our output is gone; nobody is left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
+        except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless asked for
+            raise Exit(console.unexpected(error, debug=bool(options.get("debug"))), 1) from None
+        except KeyboardInterrupt:
+            raise Exit("Interrupted. Work that was not committed is rolled back by the server.", 130) from None
 
     return wrapper
 

@@ -12,7 +12,7 @@ is dropped or half built, and the error says so.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -116,10 +116,7 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
         with _phase("seed", unseeded, outcome):
             if not whole:
                 work.autocommit = target.unprotected
-            if whole:
-                with keys_checked_after(work, target.schema):
-                    _seed(work, rows, report, outcome)
-            else:
+            with keys_checked_after(work, target.schema) if whole else nullcontext():
                 _seed(work, rows, report, outcome)
             work.commit()
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
@@ -264,7 +261,9 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
         ChainFailed: The schema is not there, or this role may not create in it.
     """
     row = work.execute(
-        "select has_schema_privilege(oid, 'CREATE, USAGE') from pg_namespace where nspname = %s", (schema,)
+        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE')"
+        " from pg_namespace where nspname = %s",
+        (schema,),
     ).fetchone()
     if row is None:
         raise ChainFailed(

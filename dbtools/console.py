@@ -12,12 +12,11 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from dbtools.dsn import mask
+from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from dbtools.errors import DbtoolsError
 
 
 class Console:
@@ -73,6 +72,18 @@ def explain(error: DbtoolsError, *, debug: bool = False) -> str:
     if debug:
         text = mask("".join(traceback.format_exception(error))) + text
     return text
+
+
+def unexpected(error: Exception, *, debug: bool = False) -> str:
+    """Return an error that is none of ours in the same form: the server's, where it broke off, or a bug."""
+    words = mask(" ".join(str(error).split())).rstrip(".")
+    ours = DbtoolsError(
+        "Something went wrong that dbtools did not foresee.",
+        f"{type(error).__name__}: {words}. What was not committed is rolled back by the server.",
+        "Run it again with --debug to see where; if the server is well, please report it.",
+    )
+    ours.__cause__ = error
+    return explain(ours, debug=debug)
 
 
 def write_evidence(path: Path, title: str, facts: dict[str, str], transcript: Sequence[str], code: int) -> None:

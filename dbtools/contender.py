@@ -36,6 +36,9 @@ class Job:
     lock_timeout: float
     schema: str
     unprotected: bool
+    environ: dict[str, str]
+    """The variables that say which users to add and what the guard lets pass."""
+    confirm: str | None
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,15 @@ def run(job: Job) -> Result:
 
     project = Project.find(Path(job.root))
     application = project.load_application()
-    plan = SeedPlan(job.profile, dt.date.fromisoformat(job.as_of), job.seed)
-    target = Target(Dsn.parse(job.url), job.lock_key, job.lock_timeout, schema=job.schema, unprotected=job.unprotected)
+    plan = SeedPlan(job.profile, dt.date.fromisoformat(job.as_of), job.seed, environ=job.environ)
+    target = Target(
+        Dsn.parse(job.url),
+        job.lock_key,
+        job.lock_timeout,
+        schema=job.schema,
+        confirm=job.confirm,
+        unprotected=job.unprotected,
+    )
     with prepare(application, plan) as rows:
         rows.bulk()  # paid before the shot too: what races is the chain, not the generator
         print("ready", flush=True)

@@ -25,6 +25,7 @@ from dbtools.connect import open_session
 from dbtools.contender import Job, Result, Silent
 from dbtools.digest import digest
 from dbtools.errors import VerificationFailed
+from dbtools.guard import MARKERS
 from dbtools.rows import prepare
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 DUPLICATE_KEY = "23505 "
 CATALOGUE = "23505 pg_"
 """Two chains that create the same table at once collide here. A race too, but not the one that is to be shown."""
+GUARDED = {"ALLOW_RESET", *MARKERS}
 MOST_ROUNDS = 10
 """The unprotected arm goes on for so many rounds when the collision has not shown yet."""
 
@@ -211,6 +213,8 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         lock_timeout=target.lock_timeout,
         schema=target.schema,
         unprotected=unprotected,
+        environ={name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARDED},
+        confirm=target.confirm,
     )
 
 

@@ -49,8 +49,10 @@ def image() -> str:
 
 def is_engine_available() -> tuple[bool, str]:
     """Return whether a Docker engine answers, and why not. Never raises."""
-    import docker
-
+    try:
+        import docker
+    except ModuleNotFoundError:
+        return False, "no engine's client: pip install 'dbtools[container]'"
     try:
         client = docker.from_env(timeout=5)
     except Exception:  # noqa: BLE001 - whatever it is, there is no engine to use

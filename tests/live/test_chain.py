@@ -176,6 +176,36 @@ def test_a_migration_that_fails_half_way_loses_nothing(
     assert holders(target) == []
 
 
+def test_a_revision_that_raises_anything_is_named(run: Callable[..., Log], target: Target) -> None:
+    run()
+    before = content(target)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), "{}['no such key']")
+    assert str(caught.value) == (
+        f"Migration 0002 failed.\n'no such key'. {ROLLED_BACK}\nCorrect that revision and run this again."
+    )
+    assert content(target) == before
+
+
+def test_a_role_without_rights_is_told_before_anything_is_dropped(
+    run: Callable[..., Log], target: Target, pg_admin: str
+) -> None:
+    run()
+    before, role = content(target), target.dsn.user
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(
+            f"alter database {target.dsn.dbname} owner to current_user; revoke create on schema public from {role}"
+        )
+        with pytest.raises(ChainFailed) as caught:
+            run()
+    assert str(caught.value) == (
+        f"Role {role} may not create anything in schema public.\n"
+        f"It would drop what it cannot build again. {ROLLED_BACK}\n"
+        f'As its owner: grant create, usage on schema "public" to "{role}"; or connect as the owner.'
+    )
+    assert content(target) == before
+
+
 def test_a_seed_that_fails_loses_nothing(run: Callable[..., Log], target: Target) -> None:
     run()
     before = content(target)

@@ -120,7 +120,7 @@ def test_confirmations_are_filled_in_for_appointments_that_were_there(engine: Co
         connection.execute("set timezone = 'UTC'")
         rows = connection.execute(
             "select status::text, confirmation_status, confirmed_at::text, cancelled_at::text from appointments"
-            " order by status"
+            " order by appointments.status"
         ).fetchall()
     then = "2024-02-03 04:05:06+00"
     assert rows == [

@@ -265,6 +265,37 @@ def test_a_killed_reset_leaves_the_old_database(invoke: Invoke, pg_database: str
     assert invoke("digest").stdout == before
 
 
+def test_a_session_that_is_ended_while_it_waits_is_a_clear_error(invoke: Invoke, pg_database: str) -> None:
+    with psycopg.connect(pg_database, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(1196576591)")
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "invoke", "reset", *AS_OF],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": pg_database},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert waiting.stderr is not None
+        waiting.stderr.readline()
+        other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
+        _, errors = waiting.communicate(timeout=30)
+    assert waiting.returncode == 1
+    lines = errors.splitlines()
+    assert lines[0] == "Something went wrong that dbtools did not foresee."
+    assert lines[1].startswith("AdminShutdown: terminating connection due to administrator command")
+    assert len(lines) == 3
+
+
+def test_the_users_of_the_environment_are_in_the_proof(invoke: Invoke) -> None:
+    done = invoke(
+        "verify-concurrency", "--rounds", "1", "--seeders", "2", "--resets", "0", "--json", *AS_OF,
+        SEED_ADMIN_EMAIL="ann@example.com", SEED_ADMIN_NAME="Ann \"; drop table staff; --",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["proved"] is True
+
+
 def test_the_list_and_the_help_of_every_task() -> None:
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "invoke", *arguments]
