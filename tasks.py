@@ -453,20 +453,20 @@ def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
 
 @task(auto_shortflags=False, help=_help("debug", admin="As the superuser instead of the application role"))
 @_reported
-def psql(context: Context, admin: bool = False, debug: bool = False) -> None:
+def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     """Open psql on the project's own PostgreSQL; what stands after -- goes to psql.
 
     invoke server.psql
     invoke server.psql -- -c 'select count(*) from clients'
     """
-    import shlex
-
     from dbtools.server import lasting
 
     found = lasting.start(config.Project.find().root, report=console.Console().note)
     command, environment = lasting.psql(found.admin_url if admin else found.url)
+    # Invoke's own `remainder` is one string, in which quoted arguments have fallen apart.
+    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     # psql takes this process's place: its exit code and its signals are ours.
-    os.execve(command[0], [*command, *shlex.split(context.remainder)], environment)  # noqa: S606 - no shell wanted
+    os.execve(command[0], [*command, *more], environment)  # noqa: S606 - no shell wanted
 
 
 def _line(found: LastingServer) -> str:

@@ -19,11 +19,11 @@ config = context.config
 
 
 def metadata() -> MetaData | None:
-    """Return the models' metadata where something compares with it.
+    """Return the models' metadata where something may compare with it: by hand, or when a caller says so.
 
-    Upgrading and rendering do not, and importing the models takes longer than either.
+    Upgrading and rendering do not, and importing the models would slow them down.
     """
-    if getattr(config.cmd_opts, "autogenerate", False) or config.attributes.get("compare"):
+    if config.cmd_opts is not None or config.attributes.get("compare"):
         from groombook.models import Base
 
         return Base.metadata

@@ -307,3 +307,35 @@ def test_the_list_and_the_help_of_every_task() -> None:
     assert names >= {f"server.{name}" for name in ("start", "stop", "status", "url", "psql")}
     for name in names:
         assert "Options:" in run("--help", name)
+
+
+def test_the_projects_own_server_from_start_to_stop(tmp_path: Path) -> None:
+    """In a copy of the project's settings, so that a developer's own server is left alone."""
+    for name in ("tasks.py", "pyproject.toml", "dbtools", "groombook", "migrations"):
+        (tmp_path / name).symlink_to(ROOT / name)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "invoke", *arguments]
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=120)
+
+    assert "Not running." in run("server.status").stdout
+    try:
+        first = run("reset", *AS_OF)
+        assert first.stdout == RECORD
+        assert re.fullmatch(
+            r"Started PostgreSQL 16\.\d+ on 127\.0\.0\.1:\d+ \(invoke server\.stop ends it\)\n", first.stderr
+        )
+        again = run("reset", *AS_OF)
+        assert (again.stdout, again.stderr) == (RECORD, "")
+        url = run("server.url").stdout.strip()
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select count(*) from invoices").fetchone() == (1000,)
+        shown = run("server.psql", "--", "-Atc", "select 'one argument', count(*) from pets")
+        assert shown.stdout == "one argument|176\n"
+        status = run("server.status", "--json")
+        assert json.loads(status.stdout)["running"] is True
+        for done in (first, again, shown, status, run("server.start"), run("doctor")):
+            assert password(url) not in done.stdout + done.stderr
+    finally:
+        assert run("server.stop").stdout == "Stopped.\n"
+    assert run("server.stop").stdout == "It was not running.\n"
