@@ -33,22 +33,7 @@ if TYPE_CHECKING:
     from dbtools.server import Server
 
 AS_OF = "2026-11-23"
-RECORD = """\
-✓ Acquired seed advisory lock (key=1196576591)
-Dropping all application tables...
-✓ All tables and enums dropped
-Running migrations...
-✓ Migrations applied
-Seeding database...
-✓ Created 4 staff (1 manager, 1 receptionist, 2 groomers)
-✓ Created 10 services
-✓ Created 100 clients with 176 pets
-✓ Created 1000 invoices with line items and tip splits
-✓ Created 1000 grooming visit logs
-Seed complete!
-✓ Released seed advisory lock
-✓ Reset complete (advisory lock key=0x47524f4f)
-"""
+RECORD = (ROOT / "tests" / "data" / "reset-dev.txt").read_text("utf-8")
 
 
 class StepFailed(Exception):

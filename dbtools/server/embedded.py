@@ -25,18 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dbtools.errors import ServerError
-from dbtools.load import quote
 from dbtools.server import account as accounts
 from dbtools.server import postmaster
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, locked, prepare, set_passwords
+from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 
 if TYPE_CHECKING:
     import subprocess
-    from types import TracebackType
-
-    import psycopg
 
     from dbtools.server.account import Account
 
@@ -65,7 +62,7 @@ rm -rf -- "$2"
 """
 
 
-class EmbeddedServer:
+class EmbeddedServer(Throwaway):
     """A throwaway server on loopback TCP with SCRAM and random passwords. See `dbtools.server.Server`."""
 
     kind = "embedded"
@@ -132,18 +129,6 @@ class EmbeddedServer:
             raise
         return cls(directory, cluster.version, port, passwords, (process, lease, watchdog))
 
-    def create_database(self, name: str) -> str:
-        """Create an empty database owned by the application role and return its URL."""
-        with self._admin() as connection:
-            # With fsync off, copying files beats logging every block.
-            connection.execute(f"create database {quote(name)} owner {ROLE} strategy file_copy")
-        return f"{self.url.rpartition('/')[0]}/{name}"
-
-    def drop_database(self, name: str) -> None:
-        """Drop a database made by `create_database`, ending its sessions."""
-        with self._admin() as connection:
-            connection.execute(f"drop database if exists {quote(name)} with (force)")
-
     def stop(self) -> None:
         """End the server and delete its folder. Calling it twice is allowed."""
         if self._watchdog.closed:
@@ -153,20 +138,6 @@ class EmbeddedServer:
             self._process.wait()
         self._watchdog.close()
         os.close(self._lease)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _admin(self) -> psycopg.Connection:
-        import psycopg
-
-        assert self.admin_url is not None
-        return psycopg.connect(self.admin_url, autocommit=True, application_name="dbtools harness")
 
 
 def _base(account: Account) -> Path:

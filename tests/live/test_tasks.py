@@ -18,22 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
-RECORD = """\
-✓ Acquired seed advisory lock (key=1196576591)
-Dropping all application tables...
-✓ All tables and enums dropped
-Running migrations...
-✓ Migrations applied
-Seeding database...
-✓ Created 4 staff (1 manager, 1 receptionist, 2 groomers)
-✓ Created 10 services
-✓ Created 100 clients with 176 pets
-✓ Created 1000 invoices with line items and tip splits
-✓ Created 1000 grooming visit logs
-Seed complete!
-✓ Released seed advisory lock
-✓ Reset complete (advisory lock key=0x47524f4f)
-"""
+RECORD = (ROOT / "tests" / "data" / "reset-dev.txt").read_text("utf-8")
 
 
 @pytest.fixture
@@ -51,6 +36,17 @@ def invoke(pg_database: str) -> Invoke:
         )
 
     return run
+
+
+def start_reset(url: str, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "invoke", "reset", *options, *AS_OF],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url, "PYTHONUNBUFFERED": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def password(url: str) -> str:
@@ -197,14 +193,7 @@ def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_databas
     with psycopg.connect(pg_database, autocommit=True, application_name="old seeder") as other:
         other.execute("select pg_advisory_lock(1196576591)")
         pid = other.info.backend_pid
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "reset", *AS_OF],
-            cwd=ROOT,
-            env=os.environ | {"DATABASE_URL": pg_database},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        waiting = start_reset(pg_database)
         assert waiting.stderr is not None
         note = waiting.stderr.readline()
         assert note.startswith(
@@ -225,14 +214,7 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_datab
     before = invoke("digest").stdout
     with psycopg.connect(pg_database, autocommit=True) as other:
         other.execute("select pg_advisory_lock(1196576591)")
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "reset", *AS_OF],
-            cwd=ROOT,
-            env=os.environ | {"DATABASE_URL": pg_database},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        waiting = start_reset(pg_database)
         assert waiting.stderr is not None
         waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
@@ -245,13 +227,7 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_datab
 def test_a_killed_reset_leaves_the_old_database(invoke: Invoke, pg_database: str) -> None:
     invoke("reset", *AS_OF)
     before = invoke("digest").stdout
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "reset", "--profile", "uat", *AS_OF],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": pg_database, "PYTHONUNBUFFERED": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-    )
+    killed = start_reset(pg_database, "--profile", "uat")
     assert killed.stdout is not None
     while "All tables and enums dropped" not in killed.stdout.readline():
         assert killed.poll() is None
@@ -268,14 +244,7 @@ def test_a_killed_reset_leaves_the_old_database(invoke: Invoke, pg_database: str
 def test_a_session_that_is_ended_while_it_waits_is_a_clear_error(invoke: Invoke, pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as other:
         other.execute("select pg_advisory_lock(1196576591)")
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "reset", *AS_OF],
-            cwd=ROOT,
-            env=os.environ | {"DATABASE_URL": pg_database},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        waiting = start_reset(pg_database)
         assert waiting.stderr is not None
         waiting.stderr.readline()
         other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")

@@ -37,19 +37,36 @@ def expected() -> object:
     return encode(dataset), dataset.summary
 
 
-def no_child_is_left() -> bool:
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process ids of the children forked in the test."""
+    forked: list[int] = []
+    fork = os.fork
+
+    def remember() -> int:
+        child = fork()
+        if child:
+            forked.append(child)
+        return child
+
+    monkeypatch.setattr(os, "fork", remember)
+    return forked
+
+
+def is_gone(child: int) -> bool:
     try:
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(child, os.WNOHANG)
     except ChildProcessError:
         return True
     return False
 
 
-def test_the_rows_are_those_of_the_application() -> None:
+def test_the_rows_are_those_of_the_application(children: list[int]) -> None:
     with prepare(ToyShop(), PLAN) as rows:
         assert rows.bulk() == expected()
         assert rows.bulk() is rows.bulk()
-    assert no_child_is_left()
+    (child,) = children
+    assert is_gone(child)
 
 
 def test_another_process_computes_them() -> None:
@@ -69,34 +86,23 @@ def test_beside_other_threads_nothing_is_forked() -> None:
         thread.join()
 
 
-def test_an_error_is_raised_where_the_rows_are_asked_for() -> None:
+def test_an_error_is_raised_where_the_rows_are_asked_for(children: list[int]) -> None:
     with prepare(Broken(), PLAN) as rows, pytest.raises(ValueError, match="no such shop"):
         rows.bulk()
-    assert no_child_is_left()
+    assert is_gone(children[0])
 
 
-def test_rows_that_nobody_asks_for_leave_no_child() -> None:
+def test_rows_that_nobody_asks_for_leave_no_child(children: list[int]) -> None:
     with prepare(ToyShop(), PLAN):
         pass
-    assert no_child_is_left()
+    assert is_gone(children[0])
 
 
-def test_a_child_that_was_killed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    children: list[int] = []
-    fork = os.fork
-
-    def remember() -> int:
-        child = fork()
-        if child:
-            os.kill(child, signal.SIGKILL)
-            children.append(child)
-        return child
-
-    monkeypatch.setattr(os, "fork", remember)
+def test_a_child_that_was_killed_is_made_up_for(children: list[int]) -> None:
     with prepare(ToyShop(), PLAN) as rows:
+        os.kill(children[0], signal.SIGKILL)
         assert rows.bulk() == expected()
-    assert len(children) == 1
-    assert no_child_is_left()
+    assert is_gone(children[0])
 
 
 def test_known_users_are_inserted_not_copied() -> None:
