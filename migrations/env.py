@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,14 @@ config = context.config
 
 
 def metadata() -> MetaData | None:
-    """Return the models' metadata where something may compare with it: by hand, or when a caller says so.
+    """Return the models' metadata, or None for the commands that go to a revision: upgrade, downgrade and stamp.
 
-    Upgrading and rendering do not, and importing the models would slow them down.
+    Those compare nothing with the models, and importing the models takes longer than an upgrade. Nor may the models'
+    naming convention reach them: a revision's names are its own.
     """
-    if config.cmd_opts is not None or config.attributes.get("compare"):
+    try:
+        context.get_revision_argument()
+    except KeyError:  # no destination: check, revision --autogenerate and the like
         from groombook.models import Base
 
         return Base.metadata
@@ -38,11 +42,15 @@ def run(connection: Connection) -> None:
 
 
 def run_by_hand() -> None:
-    """Run the migrations on the database at DATABASE_URL."""
+    """Run the migrations on the database at DATABASE_URL, saying which where Alembic is the program."""
     from sqlalchemy import create_engine, pool
 
     from dbtools.dsn import Dsn
 
+    if config.cmd_opts is not None:
+        # Not fileConfig, which Alembic's own templates use: it turns off every logger that exists already.
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
     url = Dsn.parse(os.environ.get("DATABASE_URL", "")).sqlalchemy_url
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:

@@ -14,10 +14,18 @@ create index idx_invoices_created_at on invoices (created_at);
 create index idx_invoice_line_items_invoice_id on invoice_line_items (invoice_id);
 create index idx_invoice_tip_splits_invoice_id on invoice_tip_splits (invoice_id);
 
--- Of services with one name the oldest keeps it; the others are told apart by a number.
-update services set name = services.name || ' (' || numbered.n || ')'
-from (select id, row_number() over (partition by name order by created_at, id) as n from services) numbered
-where numbered.id = services.id and numbered.n > 1;
+-- Of services with one name the oldest keeps it; the others are told apart by a number. Again until no two are alike,
+-- as "Bath (2)" may have been there before.
+do $$
+begin
+    loop
+        update services set name = services.name || ' (' || numbered.n || ')'
+        from (select id, row_number() over (partition by name order by created_at, id) as n from services) numbered
+        where numbered.id = services.id and numbered.n > 1;
+        exit when not found;
+    end loop;
+end
+$$;
 alter table services add constraint services_name_unique unique (name);
 
 create table rate_limit (
