@@ -2,7 +2,8 @@
 
 The in-place strategy. One session holds the seed advisory lock and does nothing else; the work runs on another session
 of the same pool, in one transaction, so that a failure at any point leaves the database as it was. Work sessions are
-opened only once the lock is held, so a waiter costs the server one connection.
+opened only once the lock is held, so a waiter costs the server one connection. The work is fenced (`lock`): once the
+lock's session is gone nothing more is committed, and the next run waits until this one's work has ended.
 
 A history of migrations that commits by itself (CREATE INDEX CONCURRENTLY, autocommit blocks) cannot run in one
 transaction. It runs in phases instead, each committed, still under the one lock; a failure then leaves a database that
@@ -96,8 +97,8 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
     history = script(migrations, cache)
     whole = (history is None or history.transactional) and not target.unprotected
     with (
-        _locked(target, "reset", rows.plan, report, outcome) as pool,
-        _work(pool, target, whole=whole) as work,
+        _locked(target, "reset", rows.plan, report, outcome) as hold,
+        _work(hold, target, whole=whole) as work,
         ExitStack() as stack,
     ):
         # Alembic is to be set up before there is anything to roll back: now, or after the drop was committed.
@@ -109,6 +110,7 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
             report.done("All tables and enums dropped")
         dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
         with _phase("migrate", dropped, outcome):
+            hold.check(work)
             report.doing("Running migrations...")
             (migrations_ready or _migrator(work, history, migrations, stack)).run(work)
             report.done("Migrations applied")
@@ -116,8 +118,10 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
         with _phase("seed", unseeded, outcome):
             if not whole:
                 work.autocommit = target.unprotected
+            hold.check(work)
             with keys_checked_after(work, target.schema) if whole else nullcontext():
                 _seed(work, rows, report, outcome)
+            hold.check(work)
             work.commit()
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
     return outcome
@@ -134,12 +138,13 @@ def seed(target: Target, rows: Rows, report: Report) -> Outcome:
     guard.check_environment("seed", rows.plan.environ)
     outcome = Outcome()
     with (
-        _locked(target, "seed", rows.plan, report, outcome) as pool,
-        _work(pool, target, whole=not target.unprotected) as work,
+        _locked(target, "seed", rows.plan, report, outcome) as hold,
+        _work(hold, target, whole=not target.unprotected) as work,
         _phase("seed", UNTOUCHED, outcome),
     ):
         empty(work, [one.table for one in rows.bulk()[0]], target.schema)
         _seed(work, rows, report, outcome)
+        hold.check(work)
         work.commit()
     return outcome
 
@@ -152,8 +157,8 @@ def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]
     """
     outcome = Outcome()
     with (
-        _locked(target, "migrate", None, report, outcome) as pool,
-        _work(pool, target, whole=True) as work,
+        _locked(target, "migrate", None, report, outcome) as hold,
+        _work(hold, target, whole=True) as work,
         ExitStack() as stack,
         _phase("migrate", "Revisions before it stay applied where they commit by themselves.", outcome),
     ):
@@ -171,35 +176,55 @@ def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]
     return before, after
 
 
+@dataclass(frozen=True)
+class _Hold:
+    """The lock while it is held, and the pool for the work; an unprotected run has no lock."""
+
+    pool: Pool
+    lock: SeedLock | None
+
+    def check(self, work: psycopg.Connection) -> None:
+        if self.lock:
+            self.lock.check(work)
+
+
 @contextmanager
-def _locked(target: Target, purpose: str, plan: SeedPlan | None, report: Report, outcome: Outcome) -> Iterator[Pool]:
-    """Hold the seed lock on a session reserved for it, and yield the pool for the work."""
+def _locked(target: Target, purpose: str, plan: SeedPlan | None, report: Report, outcome: Outcome) -> Iterator[_Hold]:
+    """Hold the seed lock on a session reserved for it."""
     pool = Pool(target.dsn, target.pool_size, purpose)
     if target.unprotected:
-        yield pool
+        yield _Hold(pool, None)
         return
+
+    def waiting(holder: Holder | None) -> None:
+        held = f"held by {holder}" if holder else "changing hands"
+        report.note(f"Waiting for the seed advisory lock (key={target.lock_key}), {held}")
+
+    def draining(holder: Holder | None) -> None:
+        report.note(f"Waiting for the work of a run that lost the lock: {holder or 'ending'}")
+
     with pool.session() as reserved:
-        if plan:
-            guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
-        lock = SeedLock(reserved, target.lock_key)
-
-        def waiting(holder: Holder | None) -> None:
-            held = f"held by {holder}" if holder else "changing hands"
-            report.note(f"Waiting for the seed advisory lock (key={lock.key}), {held}")
-
-        outcome.waited = lock.acquire(target.lock_timeout, waiting)
-        outcome.acquired_at = _clock(reserved)
+        with _phase("lock", "Nothing was changed.", outcome):
+            if plan:
+                guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
+            lock = SeedLock(reserved, target.lock_key)
+            outcome.waited = lock.acquire(target.lock_timeout, waiting)
+            lock.drain(max(0.0, target.lock_timeout - outcome.waited), draining)
+            outcome.acquired_at = _clock(reserved)
         report.done(f"Acquired seed advisory lock (key={target.lock_key})")
-        yield pool
-        outcome.released_at = _clock(reserved)
-        lock.release()
+        yield _Hold(pool, lock)
+        with _phase("unlock", "The work was committed before.", outcome):
+            outcome.released_at = _clock(reserved)
+            lock.release()
         report.done("Released seed advisory lock")
 
 
 @contextmanager
-def _work(pool: Pool, target: Target, *, whole: bool) -> Iterator[psycopg.Connection]:
+def _work(hold: _Hold, target: Target, *, whole: bool) -> Iterator[psycopg.Connection]:
     """Open a work session whose search_path is the schema; one transaction when `whole`, else autocommit."""
-    with pool.session(autocommit=True) as connection:
+    with hold.pool.session(autocommit=True) as connection:
+        if hold.lock:
+            hold.lock.enter(connection)
         path = quote(target.schema) if target.schema == "public" else f"{quote(target.schema)}, public"
         connection.execute(f"set search_path to {path}")
         connection.autocommit = not whole

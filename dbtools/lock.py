@@ -22,16 +22,21 @@ SLICE = 0.25
 """Seconds of one blocking try. A waiter that blocked without end would hold one snapshot all the while, and a holder
 that builds an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the deadlock detector.
 A slice queues fairly and wakes at once when the lock is freed; `nox -s bench` compares it with polling."""
+FENCE = 0x46454E43 << 32  # "FENC", above the 32 bits of the lock's own key
 REMIND = 15.0
 """Seconds after which a waiter is told again who holds the lock."""
 
-_HOLDER = """
-select a.pid, a.application_name, a.usename, host(a.client_addr), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SSOF'),
-       a.state
-from pg_locks l join pg_stat_activity a using (pid)
+_LOCKS = """
+from pg_locks l {join}
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and l.database = (select oid from pg_database where datname = current_database())
   and (l.classid::int8 << 32 | l.objid::int8) = %s
+"""
+_HELD_BY = f"select {_LOCKS.format(join='')} and l.pid = %s"
+_HOLDER = f"""
+select a.pid, a.application_name, a.usename, host(a.client_addr), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SSOF'),
+       a.state
+{_LOCKS.format(join="join pg_stat_activity a using (pid)")}
 """
 
 
@@ -67,6 +72,7 @@ class SeedLock:
         assert connection.autocommit
         self.connection = connection
         self.key = key
+        self.pid = connection.info.backend_pid
         # A timeout of the role or database would end the idle session that holds the lock, or cut the wait.
         connection.execute(
             "select set_config(name, '0', false) from pg_settings where name in ('statement_timeout',"
@@ -103,6 +109,37 @@ class SeedLock:
         row = self.connection.execute(_HOLDER, (self.key,)).fetchone()
         return Holder(*row) if row else None
 
+    def drain(self, timeout: float, waiting: Callable[[Holder | None], None]) -> None:
+        """Wait until no work session of an earlier run is left: one whose lock was lost may still be at work.
+
+        Raises:
+            LockTimeout: It did not end in time. Names it.
+        """
+        fence = SeedLock(self.connection, FENCE | self.key)
+        fence.acquire(timeout, waiting)
+        fence.release()
+
+    def enter(self, work: psycopg.Connection) -> None:
+        """Put the session `work` behind the fence, until it ends.
+
+        Raises:
+            ChainFailed: The lock was lost already.
+        """
+        work.execute("select pg_advisory_lock_shared(%s)", (FENCE | self.key,))
+        self.check(work)
+
+    def check(self, work: psycopg.Connection) -> None:
+        """Ask on the session `work` whether this run's session still holds the lock; 0.2 ms.
+
+        Raises:
+            ChainFailed: It does not. What is not committed is not to be.
+        """
+        # pg_locks alone: unlike pg_stat_activity it is never a copy from earlier in the transaction.
+        if work.execute(_HELD_BY, (self.key, self.pid)).fetchone() is None:
+            work.execute("select pg_stat_clear_snapshot()")
+            holder = work.execute(_HOLDER, (self.key,)).fetchone()
+            raise self._lost(f"It is {f'held by {Holder(*holder)}' if holder else 'free'} now")
+
     def release(self) -> None:
         """Release the lock.
 
@@ -117,11 +154,7 @@ class SeedLock:
         except psycopg.Error as error:
             reason = f"The lock's session is gone: {' '.join(str(error).split())}"
         if reason:
-            raise ChainFailed(
-                f"The seed advisory lock (key={self.key}) was lost before the work was done.",
-                f"{reason.rstrip('.')}. Another run may have worked at the same time.",
-                "Run the reset again; if a pooler stands in between, connect past it.",
-            )
+            raise self._lost(f"{reason.rstrip('.')}. The work was committed before")
 
     def _try(self) -> bool:
         row = self.connection.execute("select pg_try_advisory_lock(%s)", (self.key,)).fetchone()
@@ -137,6 +170,13 @@ class SeedLock:
         except (LockNotAvailable, DeadlockDetected):
             return False
         return True
+
+    def _lost(self, reason: str) -> ChainFailed:
+        return ChainFailed(
+            f"The seed advisory lock (key={self.key}) was lost before the work was done.",
+            f"{reason}.",
+            "Run this again; if a pooler stands in between, connect past it.",
+        )
 
     def _timeout(self, waited: float, holder: Holder | None) -> LockTimeout:
         tried = f"within {waited:.1f} s" if waited >= 0.05 else "at the first try"

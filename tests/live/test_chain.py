@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -304,9 +306,64 @@ def test_the_lock_is_free_and_no_session_is_left_afterwards(run: Callable[..., L
     assert query(target, "select count(*) from pg_stat_activity where application_name = 'dbtools reset'") == [(0,)]
 
 
+def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(
+    run: Callable[..., Log], target: Target
+) -> None:
+    """Only the lock's backend is ended while the work goes on and another chain waits."""
+    run()
+    before = content(target)
+    errors: list[ChainFailed] = []
+    logs: list[Log] = []
+
+    def lose() -> None:
+        with pytest.raises(ChainFailed) as caught:
+            run(execute(TABLES), execute("select pg_sleep(1.5)"))
+        errors.append(caught.value)
+
+    first = threading.Thread(target=lose)
+    first.start()
+    sleeping = "select pid from pg_stat_activity where query like '%pg_sleep(1.5)%' and pid <> pg_backend_pid()"
+    until(lambda: query(target, sleeping) != [])
+    second = threading.Thread(target=lambda: logs.append(run()))
+    second.start()
+    until(lambda: query(target, "select pid from pg_stat_activity where wait_event = 'advisory'") != [])
+    (holder,) = holders(target)
+    query(target, f"select pg_terminate_backend({holder[0]})")
+    # The second has the lock now, and has changed nothing as long as the first one's work is there.
+    until(lambda: holders(target) not in ([], [holder]))
+    assert query(target, sleeping) != []
+    assert content_is_locked(target)
+    first.join(30)
+    second.join(30)
+    (error,) = errors
+    assert error.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
+    assert error.why.startswith("It is held by pid ")
+    assert error.why.endswith(ROLLED_BACK)
+    (log,) = logs
+    assert any(note.startswith("Waiting for the work of a run that lost the lock: pid ") for note in log.notes)
+    assert content(target) == before
+
+
+def content_is_locked(target: Target) -> bool:
+    """Whether the first run's transaction still holds the tables it dropped."""
+    with psycopg.connect(target.dsn.url) as connection:
+        try:
+            connection.execute("lock table shops in access share mode nowait")
+        except psycopg.errors.LockNotAvailable:
+            return True
+    return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
 def holders(target: Target) -> list[tuple[object, ...]]:
     return query(
         target,
-        "select pid from pg_locks where locktype = 'advisory' and objid = 1196576591"
+        "select pid from pg_locks where locktype = 'advisory' and granted and classid = 0 and objid = 1196576591"
         " and database = (select oid from pg_database where datname = current_database())",
     )

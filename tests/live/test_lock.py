@@ -126,9 +126,47 @@ def test_releasing_what_is_not_held_is_an_error(connect: Connect) -> None:
         SeedLock(connection, LOCK_KEY).release()
     assert str(caught.value) == (
         "The seed advisory lock (key=1196576591) was lost before the work was done.\n"
-        "The server says that this session did not hold it. Another run may have worked at the same time.\n"
-        "Run the reset again; if a pooler stands in between, connect past it."
+        "The server says that this session did not hold it. The work was committed before.\n"
+        "Run this again; if a pooler stands in between, connect past it."
     )
+
+
+def test_work_is_refused_once_the_lock_is_lost(connect: Connect) -> None:
+    lock, work, other = SeedLock(connect("mine"), LOCK_KEY), connect(), connect("theirs")
+    lock.acquire(0, ignore)
+    lock.enter(work)
+    lock.check(work)
+    other.execute("select pg_terminate_backend(%s)", (lock.pid,))
+    until(lambda: SeedLock(other, LOCK_KEY).holder() is None)
+    with pytest.raises(ChainFailed) as caught:
+        lock.check(work)
+    assert str(caught.value) == (
+        "The seed advisory lock (key=1196576591) was lost before the work was done.\n"
+        "It is free now.\n"
+        "Run this again; if a pooler stands in between, connect past it."
+    )
+    other.execute("select pg_advisory_lock(1196576591)")
+    with pytest.raises(ChainFailed, match=r"It is held by pid \d+ \(application 'theirs'"):
+        lock.check(work)
+
+
+def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> None:
+    lost, work, watcher = SeedLock(connect(), LOCK_KEY), connect("still at work"), connect()
+    lost.acquire(0, ignore)
+    lost.enter(work)
+    watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
+    new = SeedLock(connect(), LOCK_KEY)
+    new.acquire(DEADLINE, ignore)
+    with pytest.raises(LockTimeout, match="Held by pid .* \\(application 'still at work'"):
+        new.drain(0.3, ignore)
+    told: list[Holder | None] = []
+    thread = threading.Thread(target=new.drain, args=(DEADLINE, told.append))
+    thread.start()
+    until(is_waiting, watcher, new.pid)
+    work.close()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert [one.application for one in told if one] == ["still at work"]
 
 
 def test_a_holder_can_build_an_index_concurrently_while_others_wait(connect: Connect) -> None:
