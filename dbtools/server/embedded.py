@@ -91,7 +91,7 @@ class EmbeddedServer(Throwaway):
         """
         account = account or accounts.choose()
         binaries = account.reach(find_binaries(major))
-        cluster = prepare(binaries, account)
+        cluster = prepare(binaries, account, lean=True)
         base = _base(account)
         with locked(base / "sweep.lock"):
             _sweep(base)

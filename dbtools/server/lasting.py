@@ -98,7 +98,7 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
         state, prepared = _load(directory), ""
         data, log = directory / "data", directory / "log"
         if state is None:
-            cluster = prepare(binaries, account)
+            cluster = prepare(binaries, account, lean=False)
             _remove(data)
             copy(cluster, data)
             prepared = cluster.password

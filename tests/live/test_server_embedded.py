@@ -84,7 +84,7 @@ def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
     without = server.url.replace(f":{password(server.url)}@", "@")
     sockets = server.directory / "s"
     port = server.url.rpartition(":")[2].partition("/")[0]
-    over_socket = f"host={sockets} port={port} user=postgres dbname=postgres"
+    over_socket = f"host={sockets} port={port} user=postgres dbname=app"
     for conninfo in (wrong, without, over_socket, f"{over_socket} password=wrong"):
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(conninfo)
