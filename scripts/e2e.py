@@ -167,10 +167,10 @@ def start(kind: str) -> Server | str:
 
         return EmbeddedServer.start()
     if kind == "container":
-        from dbtools.server.container import ContainerServer, is_engine_available
+        from dbtools.server.container import ContainerServer, why_not
 
-        available, reason = is_engine_available()
-        return ContainerServer.start() if available else f"{reason}, skipped"
+        reason = why_not()
+        return f"{reason}, skipped" if reason else ContainerServer.start()
     from dbtools.server.existing import ExistingServer
 
     return ExistingServer(kind)

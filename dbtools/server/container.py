@@ -44,28 +44,47 @@ def image() -> str:
     return os.environ.get("DBTOOLS_POSTGRES_IMAGE") or DEFAULT_IMAGE
 
 
-def is_engine_available() -> tuple[bool, str]:
-    """Return whether a Docker engine answers, and why not. Never raises."""
+def why_not() -> str:
+    """Return why no container can be started here ("no engine", "no image ..."), or "" where one can.
+
+    An image that is not there is pulled. Never raises.
+    """
     try:
         import docker
     except ModuleNotFoundError:
-        return False, "no engine's client: pip install 'dbtools[container]'"
-    with warnings.catch_warnings():
-        # A client that could not be made leaves its socket to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            client = docker.from_env(timeout=5)
-        except docker.errors.DockerException:
-            gc.collect()
-            return False, "no engine"
+        return "no client for an engine: pip install 'dbtools[container]'"
+    client = _client()
+    if client is None:
+        return "no engine"
     try:
         client.ping()
+        try:
+            client.images.get(image())
+        except docker.errors.ImageNotFound:
+            client.images.pull(*image().rpartition(":")[::2])
+    except docker.errors.APIError:
+        return f"no image {image()}"
     except (docker.errors.DockerException, OSError):
-        return False, "no engine"
+        return "no engine"
     else:
-        return True, ""
+        return ""
     finally:
         client.close()
+
+
+def _client() -> Any:
+    """Return a client of the engine, or None where none answers."""
+    import docker
+
+    with warnings.catch_warnings():
+        # A client that could not be made leaves its socket to the garbage collector, which would complain later.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return docker.from_env(timeout=60)
+        except docker.errors.DockerException:
+            pass
+        gc.collect()  # out here, because the exception holds on to the socket
+    return None
 
 
 class ContainerServer(Throwaway):
@@ -91,16 +110,13 @@ class ContainerServer(Throwaway):
         Raises:
             ServerError: There is no engine or no such image, or the server did not come up; shows the end of its log.
         """
-        import docker
-
-        available, reason = is_engine_available()
-        if not available:
+        client = _client()
+        if client is None:
             raise ServerError(
-                "A container cannot be started.",
-                f"There is {reason}: nothing answers at DOCKER_HOST or the default socket.",
+                "A container cannot be started: there is no engine.",
+                "Nothing answers at DOCKER_HOST or the default socket.",
                 "Start Docker, or on Debian: scripts/container_engine; or use the embedded server.",
             )
-        client = docker.from_env()
         _sweep(client)
         name = f"dbtools-{secrets.token_hex(6)}"
         # Before the container, so that there is no moment in which our death would leave it.

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server.container import LABEL, ContainerServer, image, is_engine_available
+from dbtools.server.container import LABEL, ContainerServer, image, why_not
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 30.0
 
-AVAILABLE, REASON = is_engine_available()
+REASON = why_not()
 pytestmark = [
     pytest.mark.container,
-    pytest.mark.skipif(not AVAILABLE and not os.environ.get("CI"), reason=f"container: {REASON}"),
+    pytest.mark.skipif(bool(REASON) and not os.environ.get("CI"), reason=f"container: {REASON}"),
 ]
 
 PARENT = """

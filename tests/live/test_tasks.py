@@ -256,13 +256,22 @@ def test_a_session_that_is_ended_while_it_waits_is_a_clear_error(invoke: Invoke,
     assert lines[2:] == ["The connection to the server broke; once it is back, run this again."]
 
 
-def test_the_users_of_the_environment_are_in_the_proof(invoke: Invoke) -> None:
+def test_the_proof_as_evidence_with_the_users_of_the_environment(
+    invoke: Invoke, pg_database: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "race.md"
     done = invoke(
-        "verify-concurrency", "--rounds", "1", "--seeders", "2", "--resets", "0", "--json", *AS_OF,
+        "verify-concurrency", "--rounds", "1", "--seeders", "2", "--resets", "0", *AS_OF,
+        "--evidence", str(path), "--json",
         SEED_ADMIN_EMAIL="ann@example.com", SEED_ADMIN_NAME="Ann \"; drop table staff; --",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["proved"] is True
+    found = json.loads(done.stdout)
+    assert found["proved"] is True
+    assert [one["subject"] for one in found["unprotected"][0]["results"] if one["error"]] == ["staff_pkey"]
+    text = path.read_text("utf-8")
+    assert "✓ The lock is proven.\n=== EXIT: 0 ===\n" in text
+    assert password(pg_database) not in text + done.stdout + done.stderr
 
 
 def test_the_list_and_the_help_of_every_task() -> None:

@@ -1,0 +1,39 @@
+"""A server that is there already: used as it is, and left as it is."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from dbtools.errors import DatabaseUnreachable, ServerError
+from dbtools.server.existing import ExistingServer
+
+
+def test_it_is_used_and_left_running(pg_admin: str) -> None:
+    with ExistingServer(pg_admin) as server:
+        assert server.kind == "existing"
+        url = server.create_database("made by a test")
+        with psycopg.connect(url.replace("made by a test", "made%20by%20a%20test")) as connection:
+            assert connection.execute("select current_database()").fetchone() == ("made by a test",)
+        server.drop_database("made by a test")
+    with psycopg.connect(pg_admin) as connection:
+        assert connection.execute("select count(*) from pg_database where datname = 'made by a test'").fetchone() == (
+            0,
+        )
+        row = connection.execute("show server_version").fetchone()
+        assert row is not None
+        assert server.version == row[0]
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_to_grant(pg_database: str) -> None:
+    server = ExistingServer(pg_database)
+    with pytest.raises(ServerError) as caught:
+        server.create_database("more")
+    assert caught.value.what.startswith("Cannot create a database on 127.0.0.1:")
+    assert caught.value.why == "permission denied to create database."
+    assert caught.value.hint == 'As a superuser: alter role "app" createdb;'
+
+
+def test_a_server_that_does_not_let_us_in_is_unreachable(pg_database: str) -> None:
+    with pytest.raises(DatabaseUnreachable, match="Cannot reach database nowhere on "):
+        ExistingServer(f"{pg_database.rpartition('/')[0]}/nowhere")
