@@ -116,7 +116,11 @@ class SeedLock:
             LockTimeout: It did not end in time. Names it.
         """
         fence = SeedLock(self.connection, FENCE | self.key)
-        fence.acquire(timeout, waiting)
+        try:
+            fence.acquire(timeout, waiting)
+        except LockTimeout as error:
+            what = "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
+            raise LockTimeout(what, error.why, error.hint) from None
         fence.release()
 
     def enter(self, work: psycopg.Connection) -> None:

@@ -157,8 +157,16 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     new = SeedLock(connect(), LOCK_KEY)
     new.acquire(DEADLINE, ignore)
-    with pytest.raises(LockTimeout, match="Held by pid .* \\(application 'still at work'"):
+    with pytest.raises(LockTimeout) as caught:
         new.drain(0.3, ignore)
+    pid = work.info.backend_pid
+    assert caught.value.what == (
+        "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
+    )
+    assert caught.value.why.startswith(f"Held by pid {pid} (application 'still at work'")
+    assert caught.value.hint == (
+        f"Wait longer with --lock-timeout SECONDS, or end that session: select pg_terminate_backend({pid});"
+    )
     told: list[Holder | None] = []
     thread = threading.Thread(target=new.drain, args=(DEADLINE, told.append))
     thread.start()
