@@ -184,10 +184,11 @@ class ContainerServer(Throwaway):
     def _failed(self, why: str, password: str) -> ServerError:
         container = self._client.containers.get(self.name)
         lines = container.logs(tail=5).decode(errors="replace").strip().splitlines()
+        # Once it has ended, how we noticed says nothing; its log does.
+        reason = why if container.status == "running" else f"The container is {container.status}"
         return ServerError(
             "The server in the container did not come up.",
-            f"{why}; the container is {container.status}."
-            f" The end of its log: {mask(' | '.join(lines), password) or 'empty'}",
+            f"{reason}. The end of its log: {mask(' | '.join(lines), password) or 'empty'}",
             "Try the image by hand: docker run --rm -e POSTGRES_PASSWORD=... IMAGE",
         )
 
