@@ -216,7 +216,8 @@ def _sweep(client: Any) -> None:
     import docker
 
     for status in ("exited", "dead"):
-        for container in client.containers.list(all=True, filters={"label": f"{LABEL}=true", "status": status}):
+        wanted = {"label": f"{LABEL}=true", "status": status}
+        for container in client.containers.list(all=True, filters=wanted, ignore_removed=True):
             # Somebody else's start may be removing it at this moment.
             with suppress(docker.errors.APIError):
                 container.remove(force=True, v=True)

@@ -56,7 +56,7 @@ def one(url: str, query: str) -> object:
 
 
 def names(engine: Any) -> set[str]:
-    return {container.name for container in engine.containers.list(all=True)}
+    return {container.name for container in engine.containers.list(all=True, ignore_removed=True)}
 
 
 def wait_until_gone(engine: Any, name: str) -> None:
