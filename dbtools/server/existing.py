@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from typing import TYPE_CHECKING, Self
 
 from dbtools.connect import open_session
@@ -50,7 +51,7 @@ class ExistingServer:
                     f"As a superuser: alter role {quote(self._dsn.user)} createdb;",
                 ) from error
         base, _, query = self.url.partition("?")
-        return f"{base.rpartition('/')[0]}/{name}{'?' + query if query else ''}"
+        return f"{base.rpartition('/')[0]}/{urllib.parse.quote(name, safe='')}{'?' + query if query else ''}"
 
     def drop_database(self, name: str) -> None:
         """Drop a database made by `create_database`, ending its sessions."""

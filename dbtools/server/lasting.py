@@ -12,18 +12,22 @@ import secrets
 import shutil
 import signal
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
 from dbtools.server import account as accounts
-from dbtools.server import postmaster
+from dbtools.server import folders, postmaster
 from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, locked, prepare, set_passwords
+from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from dbtools.server.binaries import Binaries
 
 STOP_TIMEOUT = 20.0
 SETTINGS = {
@@ -65,7 +69,12 @@ class LastingServer:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        total = 0
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                with suppress(FileNotFoundError):  # the server deletes files of its own while we look
+                    total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a thousand paths
+        return total
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,9 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
         return found
     account = accounts.choose()
     directory = _directory(root, account, major)
-    directory.mkdir(mode=0o711 if account.mode == "nobody" else 0o700, parents=True, exist_ok=True)
-    with locked(directory.parent / f"{directory.name}.lock"):
+    folders.make(directory, account.folder_mode)
+    with folders.locked(directory.parent / f"{directory.name}.lock"):
+        _wait_for_earlier_start(directory)
         found = find(root, major=major)
         if found:
             return found
@@ -101,6 +111,7 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
             cluster = prepare(binaries, account, lean=False)
             _remove(data)
             copy(cluster, data)
+            _sync(binaries, account, data)
             prepared = cluster.password
             state = _State(
                 cluster.version, postmaster.free_port(), secrets.token_urlsafe(18), secrets.token_urlsafe(18)
@@ -113,7 +124,7 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
         log.touch(mode=0o600)
         settings = SETTINGS | {"port": str(state.port)}
         process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False)
-        postmaster.wait_ready(process, data, log)
+        postmaster.wait_ready(process, data, log, f"The whole log: {log}")
         if prepared:
             set_passwords(state.port, prepared, state.password, state.admin_password)
         _store(directory, state)
@@ -171,18 +182,55 @@ def _directory(root: Path, account: accounts.Account, major: int) -> Path:
     return account.state(root / ".dbtools" / f"server-{major}")
 
 
+def _wait_for_earlier_start(directory: Path) -> None:
+    """Wait while a server that nobody waits for any more gets ready: whoever started it was killed.
+
+    To take its pid file away and start a second one on the same data would be the way to lose them.
+    """
+    deadline = time.monotonic() + postmaster.READY_TIMEOUT
+    while _load(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"The server with process id {found.pid} does not get ready.",
+                f"It was started by an earlier call and given {postmaster.READY_TIMEOUT:.0f} s; it still runs.",
+                f"See what keeps it: {directory / 'log'}",
+            )
+        time.sleep(0.01)
+
+
+def _sync(binaries: Binaries, account: accounts.Account, data: Path) -> None:
+    """Write the copy through to the disk: the server's own fsync covers only what it changes from now on."""
+    done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
+    if done.returncode:
+        raise ServerError(
+            f"The data directory {data} could not be written to disk.",
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"initdb ended with {done.returncode}.",
+            "Free some disk space if it is full, and run this again.",
+        )
+
+
 def _load(directory: Path) -> _State | None:
+    file = directory / "state.json"
     try:
-        return _State(**json.loads((directory / "state.json").read_text("utf-8")))
+        return _State(**json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise ServerError(
+            f"The state file {file} is damaged.",
+            "It holds the passwords of the project's own server, and they are nowhere else.",
+            f"To begin again with an empty server, end it if it runs and remove {directory}",
+        ) from error
 
 
 def _store(directory: Path, state: _State) -> None:
     draft = directory / "state.json.draft"
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(asdict(state)), "utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(asdict(state), file)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut may leave the new name on an empty file
     draft.replace(directory / "state.json")
 
 

@@ -60,12 +60,10 @@ def running(data: Path) -> PidFile | None:
     if found is None:
         return None
     try:
-        return found if Path(f"/proc/{found.pid}/cwd").readlink() == data.resolve() else None
+        return found if _sits_in(found.pid, data.resolve()) else None
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return None
-    except PermissionError:
-        pass
     try:  # no /proc: the best there is
         os.kill(found.pid, 0)
     except ProcessLookupError:
@@ -73,6 +71,14 @@ def running(data: Path) -> PidFile | None:
     except PermissionError:
         pass
     return found
+
+
+def _sits_in(pid: int, data: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == data
+    except PermissionError:
+        # Root in a container may not look into a process of nobody's. The command line is everybody's to read.
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def free_port() -> int:
@@ -97,9 +103,10 @@ def spawn(
     binaries: Binaries, account: Account, data: Path, log: Path, settings: Mapping[str, str], *, die_with_parent: bool
 ) -> subprocess.Popen[bytes]:
     """Start postgres on `data`, in a session of its own so that Ctrl-C does not reach it. No setting holds a secret."""
-    command = [str(binaries.bin / "postgres"), "-D", str(data)]
+    command = [str(binaries.bin / "postgres"), "-D", str(data.resolve())]
     for name, value in (COMMON | dict(settings)).items():
         command += ["-c", f"{name}={value}"]
+    log.touch(mode=0o600)  # it may show statements
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -113,11 +120,11 @@ def spawn(
         )
 
 
-def wait_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> None:
+def wait_ready(process: subprocess.Popen[bytes], data: Path, log: Path, hint: str) -> None:
     """Return when the server takes connections.
 
     Raises:
-        ServerError: It ended instead, or was not ready in 60 s. Shows the end of its log.
+        ServerError: It ended instead, or was not ready in 60 s. Shows the end of its log, and the caller's hint.
     """
     deadline = time.monotonic() + READY_TIMEOUT
     while True:
@@ -131,7 +138,7 @@ def wait_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> None:
             raise ServerError(
                 "The embedded PostgreSQL server did not start.",
                 f"{happened[:1].upper()}{happened[1:]}. The end of its log: {tail or 'empty'}",
-                f"The whole log: {log}",
+                hint,
             )
         # Reading a small file is cheap; the 100 ms that pg_ctl sleeps between looks would be most of the start.
         time.sleep(0.002)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
@@ -25,7 +26,7 @@ class Throwaway(ABC):
         with self._admin() as connection:
             # With fsync off, copying files beats logging every block.
             connection.execute(f"create database {quote(name)} owner {ROLE} strategy file_copy")
-        return f"{self.url.rpartition('/')[0]}/{name}"
+        return f"{self.url.rpartition('/')[0]}/{urllib.parse.quote(name, safe='')}"
 
     def drop_database(self, name: str) -> None:
         """Drop a database made by `create_database`, ending its sessions."""

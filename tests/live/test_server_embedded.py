@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,19 +18,30 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.errors import ServerError
 from dbtools.server import account as accounts
-from dbtools.server import postmaster
+from dbtools.server import embedded, postmaster
 from dbtools.server.account import Account
-from dbtools.server.embedded import EmbeddedServer
+from dbtools.server.embedded import MARKER, EmbeddedServer
+from dbtools.server.watchdog import Pipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to become somebody else")
 
 PARENT = """
-import os, sys, time
+import os, sys, threading, time
 from dbtools.server.embedded import EmbeddedServer
-server = EmbeddedServer.start()
+servers = []
+def start():
+    servers.append(EmbeddedServer.start())
+if "thread" in sys.argv:
+    worker = threading.Thread(target=start)
+    worker.start()
+    worker.join()
+else:
+    start()
+[server] = servers
 if "fork" in sys.argv and os.fork() == 0:
     time.sleep(60)
 print(server.directory, server._process.pid, flush=True)
@@ -39,6 +53,23 @@ time.sleep(60)
 def server() -> Iterator[EmbeddedServer]:
     with EmbeddedServer.start() as one:
         yield one
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that nobody reaches, which tmp_path is not."""
+    folder = Path(tempfile.mkdtemp(prefix="dbtools-test-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    monkeypatch.setattr(accounts, "SHARED", folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def narrow_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def one(url: str, query: str) -> object:
@@ -121,7 +152,7 @@ def test_no_password_on_a_command_line_in_an_environment_or_in_the_log(server: E
 
 def test_databases_come_and_go(server: EmbeddedServer) -> None:
     url = server.create_database('odd "name')
-    session = psycopg.connect(url.rpartition("/")[0] + "/odd%20%22name")
+    session = psycopg.connect(url)
     server.drop_database('odd "name')
     session.close()
     assert one(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
@@ -153,7 +184,7 @@ def test_an_error_in_the_block_stops_it_too() -> None:
     assert gone(server.directory, server._process.pid)
 
 
-@pytest.mark.parametrize("how", ["alone", "fork"])
+@pytest.mark.parametrize("how", ["alone", "fork", "thread"])
 def test_kill_9_of_the_parent_leaves_nothing(how: str) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, how], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -191,6 +222,74 @@ def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path)
     (tmp_path / "postmaster.pid").write_text("\n".join(lines), "utf-8")
     assert postmaster.PidFile.read(tmp_path) is not None
     assert postmaster.running(tmp_path) is None
+
+
+def watchdog(directory: Path) -> Pipe:
+    (directory / MARKER).touch()
+    command = ["/bin/sh", "-c", embedded._WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
+    return Pipe(command, environment=accounts.clean_environment())
+
+
+def test_what_a_killed_parent_was_still_copying_goes_too(tmp_path: Path) -> None:
+    data = tmp_path / "instance" / "data"
+    data.mkdir(parents=True)
+    guard = watchdog(data.parent)
+    copying = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); : > $i || exit 0; done"
+    with subprocess.Popen(["/bin/sh", "-c", copying], cwd=data, stderr=subprocess.DEVNULL) as copy:
+        deadline = time.monotonic() + DEADLINE
+        while not (data / "100").exists():
+            assert time.monotonic() < deadline
+        guard.close()
+        assert not data.parent.exists()
+        copy.kill()
+
+
+def test_the_watchdog_ends_no_process_but_the_server(tmp_path: Path) -> None:
+    data = tmp_path / "instance" / "data"
+    data.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (data / "postmaster.pid").write_text(f"{stranger.pid}\n", "utf-8")
+        watchdog(data.parent).close()
+        assert not data.parent.exists()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_the_sweep_deletes_what_is_nobodys_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("unfinished", "left", "foreign", "held"):
+        (tmp_path / name / "data").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("unfinished", "left", "held"):
+        (tmp_path / name / MARKER).touch()
+    (tmp_path / "left" / "lease").touch()
+    with (tmp_path / "held" / "lease").open("w") as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        embedded._sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"foreign", "held"}
+
+
+def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(embedded, "_base", lambda account: tmp_path)
+    monkeypatch.setitem(embedded.SETTINGS, "shared_buffers", "nonsense")
+    with pytest.raises(ServerError) as caught:
+        EmbeddedServer.start()
+    assert 'invalid value for parameter "shared_buffers": "nonsense"' in caught.value.why
+    assert caught.value.hint == embedded.HINT
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.lock"]
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("narrow_umask")
+def test_nobody_gets_where_it_has_to_and_nobody_else_reads_along(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_base", lambda account: shared)
+    with EmbeddedServer.start(account=Account("nobody")) as server:
+        assert one(server.url, "select 1") == 1
+        readable = [
+            path
+            for path in server.directory.rglob("*")
+            if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o066
+        ]
+        assert readable == []
 
 
 @ROOT_ONLY

@@ -13,7 +13,7 @@ def test_it_is_used_and_left_running(pg_admin: str) -> None:
     with ExistingServer(pg_admin) as server:
         assert server.kind == "existing"
         url = server.create_database("made by a test")
-        with psycopg.connect(url.replace("made by a test", "made%20by%20a%20test")) as connection:
+        with psycopg.connect(url) as connection:
             assert connection.execute("select current_database()").fetchone() == ("made by a test",)
         server.drop_database("made by a test")
     with psycopg.connect(pg_admin) as connection:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.errors import ServerError
+from dbtools.server import account as accounts
 from dbtools.server import lasting
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -85,6 +90,61 @@ def test_a_crash_is_recovered_from(root: Path) -> None:
     second = lasting.start(root)
     with psycopg.connect(second.url) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_server_that_is_still_starting_is_waited_for(root: Path) -> None:
+    first = lasting.start(root)
+    pid_file = first.directory / "data" / "postmaster.pid"
+    ready = pid_file.read_text("utf-8")
+    pid_file.write_text(ready.replace("ready   ", "starting"), "utf-8")
+    with start_elsewhere(root) as second:
+        deadline = time.monotonic() + 60
+        # The second start holds the lock once it has found nothing ready.
+        while not is_locked(first.directory.parent / f"{first.directory.name}.lock"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        pid_file.write_text(ready, "utf-8")
+        assert int(second.communicate(timeout=60)[0]) == first.pid
+
+
+def is_locked(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_damaged_state_file_is_said_and_nothing_is_lost(root: Path) -> None:
+    found = lasting.start(root)
+    lasting.stop(root)
+    state = found.directory / "state.json"
+    kept = state.read_text("utf-8")
+    state.write_text("", "utf-8")
+    with pytest.raises(ServerError) as caught:
+        lasting.start(root)
+    assert caught.value.what == f"The state file {state} is damaged."
+    state.write_text(kept, "utf-8")
+    assert lasting.start(root).url == found.url
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as nobody")
+def test_as_nobody_it_lives_where_nobody_reaches(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="dbtools-test-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    monkeypatch.setattr(accounts, "SHARED", folder)
+    monkeypatch.setattr(accounts, "choose", lambda: accounts.Account("nobody"))
+    try:
+        found = lasting.start(root)
+        assert found.directory.is_relative_to(folder)
+        with psycopg.connect(found.url) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+        assert lasting.find(root) == found
+        assert lasting.stop(root) is True
+    finally:
+        lasting.stop(root)
+        shutil.rmtree(folder)
 
 
 def test_its_secrets_are_its_owners(root: Path) -> None:
