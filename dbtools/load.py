@@ -87,7 +87,7 @@ def load(connection: psycopg.Connection, tables: Iterable[Encoded]) -> int:
 def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[None]:
     """Take the schema's foreign keys away and put them back, name for name, at the end of the block.
 
-    Putting a key back checks all rows in one join; left in place it costs a query a row, which is most of a bulk load.
+    Putting a key back checks all rows in one join; left in place it costs a query a row.
     For tables that the open transaction has made: nobody else sees them without their keys.
     """
     tables = connection.execute(_FOREIGN_KEYS, {"schema": quote(schema)}).fetchall()

@@ -133,7 +133,7 @@ class SeedLock:
         self.check(work)
 
     def check(self, work: psycopg.Connection) -> None:
-        """Ask on the session `work` whether this run's session still holds the lock; 0.2 ms.
+        """Ask on the session `work` whether this run's session still holds the lock.
 
         Raises:
             ChainFailed: It does not. What is not committed is not to be.
