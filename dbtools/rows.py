@@ -59,7 +59,8 @@ def prepare(application: Application, plan: SeedPlan) -> Iterator[Rows]:
 def _ahead(compute: Callable[[], Bulk]) -> Iterator[Callable[[], Bulk]]:
     """Run `compute` in a forked child, and yield what waits for its result.
 
-    A second core then works on the rows while this process imports its driver and waits for the server. Where forking is not safe, because other threads run, it is computed when asked for.
+    A second core then works on the rows while this process imports its driver and waits for the server. Where forking
+    is not safe, because other threads run, it is computed when asked for.
     """
     if not hasattr(os, "fork") or threading.active_count() > 1:
         yield compute

@@ -1,6 +1,6 @@
 """A prepared cluster: initdb once, copy for every server.
 
-`initdb` takes most of the time a fresh server needs; copying its result takes a tenth. The prepared cluster holds one
+`initdb` takes most of the time a fresh server needs; copying its result is far quicker. The prepared cluster holds one
 superuser, one application role without a password, and that role's database. It has no trust line: every
 connection, over TCP or the socket, proves a password. The superuser's is random, kept 0600 beside the cluster, and
 changed in every copy.
