@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_open: set[int] = set()
+_open: set[Pipe] = set()
 
 
 class Pipe:
@@ -20,7 +20,7 @@ class Pipe:
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
         read_end, self._write_end = os.pipe()
-        _open.add(self._write_end)
+        _open.add(self)
         try:
             self._process = subprocess.Popen(
                 command,
@@ -37,19 +37,19 @@ class Pipe:
     @property
     def closed(self) -> bool:
         """Whether the clean-up was asked for already."""
-        return self._write_end not in _open
+        return self not in _open
 
     def close(self) -> None:
         """Let it clean up now, and return when it has."""
         if not self.closed:
-            _open.discard(self._write_end)
+            _open.discard(self)
             os.close(self._write_end)
         self._process.wait()
 
 
 def _close_all() -> None:
     while _open:
-        os.close(_open.pop())
+        os.close(_open.pop()._write_end)
 
 
 # A forked child inherits the write ends and would keep the watchdogs waiting after its parent's death.
