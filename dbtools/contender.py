@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dbtools.chain import Outcome, Target, reset, seed
+from dbtools.chain import Target, reset, seed
 from dbtools.config import Project, SeedPlan
 from dbtools.dsn import Dsn
 from dbtools.errors import DbtoolsError
@@ -109,11 +109,7 @@ def run(job: Job) -> Result:
                 what = cause.diag.constraint_name or type(cause).__name__
                 diagnosis = {"sqlstate": cause.sqlstate or "", "subject": what}
             return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
-    return _finished(job.action, outcome)
-
-
-def _finished(action: str, outcome: Outcome) -> Result:
-    return Result(action, outcome.acquired_at, outcome.released_at, outcome.waited)
+    return Result(job.action, outcome.acquired_at, outcome.released_at, outcome.waited)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Alembic: the migrations run in process on a connection we hold, or rendered once as SQL and kept.
 
-Importing Alembic and SQLAlchemy costs more than a whole reset. A reset always starts from an empty schema, so the SQL
-from nothing to head is the same every time: Alembic renders it in its offline mode, the text is cached under a key
-made of every file of the migrations folder and Alembic's version, and the chain executes it. A history that cannot be
-rendered, because a revision wants to query the database, runs through Alembic itself.
+Importing Alembic and SQLAlchemy takes nearly as long as all the rest of a reset. A reset always starts from an empty
+schema, so the SQL from nothing to head is the same every time: Alembic renders it in its offline mode, the text is
+cached under a key made of every file of the migrations folder and Alembic's version, and the chain executes it. A
+history that cannot be rendered, because a revision wants to query the database, runs through Alembic itself.
 """
 
 from __future__ import annotations

@@ -57,6 +57,11 @@ class Round:
         )
 
     @property
+    def failed(self) -> int:
+        """How many processes ended with an error."""
+        return sum(one.failed for one in self.results)
+
+    @property
     def duplicates(self) -> int:
         """How many processes died on a duplicate key in a table of the application."""
         return sum(
@@ -107,7 +112,6 @@ class Evidence:
         table: list[tuple[str, ...]] = []
         for arm, rounds in (("unprotected", self.unprotected), ("locked", self.locked)):
             for number, one in enumerate(rounds, 1):
-                failed = sum(one.failures.values())
                 overlaps = str(one.overlaps) if arm == "locked" else "-"
                 content = "same" if one.same_digest else "differs"
                 longest = f"{max(result.waited for result in one.results):.2f} s" if arm == "locked" else "-"
@@ -116,7 +120,7 @@ class Evidence:
                         arm,
                         str(number),
                         one.processes,
-                        str(failed),
+                        str(one.failed),
                         overlaps,
                         content,
                         longest,
@@ -127,12 +131,12 @@ class Evidence:
 
     def verdicts(self) -> list[str]:
         """What the rounds show, a sentence each."""
-        failed = sum(sum(one.failures.values()) for one in self.unprotected)
+        failed = sum(one.failed for one in self.unprotected)
         duplicates = sum(one.duplicates for one in self.unprotected)
         started = sum(len(one.results) for one in self.unprotected)
         lines = [f"Without the lock: {failed} of {started} processes failed, {duplicates} of them on a duplicate key."]
         started = sum(len(one.results) for one in self.locked)
-        failed = sum(sum(one.failures.values()) for one in self.locked)
+        failed = sum(one.failed for one in self.locked)
         overlaps = sum(one.overlaps for one in self.locked)
         contents = len({one.digest for one in self.locked})
         lines.append(
