@@ -1,0 +1,6 @@
+"""The race lab: interleave any programs on PostgreSQL statement by statement, find a race, shrink it, replay it.
+
+Terms: *actor* (a program), *session* (one of its connections), *step* (from the first message of a request to
+ReadyForQuery), *schedule* (the order of the steps), *switch* (two steps of different actors in a row), *blocked*
+(running in the server, waited on by pg_blocking_pids), *settled* (every live actor is held, blocked or finished).
+"""
