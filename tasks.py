@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from dbtools.chain import Target
     from dbtools.dsn import Dsn
     from dbtools.server.lasting import LastingServer
+    from dbtools.target import Target
 
 HELP = {
     "profile": "What to seed: dev, uat or demo (SEED_PROFILE; default dev)",
@@ -80,9 +80,17 @@ def _dsn(project: config.Project, out: console.Console) -> Dsn:
     return Dsn.parse(lasting.start(project.root, report=out.note).url, source="the embedded server's URL")
 
 
-def _target(project: config.Project, out: console.Console, lock_timeout: str, pool_size: str, confirm: str) -> Target:
-    from dbtools.chain import Target
+def _target(
+    project: config.Project,
+    out: console.Console,
+    lock_timeout: str,
+    pool_size: str,
+    confirm: str,
+    *,
+    in_place: bool = False,
+) -> Target:
     from dbtools.pool import check_size
+    from dbtools.target import Target
 
     size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
     source = "--pool-size" if pool_size else "DBTOOLS_POOL_SIZE"
@@ -95,6 +103,7 @@ def _target(project: config.Project, out: console.Console, lock_timeout: str, po
         lock_timeout=wait,
         pool_size=sessions,
         schema=project.schema,
+        in_place=in_place or project.strategy == "in-place",
         confirm=confirm or None,
     )
 
@@ -126,7 +135,7 @@ _RUN = ("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "jso
 
 @task(
     auto_shortflags=False,
-    help=_help(*_RUN, **{"in-place": "Rebuild in the live schema under the session lock: the strategy there is today"}),
+    help=_help(*_RUN, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}),
 )
 @_reported
 def reset(
@@ -134,7 +143,7 @@ def reset(
     profile: str = "",
     as_of: str = "",
     seed: str = "",
-    in_place: bool = True,
+    in_place: bool = False,
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
@@ -142,16 +151,16 @@ def reset(
     evidence: str = "",
     debug: bool = False,
 ) -> None:
-    """Drop everything, migrate to head and seed, as one unit under the seed lock.
+    """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
 
-    Destroys the data in the application's schema. A failure at any point leaves the database as it was. Refused
-    (exit code 5) where NODE_ENV, APP_ENV or ENVIRONMENT says production, unless ALLOW_RESET=true.
+    Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
+    readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where NODE_ENV,
+    APP_ENV or ENVIRONMENT says production, unless ALLOW_RESET=true.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
     """
-    del in_place  # accepted so that scripts can name the strategy
-    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, json, evidence)
+    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, json, evidence, in_place=in_place)
 
 
 @task(
@@ -208,7 +217,9 @@ def _run(
     confirm: str,
     json: bool,
     evidence: str,
+    *,
     known_users_only: bool = False,
+    in_place: bool = False,
 ) -> None:
     from dbtools import chain, guard
     from dbtools.rows import prepare
@@ -223,7 +234,7 @@ def _run(
     )
     # The rows are computed in a second process from here on, beside everything that follows.
     with prepare(application, plan) as rows:
-        target = _target(project, out, lock_timeout, pool_size, confirm)
+        target = _target(project, out, lock_timeout, pool_size, confirm, in_place=in_place)
         code = 1
         try:
             if action == "reset":

@@ -31,7 +31,9 @@ KEYS = {
     "lock-key": int,
     "lock-timeout": float,
     "pool-size": int,
+    "strategy": str,
 }
+STRATEGIES = ("swap", "in-place")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Project:
     """Seconds to wait for the seed lock; 0 tries once."""
     pool_size: int = 6
     """Connections the in-place chain may open: one for the lock, the rest for work."""
+    strategy: str = "swap"
+    """How a reset rebuilds the schema: "swap" (aside, then exchanged) or "in-place"."""
 
     @property
     def cache(self) -> Path:
@@ -102,6 +106,12 @@ class Project:
                     "dbtools cannot guess which application to seed or where its migrations are.",
                     'For example: application = "package.module:object", migrations = "migrations"',
                 )
+        if table.get("strategy", "swap") not in STRATEGIES:
+            raise ConfigurationError(
+                f"[tool.dbtools] strategy in {path} is unknown: {table['strategy']!r}.",
+                "Nothing was changed.",
+                f"Choose one of: {', '.join(STRATEGIES)}.",
+            )
         options = {
             key.replace("-", "_"): value for key, value in table.items() if key not in {"application", "migrations"}
         }

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dbtools.chain import Target, reset, seed
+from dbtools.chain import reset, seed
 from dbtools.config import Project, SeedPlan
 from dbtools.dsn import Dsn
 from dbtools.errors import DbtoolsError
 from dbtools.rows import prepare
+from dbtools.target import Target
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from dbtools.application import Application
-    from dbtools.chain import Target
+    from dbtools.target import Target
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str,
 
 
 def _rights(connection: psycopg.Connection, schema: str) -> Finding:
-    from dbtools.chain import check_rights
+    from dbtools.in_place import check_rights
 
     try:
         check_rights(connection, schema)

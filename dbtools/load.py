@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import psycopg
 
@@ -45,6 +45,14 @@ where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::reg
 group by c.conrelid order by c.conrelid
 """
 
+# Plain tables that COPY FREEZE takes, of which nobody would notice that their rows went out and came in again.
+_FREEZABLE = """
+select '"' || replace(c.relname, '"', '""') || '"' from pg_class c
+where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
+  and not exists (select from pg_trigger t where t.tgrelid = c.oid)
+order by c.oid
+"""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -61,17 +69,19 @@ def encode(dataset: Dataset) -> tuple[Encoded, ...]:
     return tuple(_encode(table) for table in dataset.tables)
 
 
-def load(connection: psycopg.Connection, tables: Iterable[Encoded]) -> int:
+def load(connection: psycopg.Connection, tables: Iterable[Encoded], frozen: Collection[str] = ()) -> int:
     """Copy the rows in and move the sequences past them; return the number of rows.
 
     COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
     already there: each sequence is set past the largest loaded key. Runs in the caller's transaction; under
-    autocommit every table commits by itself.
+    autocommit every table commits by itself. Tables in `frozen` (names in SQL form) were made by the open transaction
+    and get their rows frozen.
     """
     total = 0
     for table in tables:
         with connection.cursor() as cursor:
-            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN") as copy:
+            freeze = " (FREEZE)" if table.table in frozen else ""
+            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN{freeze}") as copy:
                 copy.write(table.data)
             cursor.execute(_SEQUENCES, {"table": table.table})
             for column, sequence in cursor.fetchall():
@@ -97,6 +107,40 @@ def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[
     connection.execute("; ".join(f"alter table {table} {dropped}" for table, dropped, _ in tables))
     yield
     connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
+
+
+def freezable(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
+
+    A frozen row is visible to every snapshot, also to one that is older than the table. Call it while the foreign keys
+    are away. Left out are partitioned tables and what has triggers or row security.
+    """
+    names = connection.execute(_FREEZABLE, {"schema": quote(schema)}).fetchall()
+    return [str(name) for (name,) in names]
+
+
+def freeze(connection: psycopg.Connection, tables: Iterable[str]) -> None:
+    """Take the rows of tables that the open transaction has made out, and copy them in again, frozen."""
+    for table in tables:
+        with connection.cursor() as cursor:
+            if cursor.execute(f"select from {table} limit 1").fetchone() is None:
+                continue
+            with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+                data = b"".join(copy)
+            cursor.execute(f"truncate {table}")
+            with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)") as copy:
+                copy.write(data)
+
+
+def analyze(connection: psycopg.Connection, schema: str) -> None:
+    """Gather the planner's statistics on every table of `schema`."""
+    names = connection.execute(
+        "select c.oid::regclass::text from pg_class c"
+        " where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p', 'm') and not c.relispartition",
+        (quote(schema),),
+    ).fetchall()
+    if names:
+        connection.execute(f"analyze {', '.join(str(name) for (name,) in names)}")
 
 
 def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:

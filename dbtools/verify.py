@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dbtools.chain import Target, reset
+from dbtools.chain import reset
 from dbtools.connect import open_session
 from dbtools.contender import Job, Result, Silent
 from dbtools.digest import digest
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbtools.config import Project, SeedPlan
+    from dbtools.target import Target
 
 DUPLICATE_KEY = "23505 "
 CATALOGUE = "23505 pg_"

@@ -57,7 +57,7 @@ def test_the_head_is_the_reference_name_for_name(engine: Connection, pg_database
 def test_the_rendered_sql_makes_the_same_schema(pg_database: str, tmp_path: Path) -> None:
     found = script(MIGRATIONS, tmp_path)
     assert found is not None
-    assert found.transactional
+    assert found.committing == ""
     with psycopg.connect(pg_database) as connection:
         found.run(connection)
     assert catalogue(pg_database) == REFERENCE

@@ -38,11 +38,17 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: application, lock-key, lock-timeout, migrations, pool-size, schema.\nCorrect or remove it.",
+            "Known keys: application, lock-key, lock-timeout, migrations, pool-size, schema, strategy.\n"
+            "Correct or remove it.",
         ),
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npool-size = "many"\n',
             "[tool.dbtools] pool-size in {path} is not of the right type.\nIt is 'many'; wanted int.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nstrategy = "in place"\n',
+            "[tool.dbtools] strategy in {path} is unknown: 'in place'.\n"
+            "Nothing was changed.\nChoose one of: swap, in-place.",
         ),
         (
             '[tool.dbtools]\napplication = "a:b"\n',
