@@ -20,7 +20,7 @@ from dbtools import config, console
 from dbtools.errors import ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from invoke.context import Context
 
@@ -35,6 +35,7 @@ HELP = {
     "lock_timeout": "Seconds to wait for the seed lock; 0 tries once (default 300)",
     "pool_size": "Connections the run may open, 2 or more: one holds the lock (DBTOOLS_POOL_SIZE; default 6)",
     "confirm": "The database's name, for one that is marked as production (with ALLOW_RESET=true)",
+    "allow_host": "Another machine whose database may be destroyed; may be given several times",
     "json": "Print the result as JSON, nothing else, on standard output",
     "evidence": "Write a transcript fit for a pull request to this Markdown file",
     "timeout": "Seconds to wait; 0 tries once (default 60)",
@@ -80,8 +81,16 @@ def _dsn(project: config.Project, out: console.Console) -> Dsn:
     return Dsn.parse(lasting.start(project.root, report=out.note).url, source="the embedded server's URL")
 
 
-def _target(project: config.Project, out: console.Console, lock_timeout: str, pool_size: str, confirm: str) -> Target:
+def _target(
+    project: config.Project,
+    out: console.Console,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    allow_host: Sequence[str] = (),
+) -> Target:
     from dbtools.chain import Target
+    from dbtools.guard import Rules
     from dbtools.pool import check_size
 
     size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
@@ -96,6 +105,7 @@ def _target(project: config.Project, out: console.Console, lock_timeout: str, po
         pool_size=sessions,
         schema=project.schema,
         confirm=confirm or None,
+        rules=Rules((*project.allow_hosts, *allow_host), project.protect),
     )
 
 
@@ -121,11 +131,15 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
         out.data({"version": version, "seconds": round(time.monotonic() - started, 3)})
 
 
-_RUN = ("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "json", "evidence", "debug")
+_RUN = (
+    *("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host"),
+    *("json", "evidence", "debug"),
+)
 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(*_RUN, **{"in-place": "Rebuild in the live schema under the session lock: the strategy there is today"}),
 )
 @_reported
@@ -138,6 +152,7 @@ def reset(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] = (),
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -151,11 +166,12 @@ def reset(
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
     """
     del in_place  # accepted so that scripts can name the strategy
-    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, json, evidence)
+    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, allow_host, json, evidence)
 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(
         *_RUN,
         **{
@@ -173,6 +189,7 @@ def seed(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] = (),
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -192,6 +209,7 @@ def seed(
         lock_timeout,
         pool_size,
         confirm,
+        allow_host,
         json,
         evidence,
         known_users_only=known_users_only,
@@ -206,6 +224,7 @@ def _run(
     lock_timeout: str,
     pool_size: str,
     confirm: str,
+    allow_host: Sequence[str],
     json: bool,
     evidence: str,
     known_users_only: bool = False,
@@ -223,7 +242,7 @@ def _run(
     )
     # The rows are computed in a second process from here on, beside everything that follows.
     with prepare(application, plan) as rows:
-        target = _target(project, out, lock_timeout, pool_size, confirm)
+        target = _target(project, out, lock_timeout, pool_size, confirm, allow_host)
         code = 1
         try:
             if action == "reset":
@@ -233,7 +252,7 @@ def _run(
             code = 0
         except DbtoolsError as error:
             code = error.exit_code
-            out.lines += str(error).splitlines()
+            out.lines += console.explain(error).splitlines()
             raise
         finally:
             if evidence:
@@ -266,7 +285,7 @@ def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    before, after = run(_target(project, out, "", "", ""), project.migrations, out)
+    before, after = run(_target(project, out), project.migrations, out)
     if json:
         out.data({"from": before, "to": after})
 
@@ -301,10 +320,12 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(
         "profile",
         "as_of",
         "confirm",
+        "allow_host",
         "json",
         "evidence",
         "debug",
@@ -322,6 +343,7 @@ def verify_concurrency(
     profile: str = "",
     as_of: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] = (),
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -354,7 +376,7 @@ def verify_concurrency(
             "A race needs at least two processes.", "Nothing was changed.", "For example: --seeders 2 --resets 1"
         )
     plan = config.SeedPlan.choose(project.load_application(), profile=profile, as_of=as_of)
-    target = _target(project, out, "", "", confirm)
+    target = _target(project, out, confirm=confirm, allow_host=allow_host)
     found = verify(project, target, plan, note=out.note, **counts)
     out.say(console.table(HEADINGS, found.rows()))
     out.say()
@@ -383,7 +405,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    target = _target(project, out, "", "", "")
+    target = _target(project, out)
     findings = []
     for one in examine(target, project.migrations, project.cache, project.load_application(), os.environ):
         findings.append(one)

@@ -63,6 +63,7 @@ class Target:
     schema: str = "public"
     confirm: str | None = None
     """The database's name, typed by a person: one of the two things that open a database marked as production."""
+    rules: guard.Rules = field(default_factory=guard.Rules)
     unprotected: bool = False
     """No lock, and every statement commits by itself: the programs of the incident. For verify-concurrency, which
     has to show that the race is there before it shows that the lock ends it."""
@@ -206,7 +207,7 @@ def _locked(target: Target, purpose: str, plan: SeedPlan | None, report: Report,
     with pool.session() as reserved:
         with _phase("lock", "Nothing was changed.", outcome):
             if plan:
-                guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
+                guard.check_database(reserved, target, purpose, environ=plan.environ)
             lock = SeedLock(reserved, target.lock_key)
             outcome.waited = lock.acquire(target.lock_timeout, waiting)
             lock.drain(max(0.0, target.lock_timeout - outcome.waited), draining)

@@ -67,9 +67,9 @@ def examine(
 def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str, str]) -> Finding:
     try:
         guard.check_environment("reset", environ)
-        guard.check_database(connection, "reset", confirm=target.confirm, environ=environ)
+        guard.check_database(connection, target, "reset", environ=environ)
     except ResetRefused as error:
-        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')}")
+        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')} {error.hint}")
     return Finding("guard", True, "may be reset")
 
 
