@@ -87,7 +87,7 @@ def _target(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
-    allow_host: Sequence[str] = (),
+    allow_host: Sequence[str] | None = None,
 ) -> Target:
     from dbtools.chain import Target
     from dbtools.guard import Rules
@@ -105,7 +105,7 @@ def _target(
         pool_size=sessions,
         schema=project.schema,
         confirm=confirm or None,
-        rules=Rules((*project.allow_hosts, *allow_host), project.protect),
+        rules=Rules((*project.allow_hosts, *(allow_host or ())), project.protect),
     )
 
 
@@ -152,7 +152,7 @@ def reset(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
-    allow_host: Sequence[str] = (),
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -189,7 +189,7 @@ def seed(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
-    allow_host: Sequence[str] = (),
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -224,7 +224,7 @@ def _run(
     lock_timeout: str,
     pool_size: str,
     confirm: str,
-    allow_host: Sequence[str],
+    allow_host: Sequence[str] | None,
     json: bool,
     evidence: str,
     known_users_only: bool = False,
@@ -343,7 +343,7 @@ def verify_concurrency(
     profile: str = "",
     as_of: str = "",
     confirm: str = "",
-    allow_host: Sequence[str] = (),
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
