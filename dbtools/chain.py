@@ -287,7 +287,7 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
         ChainFailed: The schema is not there, or this role may not create in it.
     """
     row = work.execute(
-        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE')"
+        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE'), current_user"
         " from pg_namespace where nspname = %s",
         (schema,),
     ).fetchone()
@@ -298,7 +298,7 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
             f"Create it: create schema {quote(schema)}; or set [tool.dbtools] schema.",
         )
     if not row[0]:
-        who = work.info.user
+        who = str(row[1])  # the role that the URL's options chose, where they do
         raise ChainFailed(
             f"Role {who} may not create anything in schema {schema}.",
             "It would drop what it cannot build again.",

@@ -1,9 +1,10 @@
-"""Hostile names, URLs and variables: each works as it should, or is refused in words; and no password gets out."""
+"""Hostile names, URLs and variables: each works as it should, or is refused in words."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote as percent
 
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from dbtools import chain
-from dbtools.application import Invariant
+from dbtools.application import Application, Invariant
 from dbtools.chain import Target
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.connect import open_session
@@ -20,10 +21,13 @@ from dbtools.dataset import Dataset, TableRows
 from dbtools.digest import digest
 from dbtools.doctor import examine
 from dbtools.dsn import Dsn
+from dbtools.errors import ChainFailed, ConfigurationError, DatabaseUnreachable, ResetRefused
+from dbtools.guard import Rules
 from dbtools.load import quote
 from dbtools.rows import prepare
 from dbtools.server import Server
-from tests.toy import ToyShop, execute, write_history
+from groombook.application import GroomBook
+from tests.toy import TABLES, ToyShop, execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TODAY = dt.date(2026, 11, 23)
@@ -75,7 +79,7 @@ class HostileShop(ToyShop):
         )
 
 
-def reset(target: Target, history: Path, application: ToyShop, plan: SeedPlan = PLAN) -> None:
+def reset(target: Target, history: Path, application: Application, plan: SeedPlan = PLAN) -> None:
     with prepare(application, plan) as rows:
         chain.reset(target, history, history.parent / "cache", rows, Silent())
 
@@ -131,3 +135,225 @@ def test_names_of_any_kind_work_all_the_way(hostile: tuple[str, str], tmp_path: 
     assert [(one.name, one.good) for one in findings][1:] == [
         ("guard", True), ("rights", True), ("seed lock", True), ("migrations", True), ("has rows", True)
     ]  # fmt: skip
+
+
+def with_options(url: str, options: str) -> str:
+    return f"{url}?options={percent(options)}"
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """The toy's tables, and a note of the settings that the migrations ran under."""
+    settings = "search_path", "statement_timeout", "application_name", "client_encoding", "standard_conforming_strings"
+    columns = ", ".join(f"current_setting('{name}') as {name}" for name in settings)
+    return write_history(tmp_path / "migrations", execute(f"{TABLES}; create table seen as select {columns}"))
+
+
+OURS = ("public", "0", "dbtools reset", "UTF8", "on")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        f"options={percent('-c search_path=evil,pg_catalog')}",
+        f"options={percent('-csearch_path=evil -c statement_timeout=1')}",
+        f"options={percent('--search-path=evil --statement_timeout=1ms')}",
+        f"options={percent('-c standard_conforming_strings=off -c application_name=psql')}",
+        "application_name=psql",
+        "fallback_application_name=psql&client_encoding=LATIN1",
+        "sslmode=allow&target_session_attrs=primary&load_balance_hosts=random",
+        "connect_timeout=1&keepalives=0",
+    ],
+)
+def test_parameters_of_the_url_do_not_divert_a_reset(parameters: str, pg_database: str, history: Path) -> None:
+    query(pg_database, EVIL)
+    reset_and_seed(Dsn.parse(f"{pg_database}?{parameters}"), history)
+    check_that_evil_is_as_it_was(pg_database)
+
+
+@pytest.mark.parametrize("options", ["-c search_path=evil,pg_catalog", "-csearch_path=evil -c statement_timeout=1"])
+def test_nor_do_those_of_the_environment(
+    options: str, pg_database: str, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query(pg_database, EVIL)
+    with monkeypatch.context() as patch:
+        for name, text in (("PGOPTIONS", options), ("PGCLIENTENCODING", "LATIN1"), ("PGAPPNAME", "psql")):
+            patch.setenv(name, text)
+        reset_and_seed(Dsn.parse(pg_database), history)
+    check_that_evil_is_as_it_was(pg_database)
+
+
+def test_nor_does_a_search_path_of_the_database(pg_database: str, history: Path) -> None:
+    query(pg_database, EVIL)
+    query(pg_database, f"alter database {Dsn.parse(pg_database).dbname} set search_path = evil, pg_catalog")
+    reset_and_seed(Dsn.parse(pg_database), history)
+    check_that_evil_is_as_it_was(pg_database)
+
+
+EVIL = "create schema evil; create table evil.shops (id int); insert into evil.shops values (7)"
+
+
+def reset_and_seed(dsn: Dsn, history: Path) -> None:
+    target = Target(dsn, LOCK_KEY)
+    reset(target, history, HostileToy())
+    with prepare(HostileToy(), PLAN) as rows:
+        chain.seed(target, rows, Silent())
+    with open_session(dsn, "digest") as connection:
+        assert [one.table for one in digest(connection).tables] == ["items", "seen", "shops"]
+
+
+def check_that_evil_is_as_it_was(url: str) -> None:
+    assert query(url, "select * from public.seen") == [OURS]
+    assert query(url, "select name from public.shops") == [("☃ naïve",)]
+    assert query(url, "select id from evil.shops") == [(7,)]
+    assert query(url, "select count(*) from pg_tables where schemaname = 'evil'") == [(1,)]
+
+
+class HostileToy(ToyShop):
+    """One row that a wrong encoding would spoil."""
+
+    def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+        return Dataset((TableRows("shops", ("id", "name", "note"), [(1, "☃ naïve", None)]),), ())
+
+
+def test_a_role_in_the_options_is_the_one_that_owns_what_is_made(
+    pg_database: str, pg_admin: str, history: Path
+) -> None:
+    """Taking another role is a right like any other: the server checks it, and rights are asked for that role."""
+    login, database = Dsn.parse(pg_database).user, Dsn.parse(pg_database).dbname
+    owner = f"owner_{database}"
+    query(pg_admin, f"create role {owner}; grant {owner} to {login}; grant all on database {database} to {owner}")
+    target = Target(Dsn.parse(with_options(pg_database, f"-c role={owner}")), LOCK_KEY)
+    try:
+        with pytest.raises(ChainFailed) as caught:
+            reset(target, history, ToyShop())
+        assert caught.value.what == f"Role {owner} may not create anything in schema public."
+        query(pg_admin, f"grant create on schema public to {owner}")
+        reset(target, history, ToyShop())
+        assert query(pg_database, "select distinct tableowner from pg_tables where schemaname = 'public'") == [(owner,)]
+        other = Dsn.parse(with_options(pg_database, "-c role=postgres"))
+        with pytest.raises(DatabaseUnreachable):
+            reset(Target(other, LOCK_KEY), history, ToyShop())
+    finally:
+        query(pg_admin, f"drop owned by {owner}; drop role {owner}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("sslmode=require", "server does not support SSL, but SSL was required"),
+        ("target_session_attrs=standby", "server is not in hot standby mode"),
+        ("target_session_attrs=read-only", "session is not read-only"),
+        (
+            f"options={percent('-c session_replication_role=replica')}",
+            'permission denied to set parameter "session_replication_role"',
+        ),
+        (f"options={percent('-c no_such=1')}", 'unrecognized configuration parameter "no_such"'),
+        ("require_auth=none", 'authentication method requirement "none" failed'),
+    ],
+)
+def test_what_the_server_does_not_grant_ends_the_run_before_it_begins(
+    parameters: str, reason: str, pg_database: str, history: Path
+) -> None:
+    query(pg_database, "create table precious (id int)")
+    with pytest.raises(DatabaseUnreachable) as caught:
+        reset(Target(Dsn.parse(f"{pg_database}?{parameters}"), LOCK_KEY), history, ToyShop())
+    assert reason in caught.value.why
+    assert caught.value.why.endswith(". Nothing was changed.")
+    assert query(pg_database, "select count(*) from precious") == [(0,)]
+
+
+def test_of_two_databases_named_the_one_shown_is_the_one_reset(
+    pg_server: Server, pg_database: str, history: Path
+) -> None:
+    other = pg_server.create_database(f"{Dsn.parse(pg_database).dbname}_other")
+    try:
+        query(pg_database, "create table precious (id int)")
+        name = Dsn.parse(other).dbname
+        dsn = Dsn.parse(f"{pg_database}?dbname={name}")
+        assert dsn.target.startswith(f"database {name} on ")
+        target = Target(dsn, LOCK_KEY, rules=Rules(protect=("*_other",)))
+        with pytest.raises(ResetRefused, match=f"database {name}: it is on the protect list"):
+            reset(target, history, ToyShop())
+        reset(replace(target, rules=Rules()), history, ToyShop())
+        assert query(pg_database, "select tablename from pg_tables where schemaname = 'public'") == [("precious",)]
+        assert query(other, "select count(*) from items") == [(3,)]
+    finally:
+        pg_server.drop_database(Dsn.parse(other).dbname)
+
+
+def test_text_that_postgresql_cannot_hold_is_refused_and_rolled_back(pg_database: str, history: Path) -> None:
+    class Nul(ToyShop):
+        def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+            return Dataset((TableRows("shops", ("id", "name"), [(1, "nul\0byte")]),), ())
+
+    reset(Target(Dsn.parse(pg_database), LOCK_KEY), history, ToyShop())
+    with pytest.raises(ChainFailed) as caught:
+        reset(Target(Dsn.parse(pg_database), LOCK_KEY), history, Nul())
+    assert str(caught.value).startswith('The seed phase failed.\ninvalid byte sequence for encoding "UTF8": 0x00')
+    assert "The transaction was rolled back: the database is as it was before." in caught.value.why
+    assert query(pg_database, "select count(*) from shops") == [(3,)]
+
+
+STORED = [
+    'O\'Brien "Bob" \\',
+    "'); drop table staff; --",
+    "$$; drop table staff; $$",
+    "\\.",
+    "\\N",
+    "NULL",
+    "%s %(name)s %% {0} $1 :name",
+    "Zoë ☃ 表 \U0001f415",
+    "x" * 10_000,
+]
+REFUSED = ["tab\there", "line\nbreak", "carriage\rreturn", "nul\0byte", "\x1b[31mred", "not UTF-8 \udcff", "sep\u2028"]
+
+
+@pytest.fixture
+def seed_known(pg_database: str) -> Callable[[dict[str, str]], list[tuple[object, ...]]]:
+    """Seed the known users for these variables on a migrated GroomBook; return the administrator as stored."""
+    target = Target(Dsn.parse(pg_database), LOCK_KEY)
+    chain.migrate(target, ROOT / "migrations", Silent())
+
+    def seed(environ: dict[str, str]) -> list[tuple[object, ...]]:
+        query(pg_database, "delete from staff")
+        with prepare(GroomBook(), SeedPlan("dev", TODAY, known_users_only=True, environ=environ)) as rows:
+            chain.seed(target, rows, Silent())
+        return query(pg_database, "select name, email from staff where id = '00000000-0000-0000-0000-000000000002'")
+
+    return seed
+
+
+def test_names_of_the_environment_are_stored_exactly(
+    seed_known: Callable[[dict[str, str]], list[tuple[object, ...]]], pg_database: str
+) -> None:
+    for text in STORED:
+        email = f"{percent(text[:40], safe='')}'\"\\{text[:10].replace(' ', '')}@example.com"
+        found = seed_known({"SEED_ADMIN_NAME": text, "SEED_ADMIN_EMAIL": email})
+        assert found == [(text, email)]
+    groomers = {
+        "SEED_UAT_GROOMER_NAMES": "'); drop table staff; --,\\.",
+        "SEED_UAT_GROOMER_EMAILS": "a'\"@x,\\.@x",
+        "SEED_UAT_STAFF_OIDC_SUB": "sub' or 1=1 --\\.",
+    }
+    seed_known(groomers)
+    assert query(pg_database, "select name, email, oidc_sub from staff order by id offset 1") == [
+        ("UAT Groomer", "uat-groomer@groombook.dev", "sub' or 1=1 --\\."),
+        ("'); drop table staff; --", "a'\"@x", None),
+        ("\\.", "\\.@x", None),
+    ]
+
+
+@pytest.mark.parametrize("variable", ["SEED_ADMIN_NAME", "SEED_ADMIN_EMAIL", "SEED_UAT_SUPER_OIDC_SUB"])
+@pytest.mark.parametrize("text", REFUSED, ids=ascii)
+def test_control_characters_of_the_environment_are_refused(variable: str, text: str) -> None:
+    environ = {"SEED_ADMIN_EMAIL": "a@example.com"} | {variable: text}
+    for known in (False, True):
+        plan = SeedPlan("dev", TODAY, known_users_only=known, environ=environ)
+        with pytest.raises(ConfigurationError) as caught, prepare(GroomBook(), plan):
+            pass
+        assert str(caught.value) == (
+            f"{variable} cannot be used.\n"
+            f"{text!a} holds a control character, a line break or bytes that are not UTF-8.\n"
+            f"Set {variable} to one line of plain text."
+        )
