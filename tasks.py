@@ -34,8 +34,8 @@ HELP = {
     "seed": "The seed of the pseudo-random stream (default 42)",
     "lock_timeout": "Seconds to wait for the seed lock; 0 tries once (default 300)",
     "pool_size": "Connections the run may open, 2 or more: one holds the lock (DBTOOLS_POOL_SIZE; default 6)",
-    "confirm": "The database's name, for one that is marked as production (with ALLOW_RESET=true)",
-    "allow_host": "Another machine whose database may be destroyed; may be given several times",
+    "confirm": "The database's name, for one that is marked or on the protect list (with ALLOW_RESET=true)",
+    "allow_host": "Another machine (name or address) whose database may be destroyed; may be given several times",
     "json": "Print the result as JSON, nothing else, on standard output",
     "evidence": "Write a transcript fit for a pull request to this Markdown file",
     "timeout": "Seconds to wait; 0 tries once (default 60)",
@@ -160,7 +160,8 @@ def reset(
     """Drop everything, migrate to head and seed, as one unit under the seed lock.
 
     Destroys the data in the application's schema. A failure at any point leaves the database as it was. Refused
-    (exit code 5) where NODE_ENV, APP_ENV or ENVIRONMENT says production, unless ALLOW_RESET=true.
+    (exit code 5) where NODE_ENV, APP_ENV or ENVIRONMENT says production, on another machine, and where the database is
+    marked or on the protect list; the message says what opens it.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md

@@ -85,7 +85,7 @@ def reset(target: Target, history: Path, application: Application, plan: SeedPla
 
 
 def query(url: str, sql: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True, client_encoding="UTF8") as connection:
         cursor = connection.execute(sql.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -183,9 +183,10 @@ def test_nor_do_those_of_the_environment(
     check_that_evil_is_as_it_was(pg_database)
 
 
-def test_nor_does_a_search_path_of_the_database(pg_database: str, history: Path) -> None:
+def test_nor_does_a_setting_of_the_database(pg_database: str, history: Path) -> None:
     query(pg_database, EVIL)
-    query(pg_database, f"alter database {Dsn.parse(pg_database).dbname} set search_path = evil, pg_catalog")
+    for setting in ("search_path = evil, pg_catalog", "client_encoding = 'LATIN1'"):
+        query(pg_database, f"alter database {Dsn.parse(pg_database).dbname} set {setting}")
     reset_and_seed(Dsn.parse(pg_database), history)
     check_that_evil_is_as_it_was(pg_database)
 
