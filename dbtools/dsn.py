@@ -106,7 +106,7 @@ class Dsn:
         A list of hosts, or a name with several addresses, may lead the next connection to another server.
         """
         info = connection.info
-        return self._changed(host=info.host, hostaddr=info.hostaddr, port=str(info.port))
+        return self._changed(host=info.host, hostaddr=info.hostaddr or None, port=str(info.port))
 
     def without_password(self) -> Dsn:
         """Return the same without its password, for a program that gets the password another way."""

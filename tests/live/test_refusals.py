@@ -226,13 +226,26 @@ def test_this_machine_by_any_of_its_names_needs_no_flag(pg_database: str) -> Non
         assert refused(Target(Dsn.parse(pg_database.replace(f"@{dsn.host}:", f"@{host}:")), LOCK_KEY)) == ""
 
 
-def test_a_socket_is_this_machine() -> None:
+def test_an_ipv4_address_in_ipv6_form_is_judged_as_what_it_is(remote: Dsn, pg_database: str) -> None:
+    for url, here in ((pg_database, True), (remote.url, False)):
+        host = Dsn.parse(url).host
+        mapped = Dsn.parse(url.replace(f"@{host}:", f"@[::ffff:{host}]:"))
+        try:
+            said = refused(Target(mapped, LOCK_KEY))
+        except psycopg.OperationalError:
+            pytest.skip("this machine has no IPv6")
+        assert (said == "") is here
+        assert here or f"The server's address is {host}, port" in said
+
+
+def test_a_socket_is_this_machine(tmp_path: Path) -> None:
     with EmbeddedServer.start() as server:
         dsn = Dsn.parse(server.url)
         url = server.url.replace(f"@127.0.0.1:{dsn.port}/", "@/")
         folder = quote(str(server.directory / "s"), safe="")
         target = Target(Dsn.parse(f"{url}?host={folder}&port={dsn.port}"), LOCK_KEY)
         assert refused(target) == ""
+        reset(target, tmp_path)
         assert "on the protect list" in refused(replace(target, rules=Rules(protect=("localhost/*",))))
 
 
@@ -369,3 +382,19 @@ def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> No
         f"· guard: Refused to reset database {name}: it is on the protect list. [tool.dbtools] protect has 'test_*'."
         f" If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
     )
+
+
+def test_a_service_of_the_environment_leads_where_it_is_shown_to_lead(
+    pg_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = Dsn.parse(pg_database)
+    secret = tmp_path / "services"
+    secret.write_text(
+        f"[here]\nhost={dsn.host}\nport={dsn.port}\nuser={dsn.user}\npassword={dsn.password}\ndbname=nowhere\n", "utf-8"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(secret))
+    monkeypatch.setenv("PGSERVICE", "here")
+    target = Target(Dsn.parse(f"postgresql:///{dsn.dbname}"), LOCK_KEY)
+    assert target.dsn.target == dsn.target
+    reset(target, tmp_path)
+    assert refused(replace(target, rules=Rules(protect=(dsn.dbname,))))

@@ -204,8 +204,8 @@ def reset_and_seed(dsn: Dsn, history: Path) -> None:
 
 
 def check_that_evil_is_as_it_was(url: str) -> None:
-    assert query(url, "select * from public.seen") == [OURS]
     assert query(url, "select name from public.shops") == [("☃ naïve",)]
+    assert query(url, "select * from public.seen") == [OURS]
     assert query(url, "select id from evil.shops") == [(7,)]
     assert query(url, "select count(*) from pg_tables where schemaname = 'evil'") == [(1,)]
 
