@@ -20,7 +20,7 @@ from dbtools import config, console
 from dbtools.errors import ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from invoke.context import Context
 
@@ -34,7 +34,8 @@ HELP = {
     "seed": "The seed of the pseudo-random stream (default 42)",
     "lock_timeout": "Seconds to wait for the seed lock; 0 tries once (default 300)",
     "pool_size": "Connections the run may open, 2 or more: one holds the lock (DBTOOLS_POOL_SIZE; default 6)",
-    "confirm": "The database's name, for one that is marked as production (with ALLOW_RESET=true)",
+    "confirm": "The database's name, for one that is marked or on the protect list (with ALLOW_RESET=true)",
+    "allow_host": "Another machine (name or address) whose database may be destroyed; may be given several times",
     "json": "Print the result as JSON, nothing else, on standard output",
     "evidence": "Write a transcript fit for a pull request to this Markdown file",
     "timeout": "Seconds to wait; 0 tries once (default 60)",
@@ -83,12 +84,14 @@ def _dsn(project: config.Project, out: console.Console) -> Dsn:
 def _target(
     project: config.Project,
     out: console.Console,
-    lock_timeout: str,
-    pool_size: str,
-    confirm: str,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    allow_host: Sequence[str] | None = None,
     *,
     in_place: bool = False,
 ) -> Target:
+    from dbtools.guard import Rules
     from dbtools.pool import check_size
     from dbtools.target import Target
 
@@ -105,6 +108,7 @@ def _target(
         schema=project.schema,
         in_place=in_place or project.strategy == "in-place",
         confirm=confirm or None,
+        rules=Rules((*project.allow_hosts, *(allow_host or ())), project.protect),
     )
 
 
@@ -130,11 +134,15 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
         out.data({"version": version, "seconds": round(time.monotonic() - started, 3)})
 
 
-_RUN = ("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "json", "evidence", "debug")
+_RUN = (
+    *("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host"),
+    *("json", "evidence", "debug"),
+)
 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(*_RUN, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}),
 )
 @_reported
@@ -147,6 +155,7 @@ def reset(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -155,16 +164,30 @@ def reset(
 
     Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
     readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where NODE_ENV,
-    APP_ENV or ENVIRONMENT says production, unless ALLOW_RESET=true.
+    APP_ENV or ENVIRONMENT says production, on another machine, and where the database is marked or on the protect
+    list; the message says what opens it.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
     """
-    _run("reset", profile, as_of, seed, lock_timeout, pool_size, confirm, json, evidence, in_place=in_place)
+    _run(
+        "reset",
+        profile,
+        as_of,
+        seed,
+        lock_timeout,
+        pool_size,
+        confirm,
+        allow_host,
+        json,
+        evidence,
+        in_place=in_place,
+    )
 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(
         *_RUN,
         **{
@@ -182,6 +205,7 @@ def seed(
     lock_timeout: str = "",
     pool_size: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -201,6 +225,7 @@ def seed(
         lock_timeout,
         pool_size,
         confirm,
+        allow_host,
         json,
         evidence,
         known_users_only=known_users_only,
@@ -215,6 +240,7 @@ def _run(
     lock_timeout: str,
     pool_size: str,
     confirm: str,
+    allow_host: Sequence[str] | None,
     json: bool,
     evidence: str,
     *,
@@ -234,7 +260,7 @@ def _run(
     )
     # The rows are computed in a second process from here on, beside everything that follows.
     with prepare(application, plan) as rows:
-        target = _target(project, out, lock_timeout, pool_size, confirm, in_place=in_place)
+        target = _target(project, out, lock_timeout, pool_size, confirm, allow_host, in_place=in_place)
         code = 1
         try:
             if action == "reset":
@@ -244,7 +270,7 @@ def _run(
             code = 0
         except DbtoolsError as error:
             code = error.exit_code
-            out.lines += str(error).splitlines()
+            out.lines += console.explain(error).splitlines()
             raise
         finally:
             if evidence:
@@ -277,7 +303,7 @@ def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    before, after = run(_target(project, out, "", "", ""), project.migrations, out)
+    before, after = run(_target(project, out), project.migrations, out)
     if json:
         out.data({"from": before, "to": after})
 
@@ -312,10 +338,12 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
 
 @task(
     auto_shortflags=False,
+    iterable=["allow_host"],
     help=_help(
         "profile",
         "as_of",
         "confirm",
+        "allow_host",
         "json",
         "evidence",
         "debug",
@@ -333,6 +361,7 @@ def verify_concurrency(
     profile: str = "",
     as_of: str = "",
     confirm: str = "",
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
@@ -365,7 +394,7 @@ def verify_concurrency(
             "A race needs at least two processes.", "Nothing was changed.", "For example: --seeders 2 --resets 1"
         )
     plan = config.SeedPlan.choose(project.load_application(), profile=profile, as_of=as_of)
-    target = _target(project, out, "", "", confirm)
+    target = _target(project, out, confirm=confirm, allow_host=allow_host)
     found = verify(project, target, plan, note=out.note, **counts)
     out.say(console.table(HEADINGS, found.rows()))
     out.say()
@@ -394,7 +423,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    target = _target(project, out, "", "", "")
+    target = _target(project, out)
     findings = []
     for one in examine(target, project.migrations, project.cache, project.load_application(), os.environ):
         findings.append(one)

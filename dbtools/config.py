@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.dsn import Dsn
+from dbtools.dsn import LONGEST, Dsn
 from dbtools.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ KEYS = {
     "lock-timeout": float,
     "pool-size": int,
     "strategy": str,
+    "allow-hosts": list,
+    "protect": list,
 }
 STRATEGIES = ("swap", "in-place")
 
@@ -51,6 +53,10 @@ class Project:
     """Connections the in-place chain may open: one for the lock, the rest for work."""
     strategy: str = "swap"
     """How a reset rebuilds the schema: "swap" (aside, then exchanged) or "in-place"."""
+    allow_hosts: tuple[str, ...] = ()
+    """Other machines whose databases may be destroyed (`guard.Rules`)."""
+    protect: tuple[str, ...] = ()
+    """Patterns of databases that may not (`guard.Rules`)."""
 
     @property
     def cache(self) -> Path:
@@ -93,12 +99,13 @@ class Project:
                     f"Known keys: {', '.join(sorted(KEYS))}.",
                     "Correct or remove it.",
                 )
-            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+            if not _fits(value, wanted):
                 raise ConfigurationError(
                     f"[tool.dbtools] {key} in {path} is not of the right type.",
-                    f"It is {value!r}; wanted {wanted.__name__}.",
+                    f"It is {value!r}; wanted {wanted.__name__}{' of str' if wanted is list else ''}.",
                     "Correct it.",
                 )
+        _check_schema(path, table.get("schema", "public"))
         for key in ("application", "migrations"):
             if key not in table:
                 raise ConfigurationError(
@@ -112,8 +119,10 @@ class Project:
                 "Nothing was changed.",
                 f"Choose one of: {', '.join(STRATEGIES)}.",
             )
-        options = {
-            key.replace("-", "_"): value for key, value in table.items() if key not in {"application", "migrations"}
+        options: dict[str, Any] = {
+            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
+            for key, value in table.items()
+            if key not in {"application", "migrations"}
         }
         return cls(root=root, application_path=table["application"], migrations=root / table["migrations"], **options)
 
@@ -225,6 +234,29 @@ def number(name: str, text: str, *, low: float, high: float = float("inf"), whol
             f"For example: {name} {max(low, 10):g}",
         )
     return value
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if isinstance(value, list):
+        return wanted is list and all(isinstance(one, str) for one in value)
+    return not isinstance(value, bool) and isinstance(value, (int, float) if wanted is float else wanted)
+
+
+def _check_schema(path: Path, schema: str) -> None:
+    """Refuse a schema that is PostgreSQL's own, or that the server would take for another one."""
+    if not schema or "\0" in schema or len(schema.encode()) > LONGEST:
+        why = f"A schema's name has 1 to {LONGEST} bytes; the server would cut a longer one"
+    elif schema == "$user":
+        why = "In a search_path that stands for the role's name"
+    elif schema.startswith("pg_") or schema == "information_schema":
+        why = "It belongs to PostgreSQL itself"
+    else:
+        return
+    raise ConfigurationError(
+        f"[tool.dbtools] schema in {path} cannot be {schema!r}.",
+        f"{why}. Nothing was changed.",
+        "Name the schema that holds the application's tables.",
+    )
 
 
 def _date(text: str | None, source: str) -> datetime.date | None:

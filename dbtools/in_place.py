@@ -27,6 +27,7 @@ from dbtools.lock import SeedLock
 from dbtools.migrate import Online, Script
 from dbtools.phase import UNTOUCHED, Outcome, Report, clock, draining, phase, waiting
 from dbtools.pool import Pool
+from dbtools.pooler import refuse_shared_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,8 @@ def locked(target: Target, purpose: str, plan: SeedPlan | None, report: Report, 
     with pool.session() as reserved:
         with phase("lock", "Nothing was changed.", outcome):
             if plan:
-                guard.check_database(reserved, purpose, confirm=target.confirm, environ=plan.environ)
+                guard.check_database(reserved, target, purpose, environ=plan.environ)
+            refuse_shared_sessions(reserved, pool)
             lock = SeedLock(reserved, target.lock_key)
             outcome.waited = lock.acquire(target.lock_timeout, waiting(report, target.lock_key))
             lock.drain(max(0.0, target.lock_timeout - outcome.waited), draining(report))
@@ -137,7 +139,7 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
         ChainFailed: The schema is not there, or this role may not create in it.
     """
     row = work.execute(
-        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE')"
+        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE'), current_user"
         " from pg_namespace where nspname = %s",
         (schema,),
     ).fetchone()
@@ -148,7 +150,7 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
             f"Create it: create schema {quote(schema)}; or set [tool.dbtools] schema.",
         )
     if not row[0]:
-        who = work.info.user
+        who = str(row[1])  # the role that the URL's options chose, where they do
         raise ChainFailed(
             f"Role {who} may not create anything in schema {schema}.",
             "It would drop what it cannot build again.",

@@ -85,10 +85,8 @@ def load(connection: psycopg.Connection, tables: Iterable[Encoded], frozen: Coll
                 copy.write(table.data)
             cursor.execute(_SEQUENCES, {"table": table.table})
             for column, sequence in cursor.fetchall():
-                cursor.execute(
-                    f"select setval(%s::regclass, max({column})) from {table.table} having max({column}) is not null",
-                    (sequence,),
-                )
+                top, name = f"max({_escaped(column)})", _escaped(table.table)
+                cursor.execute(f"select setval(%s::regclass, {top}) from {name} having {top} is not null", (sequence,))
         total += table.count
     return total
 
@@ -151,8 +149,8 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     inserted = 0
     for table in dataset.tables:
         marks = ", ".join(["%s"] * len(table.columns))
-        names = ", ".join(quote(name) for name in table.columns)
-        statement = f"insert into {quote(table.table)} ({names}) values ({marks}) on conflict do nothing"
+        names = ", ".join(_escaped(quote(name)) for name in table.columns)
+        statement = f"insert into {_escaped(quote(table.table))} ({names}) values ({marks}) on conflict do nothing"
         for row in table.rows:
             inserted += connection.execute(statement, row).rowcount
     return inserted
@@ -179,6 +177,11 @@ def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) ->
 def quote(name: str) -> str:
     """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(name: str) -> str:
+    """Return a name in SQL form for a statement that has parameters: there % begins a placeholder."""
+    return name.replace("%", "%%")
 
 
 def _encode(table: TableRows) -> Encoded:

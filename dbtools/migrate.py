@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import psycopg
     from alembic.config import Config
 
+RENDERING = 2
+"""Raised when the same files are rendered differently from here on: what is cached is then rendered again."""
 _REVISION = re.compile(r"^-- Running upgrade .*-> ([^\s,]+)", re.MULTILINE)
 _QUOTED = re.compile(
     r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|\bbegin\s+atomic\b.*?\bend\b",
@@ -208,7 +210,7 @@ def failed(revision: str, error: BaseException) -> ChainFailed:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    digest.update(f"{version('alembic')} {version('sqlalchemy')}\n".encode())
+    digest.update(f"{RENDERING} {version('alembic')} {version('sqlalchemy')}\n".encode())
     for path in sorted(_sources(folder)):
         digest.update(f"{path.relative_to(folder)}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -220,14 +222,32 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _render(folder: Path) -> str | None:
-    from alembic import command
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
 
     output = io.StringIO()
     config = configure(folder)
     config.output_buffer = output
     try:
-        with redirect_stdout(io.StringIO()):
-            command.upgrade(config, "head", sql=True)
+        scripts = ScriptDirectory.from_config(config)
+
+        environment = EnvironmentContext(
+            config,
+            scripts,
+            fn=lambda revision, _: scripts._upgrade_revs("head", revision),
+            as_sql=True,
+            destination_rev="head",
+        )
+        plain = environment.configure
+
+        def with_literal_percent(*arguments: Any, **options: Any) -> None:
+            # The driver's style doubles % for the sake of parameters, and rendered SQL has none.
+            options["dialect_opts"] = {"paramstyle": "named"} | (options.get("dialect_opts") or {})
+            plain(*arguments, **options)
+
+        environment.configure = with_literal_percent  # type: ignore[method-assign]
+        with redirect_stdout(io.StringIO()), environment:
+            scripts.run_env()
     except Exception:  # noqa: BLE001 - a revision that asks the database has none to ask here; what else is wrong, `Online` says
         return None
     return output.getvalue()

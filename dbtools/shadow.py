@@ -32,7 +32,7 @@ select format('alter default privileges in schema %%s grant %%s on %%s to %%s%%s
               case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
               case when a.is_grantable then ' with grant option' else '' end)
 from pg_default_acl d, aclexplode(d.defaclacl) a
-where d.defaclnamespace = %(schema_sql)s::regnamespace and d.defaclrole = current_user::regrole
+where d.defaclnamespace = %(schema_sql)s::regnamespace and d.defaclrole = quote_ident(current_user)::regrole
 """
 
 _RELATIONS = """
@@ -149,9 +149,9 @@ class Shadow:
         return (self._work.execute("select pg_current_xact_id_if_assigned()::text").fetchone() or ("",))[0]
 
     def _check_database(self) -> None:
-        row = self._work.execute("select has_database_privilege(current_database(), 'CREATE')").fetchone()
+        row = self._work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user").fetchone()
         if row and not row[0]:
-            name, who = self._work.info.dbname, self._work.info.user
+            name, who = self._work.info.dbname, str(row[1])
             raise ChainFailed(
                 f"Role {who} may not create a schema in database {name}.",
                 "A reset builds the new tables in a schema of their own before it puts them in place."

@@ -88,7 +88,7 @@ def opened(target: Target, purpose: str, plan: SeedPlan) -> Iterator[psycopg.Con
     """Open the one session of a run and ask the guard."""
     with open_session(target.dsn, purpose) as work:
         with phase("guard", "Nothing was changed.", Outcome()):
-            guard.check_database(work, purpose, confirm=target.confirm, environ=plan.environ)
+            guard.check_database(work, target, purpose, environ=plan.environ)
         yield work
 
 

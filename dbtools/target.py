@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from dbtools.guard import Rules
 
 if TYPE_CHECKING:
     from dbtools.dsn import Dsn
@@ -23,6 +25,7 @@ class Target:
     """Rebuild in the live schema, under the session lock, instead of building a new one aside."""
     confirm: str | None = None
     """The database's name, typed by a person: one of the two things that open a database marked as production."""
+    rules: Rules = field(default_factory=Rules)
     unprotected: bool = False
     """In place, no lock, and every statement commits by itself: the programs of the incident. For verify-concurrency,
     which has to show that the race is there before it shows that the lock ends it."""

@@ -38,7 +38,8 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: application, lock-key, lock-timeout, migrations, pool-size, schema, strategy.\n"
+            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, schema,"
+            " strategy.\n"
             "Correct or remove it.",
         ),
         (
@@ -49,6 +50,34 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nstrategy = "in place"\n',
             "[tool.dbtools] strategy in {path} is unknown: 'in place'.\n"
             "Nothing was changed.\nChoose one of: swap, in-place.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nprotect = "prod*"\n',
+            "[tool.dbtools] protect in {path} is not of the right type.\n"
+            "It is 'prod*'; wanted list of str.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db", 1]\n',
+            "[tool.dbtools] allow-hosts in {path} is not of the right type.\n"
+            "It is ['db', 1]; wanted list of str.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "pg_catalog"\n',
+            "[tool.dbtools] schema in {path} cannot be 'pg_catalog'.\n"
+            "It belongs to PostgreSQL itself. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "$user"\n',
+            "[tool.dbtools] schema in {path} cannot be '$user'.\n"
+            "In a search_path that stands for the role's name. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
+        ),
+        (
+            f'[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "{"é" * 32}"\n',
+            f"[tool.dbtools] schema in {{path}} cannot be '{'é' * 32}'.\n"
+            "A schema's name has 1 to 63 bytes; the server would cut a longer one. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
         ),
         (
             '[tool.dbtools]\napplication = "a:b"\n',
@@ -63,6 +92,12 @@ def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> No
     with pytest.raises(ConfigurationError) as caught:
         Project.find(tmp_path)
     assert str(caught.value).startswith(message.format(path=tmp_path / "pyproject.toml"))
+
+
+def test_the_guards_lists_are_read(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db"]\nprotect = ["p*"]\n')
+    project = Project.find(tmp_path)
+    assert (project.allow_hosts, project.protect) == (("db",), ("p*",))
 
 
 def test_no_project_is_said_so(tmp_path: Path) -> None:

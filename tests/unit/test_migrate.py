@@ -20,6 +20,14 @@ def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_
     assert not any(line in {"BEGIN;", "COMMIT;"} for one in found.revisions for line in one.sql.splitlines())
 
 
+def test_percent_signs_stay_as_they_are(tmp_path: Path) -> None:
+    """Doubled, as for a driver's parameters, a check or a function would mean something else."""
+    sql = "alter table shops add check (name like 'a%' or name like '50%% %s')"
+    found = script(write_history(tmp_path / "m", execute(TABLES), execute(sql)), tmp_path / "cache")
+    assert found is not None
+    assert sql in found.revisions[1].sql
+
+
 def test_a_revision_that_commits_by_itself_is_found_out(tmp_path: Path) -> None:
     body = "with op.get_context().autocommit_block():\n    op.execute('create index concurrently on items (price)')"
     found = script(write_history(tmp_path / "m", execute(TABLES), body), tmp_path / "cache")
