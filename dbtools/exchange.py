@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from dbtools.drop import BATCH, statements
 from dbtools.errors import LockTimeout
 from dbtools.holder import find_user
-from dbtools.inventory import Item, items
+from dbtools.inventory import MARK, Item, items
 from dbtools.load import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import psycopg
 
@@ -34,7 +34,6 @@ PATIENCE = 30.0
 LONGEST = 0.5
 """Seconds of one try, where deadlock_timeout does not ask for less."""
 PREFIX = "dbtools_old_"
-MARK = "dbtools: tables that a reset has replaced; the next reset drops them"
 _SWEEP = 0x53574550 << 32  # "SWEP"; sweepers take turns, because two drops of one schema disturb each other
 
 _LEFTOVERS = """
@@ -44,19 +43,24 @@ where nspname like %s and obj_description(oid, 'pg_namespace') = %s and pg_has_r
 
 
 def exchange(
-    work: psycopg.Connection, live: str, new: str, timeout: float, waiting: Callable[[Holder | None], None]
+    work: psycopg.Connection,
+    live: str,
+    new: str,
+    kept: Collection[str],
+    timeout: float,
+    waiting: Callable[[Holder | None], None],
 ) -> None:
     """Move what `live` holds into a schema to be dropped, and what `new` holds into `live`; drop `new`.
 
-    In the open transaction of `work`: nobody sees anything of it before the commit. What belongs to extensions stays.
-    `waiting` is told whose transaction uses the old tables, when that changes.
+    What `kept` names stays in `live`, and so does what belongs to extensions. In the open transaction of `work`: nobody
+    sees anything of it before the commit. `waiting` is told whose transaction uses the old tables, when that changes.
 
     Raises:
         LockTimeout: The old tables were in use for `timeout` seconds. The caller is to roll back.
     """
     old = f"{PREFIX}{secrets.token_hex(4)}"
     work.execute(f"create schema {old}; comment on schema {old} is '{MARK}'")
-    before, after = items(work, live), items(work, new)
+    before, after = [one for one in items(work, live) if one.name not in kept], items(work, new)
     fresh = work.execute(
         "select quote_ident(extname) from pg_extension where extnamespace = %s::regnamespace", (quote(new),)
     )

@@ -8,6 +8,7 @@ from dbtools.drop import find_owned
 from dbtools.errors import ChainFailed, TransactionEnded
 from dbtools.in_place import check_rights
 from dbtools.inventory import items, outsiders, some
+from dbtools.kept import keep_enums
 from dbtools.load import quote
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Shadow:
             ChainFailed: With the way out. Nothing was changed.
         """
         self.name = f"dbtools_new_{key % 2**64:x}"
+        self.kept: set[str] = set()
+        """The enums of the live schema that the new tables use."""
         self._work = work
         self._live = live
         self._names = {"schema": live, "schema_sql": quote(live), "shadow": quote(self.name)}
@@ -117,6 +120,7 @@ class Shadow:
             migrator.run(self._work, self._check)
         self._work.execute("release unmigrated")
         check_movable(self._work, self.name)
+        self.kept = keep_enums(self._work, self.name, self._live)
 
     def _check_transaction(self, revision: str) -> None:
         if self._id() != self._transaction:

@@ -75,7 +75,8 @@ def rebuild(
             with phase("seed", UNTOUCHED, outcome):
                 outcome.rows = fill_new(work, shadow.name, rows, report)
             with phase("swap", UNTOUCHED, outcome):
-                exchange(work, target.schema, shadow.name, max(target.lock_timeout, PATIENCE), in_use)
+                patience = max(target.lock_timeout, PATIENCE)
+                exchange(work, target.schema, shadow.name, shadow.kept, patience, in_use)
                 report.done("All tables and enums replaced")
         work.autocommit = True
         with phase("drop", "The new tables are in place; the next reset drops the old ones.", outcome):

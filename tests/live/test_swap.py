@@ -13,8 +13,7 @@ from dbtools.config import LOCK_KEY
 from dbtools.drop import drop_all
 from dbtools.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
-from dbtools.exchange import MARK
-from dbtools.inventory import items
+from dbtools.inventory import MARK, items
 from dbtools.shadow import IN_PLACE
 from dbtools.target import Target
 from tests.live.test_drop import EVERYTHING
@@ -122,6 +121,58 @@ def test_an_extension_that_a_migration_makes_arrives_with_the_tables(run_as_admi
         ]
 
 
+ENUMS = """
+create type mood as enum ('sad', 'ok'); create type hue as enum ('red'); create type size as enum ('s', 'm');
+create type odd as enum ('x'); comment on type hue is 'a colour';
+create table things (id int primary key, m mood not null default 'ok', more mood[] default '{sad,ok}', h hue, s size,
+                     o odd, check (m <> 'sad' or h = 'red'));
+create index happy on things (h) where m = 'ok';
+create index by_hue on things (h, (m = 'ok'));
+create table parts (s size, m mood default 'ok') partition by list (s);
+create table small_parts partition of parts for values in ('s');
+create function grow(s size) returns size language sql as 'select s';
+insert into things values (1, 'ok', default, 'red', 's', 'x');
+"""
+FACTS = """
+select relname || ' ' || attname || ' ' || format_type(atttypid, null), pg_get_expr(adbin, adrelid)
+from pg_attribute a join pg_class c on c.oid = attrelid left join pg_attrdef d on (adrelid, adnum) = (attrelid, attnum)
+where relnamespace = 'public'::regnamespace and attnum > 0 and not attisdropped and relkind in ('r', 'p')
+union all select pg_get_indexdef(indexrelid), null from pg_index join pg_class c on c.oid = indrelid
+where relnamespace = 'public'::regnamespace
+union all select conname, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace
+order by 1
+"""
+
+
+def enums(target: Target) -> set[tuple[object, ...]]:
+    return set(query(target, "select typname, oid from pg_type where typtype = 'e'"))
+
+
+def test_enums_that_did_not_change_stay_and_prepared_statements_with_them(run: Runner, target: Target) -> None:
+    run(execute(TABLES), execute(ENUMS), in_place=True)
+    wanted, before = query(target, FACTS), enums(target)
+    with psycopg.connect(target.dsn.url, autocommit=True) as reader:
+        read = "select m, more, h from things where id = 1"
+        assert reader.execute(read, prepare=True).fetchall() == [("ok", "{sad,ok}", "red")]
+        for _ in range(2):
+            run(execute(TABLES), execute(ENUMS))
+            assert reader.execute(read, prepare=True).fetchall() == [("ok", "{sad,ok}", "red")]
+            assert query(target, FACTS) == wanted
+    # A routine takes the size, and it cuts a table into partitions: that is a new type each time.
+    assert {name for name, _ in before & enums(target)} == {"mood", "hue", "odd"}
+
+
+def test_an_enum_that_changed_is_the_new_one(run: Runner, target: Target) -> None:
+    run(execute(TABLES), execute(ENUMS))
+    before = enums(target)
+    changed = ENUMS.replace("('x')", "('x', 'y')").replace("a colour", "a hue")
+    run(execute(TABLES), execute(changed), execute("alter type mood add value 'fine'"))
+    assert before & enums(target) == set()
+    assert query(target, "select enum_range(null::mood)::text, enum_range(null::odd)::text") == [
+        ("{sad,ok,fine}", "{x,y}")
+    ]
+
+
 def test_another_schema_than_public(run: Runner, target: Target) -> None:
     query(target, "create schema shop; create table public.kept (a int)")
     for _ in range(2):
@@ -210,11 +261,13 @@ def test_old_tables_that_are_still_read_are_left_to_the_next_reset(
     run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swap, "SWEEPING", 0.3)
-    query(target, f"create schema dbtools_old_1; comment on schema dbtools_old_1 is '{MARK}'")
-    query(target, "create table dbtools_old_1.t (a int)")
+    run(execute(TABLES), execute(ENUMS))
+    # As an exchange leaves it: the old table uses an enum that was kept.
+    query(target, "create schema dbtools_old_1; create table dbtools_old_1.t (a mood)")
+    query(target, f"comment on schema dbtools_old_1 is '{MARK}'")
     with psycopg.connect(target.dsn.url) as reader:
         reader.execute("select from dbtools_old_1.t")
-        log = run()
+        log = run(execute(TABLES), execute(ENUMS))
         assert log.lines[-1] == "✓ Reset complete (advisory lock key=0x47524f4f)"
         assert log.notes == ["The old tables, in schema dbtools_old_1, are still in use: the next reset drops them"]
     run()
