@@ -5,8 +5,11 @@ under the old names. The locks are what keeps old and new apart: without them a 
 one table before the exchange and another one after it.
 
 Taking many locks while others take theirs can end in a deadlock, of which the server ends one side, after
-deadlock_timeout. So the locks are tried for less than that, all or none: on failure all are given back, readers go on,
-and it is tried again after a moment.
+deadlock_timeout. So the locks are tried for less than that, all or none: on failure all are given back, and readers
+have as long a turn before the next try. The table that could not be had goes first then: who begins with it waits
+outside, holding nothing that is still wanted. So the order comes to be the readers' own, in which no two wait for each
+other. A try is short, as readers wait that long for nothing; it grows as long as what stands in the way is a
+transaction that takes its time, and not two that wait for each other.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from dbtools.drop import BATCH, statements
 from dbtools.errors import LockTimeout
-from dbtools.holder import find_user
+from dbtools.holder import find_user, is_waiting
 from dbtools.inventory import MARK, Item, items
 from dbtools.load import quote
+from dbtools.lock import REMIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -31,8 +35,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds for which the locks are tried at least, whatever the lock's own timeout."""
-LONGEST = 0.5
-"""Seconds of one try, where deadlock_timeout does not ask for less."""
+SHORTEST, LONGEST = 0.01, 0.5
+"""Seconds of the first try, and of any, where deadlock_timeout does not ask for less."""
+QUIET = 1.0
+"""Seconds of trying of which nobody needs to be told."""
 PREFIX = "dbtools_old_"
 _SWEEP = 0x53574550 << 32  # "SWEP"; sweepers take turns, because two drops of one schema disturb each other
 
@@ -53,7 +59,8 @@ def exchange(
     """Move what `live` holds into a schema to be dropped, and what `new` holds into `live`; drop `new`.
 
     What `kept` names stays in `live`, and so does what belongs to extensions. In the open transaction of `work`: nobody
-    sees anything of it before the commit. `waiting` is told whose transaction uses the old tables, when that changes.
+    sees anything of it before the commit. `waiting` is told whose transaction uses the old tables, where it
+    takes long, and again every 15 s.
 
     Raises:
         LockTimeout: The old tables were in use for `timeout` seconds. The caller is to roll back.
@@ -106,32 +113,51 @@ def _move_away(
 
     row = work.execute("select setting::float / 1000 from pg_settings where name = 'deadlock_timeout'").fetchone()
     assert row is not None
-    span = min(LONGEST, 0.8 * float(row[0]))
+    longest = min(LONGEST, 0.8 * float(row[0]))
     tables = [one.name for one in found if one.lockable]
-    deadline, told = time.monotonic() + timeout, -1
+    began, told, span = time.monotonic(), 0.0, min(SHORTEST, longest)
     while True:
+        user, mutual = None, False
         try:
-            with work.transaction():  # a savepoint: what was locked before the one that failed is given back
+            with work.transaction():  # a savepoint: a failed try gives back what it had locked
                 _lock(work, tables, span)
                 work.execute("; ".join(_moves(found, old)))
             work.execute("set local lock_timeout = 0")
             return
+        except _InUseError as error:
+            user, mutual = error.user, error.mutual
+            tables.sort(key=error.table.__ne__)  # to the front
         except (LockNotAvailable, DeadlockDetected):
-            user = find_user(work, tables)
-            if time.monotonic() > deadline:
-                raise _busy(user) from None
-            if user and user.pid != told:
-                waiting(user)
-                told = user.pid
-            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - jitter: readers get their turn
+            pass  # by what is no table, such as a sequence
+        now = time.monotonic()
+        if now > began + timeout:
+            raise _busy(user)
+        if user and not mutual and now > max(began + QUIET, told + REMIND):
+            waiting(user)
+            told = now
+        time.sleep(random.uniform(0.5, 1.5) * span)  # noqa: S311 - jitter: readers get as long a turn
+        if not mutual:
+            span = min(1.5 * span, longest)
+
+
+class _InUseError(Exception):
+    def __init__(self, work: psycopg.Connection, table: str) -> None:
+        self.table = table
+        self.user, self.mutual = find_user(work, table), is_waiting(work, table)
 
 
 def _lock(work: psycopg.Connection, tables: list[str], span: float) -> None:
-    """Lock all tables within `span` seconds, or raise LockNotAvailable."""
+    """Lock the tables in this order, within `span` seconds, or raise _InUseError with those before it still locked."""
+    from psycopg.errors import DeadlockDetected, LockNotAvailable
+
     end = time.monotonic() + span
     for table in tables:
         left = max(1, round((end - time.monotonic()) * 1000))
-        work.execute(f"set local lock_timeout = {left}; lock table {table} in access exclusive mode")
+        try:
+            with work.transaction():
+                work.execute(f"set local lock_timeout = {left}; lock table {table} in access exclusive mode")
+        except (LockNotAvailable, DeadlockDetected):
+            raise _InUseError(work, table) from None
 
 
 def _moves(found: list[Item], schema: str) -> Iterator[str]:

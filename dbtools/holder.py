@@ -24,7 +24,13 @@ _USER = f"""
 {_SESSION} from pg_locks l join pg_stat_activity a using (pid)
 where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
   and l.database = (select oid from pg_database where datname = current_database())
-  and l.relation = any(%s::text[]::regclass[]::oid[]) order by a.xact_start limit 1
+  and l.relation = %s::text::regclass order by a.xact_start limit 1
+"""
+_WAITING = """
+select from pg_locks l
+where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
+  and l.relation = %s::text::regclass and pg_backend_pid() = any(pg_blocking_pids(l.pid))
 """
 
 
@@ -61,9 +67,14 @@ def is_held_by(connection: psycopg.Connection, key: int, pid: int) -> bool:
     return connection.execute(_HELD_BY, (key, pid)).fetchone() is not None
 
 
-def find_user(connection: psycopg.Connection, relations: list[str]) -> Holder | None:
-    """Return another session whose open transaction uses one of the `relations` (names in SQL form), or None."""
-    return _first(connection, _USER, (relations,))
+def find_user(connection: psycopg.Connection, relation: str) -> Holder | None:
+    """Return the other session whose open transaction has used `relation` (a name in SQL form) longest, or None."""
+    return _first(connection, _USER, (relation,))
+
+
+def is_waiting(connection: psycopg.Connection, relation: str) -> bool:
+    """Return whether a session whose open transaction uses `relation` waits for `connection`'s transaction."""
+    return connection.execute(_WAITING, (relation,)).fetchone() is not None
 
 
 def _first(connection: psycopg.Connection, query: str, arguments: tuple[object, ...]) -> Holder | None:
