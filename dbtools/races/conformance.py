@@ -27,7 +27,7 @@ SETTINGS = {
     # With "off", whether VACUUM finds a page all visible depends on when its commits were flushed.
     "synchronous_commit": "on",
 }
-HEADINGS = ("spec", "result", "permutations", "seconds")
+HEADINGS = ("spec", "result", "permutations", "time")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Outcome:
 
     def row(self) -> tuple[str, ...]:
         """Return the line of a table under `HEADINGS`."""
-        return self.name, self.result, str(self.permutations), f"{self.seconds:.2f}"
+        return self.name, self.result, str(self.permutations), f"{self.seconds:.2f} s"
 
 
 def find(arguments: Sequence[str], root: Path) -> list[Path]:
