@@ -48,9 +48,14 @@ class Lane:
     actor: str
     sessions: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """Letter and name, printable: A reset."""
+        return words.one_line(f"{self.letter} {self.actor}")
+
     def label(self, session: str) -> str:
         """Return the short name of one of its sessions: A, A#2."""
-        return self.letter + session.removeprefix(self.actor)
+        return words.one_line(self.letter + session.removeprefix(self.actor))
 
 
 class Kind(StrEnum):
@@ -87,6 +92,23 @@ class Row:
     towards: tuple[tuple[int, int], ...] = ()
     """Lane and session of those that are waited for."""
 
+    @property
+    def complaint(self) -> str:
+        """The error in full, with a sign that tells a failure from an error that was none; "" without an error."""
+        message = words.one_line(self.step.message) if self.step else ""
+        return f"{'✗' if self.failed else '!'} {self.error}{': ' if message else ''}{message}" if self.error else ""
+
+    def said(self, lane: Lane, *, switch: str) -> tuple[str, str, str]:
+        """Return what its line says: session and sign, the text, which may be cut, and the result."""
+        session = lane.label(lane.sessions[self.session]).removeprefix(lane.letter)
+        before = f"{session} " if session and self.kind is not Kind.END else ""
+        if self.kind is Kind.RESULT and self.error:
+            return before, self.complaint, ""
+        sign = {Kind.END: "■ ", Kind.SWITCH: switch}.get(self.kind, "")
+        if self.kind is Kind.STEP and self.step and not self.step.choice:
+            sign = "· "
+        return before + sign, self.text, f" → {self.result}" if self.result else ""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -98,14 +120,14 @@ class Picture:
 
     @property
     def summary(self) -> str:
-        """The run in a sentence, for those who do not see the picture."""
+        """What the picture shows, in a sentence."""
         kinds = Counter(row.kind for row in self.rows)
         parts = [
             _many(len(self.trace.steps), "step"),
-            f"of {_many(len(self.lanes), 'actor')} ({', '.join(f'{lane.letter} {lane.actor}' for lane in self.lanes)})",
+            f"of {_many(len(self.lanes), 'actor')} ({', '.join(lane.name for lane in self.lanes)})",
             f"{_many(kinds[Kind.SWITCH], 'preemption')}, {_many(kinds[Kind.WAIT], 'wait')}.",
         ]
-        return words.printable(f"{parts[0]} {parts[1]}, {parts[2]} {self.verdict}")
+        return f"{parts[0]} {parts[1]}, {parts[2]}"
 
     @property
     def verdict(self) -> str:

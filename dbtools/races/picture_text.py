@@ -100,7 +100,7 @@ class _Sheet:
         line = _Line()
         line.write(1 + self._number, "#", "bold")
         for i, lane in enumerate(self._lanes):
-            line.write(self._text(i), words.cut(_name(lane), self._widths[i]), "bold")
+            line.write(self._text(i), words.cut(lane.name, self._widths[i]), "bold")
         return line
 
     def row(self, row: Row | Fold) -> Iterator[_Line]:
@@ -123,7 +123,7 @@ class _Sheet:
         yield line
         if row.error and row.kind is Kind.STEP:
             line = self._ruled(row, after=True)
-            line.write(at, words.cut(_error(row), width), _style(row))
+            line.write(at, words.cut(row.complaint, width), _style(row))
             yield line
 
     def _ruled(self, row: Row | Fold, *, after: bool = False) -> _Line:
@@ -135,7 +135,7 @@ class _Sheet:
         return line
 
     def _cut(self, row: Row) -> str:
-        before, text, after = _said(row, self._lanes[row.lane])
+        before, text, after = row.said(self._lanes[row.lane], switch="~~ ")
         return before + words.cut(text, self._widths[row.lane] - words.columns(before + after)) + after
 
     def _arrows(self, line: _Line, row: Row) -> None:
@@ -156,29 +156,12 @@ class _Sheet:
 _IDLE = Rail(State.IDLE)
 
 
-def _said(row: Row, lane: Lane) -> tuple[str, str, str]:
-    """Return what a row says: which session or sign, the text, which may be cut, and the result."""
-    session = lane.label(lane.sessions[row.session]).removeprefix(lane.letter)
-    before = f"{session} " if session and row.kind is not Kind.END else ""
-    if row.kind is Kind.RESULT and row.error:
-        return before, _error(row), ""
-    sign = {Kind.END: "■ ", Kind.SWITCH: "~~ "}.get(row.kind, "")
-    if row.kind is Kind.STEP and row.step and not row.step.choice:
-        sign = "· "
-    return before + sign, row.text, f" → {row.result}" if row.result else ""
-
-
 def _style(row: Row) -> str:
     if row.failed:
         return "bad"
     if row.kind in (Kind.WAIT, Kind.RESULT):
         return "wait"
     return "faint" if row.step and not row.step.choice else ""
-
-
-def _error(row: Row) -> str:
-    message = words.one_line(row.step.message) if row.step else ""
-    return f"{'✗' if row.failed else '!'} {row.error}{': ' if message else ''}{message}"
 
 
 def _sign(rail: Rail, *, after: bool) -> str:
@@ -191,22 +174,18 @@ def _sign(rail: Rail, *, after: bool) -> str:
     return "[" if rail.begins and rail.ends else "┌" if rail.begins else "└"
 
 
-def _name(lane: Lane) -> str:
-    return words.one_line(f"{lane.letter} {lane.actor}")
-
-
 def _texts(index: int, lane: Lane, rows: tuple[Row | Fold, ...]) -> Iterator[str]:
     """Yield all that a lane would show if it were wide enough."""
-    yield _name(lane)
+    yield lane.name
     for row in rows:
         if row.lane != index:
             continue
         if isinstance(row, Fold):
             yield f"… {row.text}"
             continue
-        yield "".join(_said(row, lane))
+        yield "".join(row.said(lane, switch="~~ "))
         if row.error:
-            yield _error(row)
+            yield row.complaint
 
 
 def _shared(wanted: list[int], room: int) -> list[int]:
@@ -224,7 +203,7 @@ def _afterwards(picture: Picture, *, color: bool, width: int) -> Iterator[str]:
     """Yield the paragraphs below the lanes: how the programs ended, and what is wrong."""
     lines = []
     for lane, how, output in picture.ends():
-        lines.append(f"{_name(lane)}: {how}")
+        lines.append(f"{lane.name}: {how}")
         lines += [f"  | {words.cut(line, width - 4)}" for line in output[-_OUTPUT:]]
     yield "\n".join(lines)
     lines = [_painted(f"✗ {said}", "bad" if color else "") for said in picture.failures()]
