@@ -1,0 +1,146 @@
+"""A schedule as a short string that anyone can replay: pgr1-lost-update-4be07c-A2.B.A-9b54.
+
+Five parts: the version, the scenario's name, six hex digits that tell one state of the scenario from another, the runs,
+and a checksum. A run is an actor (A, B, C, ... in the scenario's order) and how many steps it may choose; without a
+number it goes on until it is blocked or finished. Only letters, digits, "." and "-" occur, so no shell, file system or
+URL needs a quote.
+
+The checksum is CRC-16 over all before it. An error burst of at most 16 bits never passes it, and one changed character
+(8 bits) or two neighbours that changed places (16) are no more than that; anything else passes once in 65,536.
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import re
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbtools.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = "pgr1"
+
+_SCENARIO = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_FINGERPRINT = re.compile(r"[0-9a-f]{6}", re.ASCII)
+_RUN = re.compile(r"([A-Z])([1-9][0-9]{0,5})?", re.ASCII)
+_CHECK = re.compile(r"[0-9a-f]{4}", re.ASCII)
+_LETTERS = f"{string.ascii_letters}{string.digits}.-_"
+_LONG = 100
+"""From this length on a wrong token is not guessed at: too many others are one character away."""
+_FORM = f"A token reads {VERSION}-SCENARIO-FINGERPRINT-RUNS-CHECK, such as pgr1-lost-update-4be07c-A2.B.A-9b54."
+_PARTS = ("The scenario's name is", "The fingerprint is", "The runs are", "The checksum is")
+_AGAIN = "Copy the whole token again from where it was reported."
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a token says."""
+
+    scenario: str
+    fingerprint: str
+    """Six hex digits: the state of the scenario that the schedule belongs to."""
+    runs: tuple[tuple[str, int | None], ...]
+    """Which actor, and how many choice steps; None: until it is blocked or finished."""
+
+    def __str__(self) -> str:
+        return encode(self.scenario, self.fingerprint, self.runs)
+
+
+def encode(scenario: str, fingerprint: str, runs: Sequence[tuple[str, int | None]]) -> str:
+    """Return the token of a schedule.
+
+    Raises:
+        ConfigurationError: The scenario's name has characters that a token cannot hold.
+        ValueError: The fingerprint is not six hex digits, or a run is none.
+    """
+    if not _SCENARIO.fullmatch(scenario):
+        raise ConfigurationError(
+            f"The scenario's name {scenario!r} does not fit into a token.",
+            "A name is of ASCII letters, digits and . _ - and begins and ends with a letter or a digit.",
+            "Rename the scenario's file.",
+        )
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError(f"a fingerprint is six hex digits, not {fingerprint!r}")
+    words = [f"{actor}{'' if steps is None else steps}" for actor, steps in runs]
+    for word in words or [""]:
+        if not _RUN.fullmatch(word):
+            raise ValueError(f"a run is a letter and at most six digits, not {word!r}")
+    body = f"{VERSION}-{scenario}-{fingerprint}-{'.'.join(words)}"
+    return f"{body}-{_checksum(body)}"
+
+
+def decode(token: str) -> Token:
+    """Return what a token says; white space around it is no part of it.
+
+    Raises:
+        ConfigurationError: It is no token, of another version, or was changed since it was made.
+    """
+    token = token.strip()
+    version, _, rest = token.partition("-")
+    if not re.fullmatch(r"pgr[0-9]{1,9}", version, re.ASCII):
+        raise _wrong(token, "is not a race token", _FORM, _AGAIN)
+    if version != VERSION:
+        why = f"It is of version {version[3:]}; this dbtools reads version {VERSION[3:]} only."
+        raise _wrong(
+            token, "cannot be replayed here", why, "Replay it with the dbtools that made it, or explore again."
+        )
+    if rest.count("-") < 3:
+        raise _wrong(token, "is not a whole race token", _FORM, _AGAIN)
+    try:
+        return _parse(token)
+    except ValueError as error:
+        raise _wrong(token, "was changed since it was made", str(error), f"{_suggestion(token)}{_AGAIN}") from None
+
+
+def _parse(token: str) -> Token:
+    """Return what a token says. A ValueError says what is wrong with it."""
+    body, _, check = token.rpartition("-")
+    version, _, rest = body.partition("-")
+    scenario, fingerprint, runs = rest.rsplit("-", 2)
+    words = [(word, _RUN.fullmatch(word)) for word in runs.split(".")]
+    bad = next((word for word, match in words if not match), None)
+    if version != VERSION or not _SCENARIO.fullmatch(scenario):
+        raise ValueError(f"The scenario's name {scenario!r} is none.")
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError(f"The fingerprint {fingerprint!r} is not six digits of 0-9 and a-f.")
+    if bad is not None:
+        raise ValueError(f"The run {bad!r} is not a capital letter with a number of steps or without one.")
+    if not _CHECK.fullmatch(check):
+        raise ValueError(f"The checksum {check!r} is not four digits of 0-9 and a-f.")
+    if check != _checksum(body):
+        raise ValueError("Its checksum does not fit.")
+    return Token(scenario, fingerprint, tuple((word[0], int(word[1:]) if word[1:] else None) for word, _ in words))
+
+
+def _checksum(body: str) -> str:
+    return f"{binascii.crc_hqx(body.encode('ascii'), 0xFFFF):04x}"
+
+
+def _wrong(token: str, what: str, why: str, hint: str) -> ConfigurationError:
+    shown = token if len(token) <= _LONG else f"{token[:_LONG]}..."
+    return ConfigurationError(f"{shown!r} {what}.", f"{why} Nothing was run.", hint)
+
+
+def _suggestion(token: str) -> str:
+    """Return which part is damaged, where just one valid token is a slip of the hand away: a changed character or two
+    neighbours that changed places.
+    """
+    if len(token) > _LONG:
+        return ""
+    near = {token[:i] + letter + token[i + 1 :] for i in range(len(token)) for letter in _LETTERS}
+    near |= {token[:i] + token[i + 1] + token[i] + token[i + 2 :] for i in range(len(token) - 1)}
+    valid = []
+    for candidate in near:
+        with contextlib.suppress(ValueError):
+            _parse(candidate)
+            valid.append(candidate)
+    if len(valid) != 1:
+        return ""
+    (meant,) = valid
+    parts = zip(_PARTS, meant.rsplit("-", 3), token.rsplit("-", 3), strict=True)
+    return f"{next(name for name, a, b in parts if a != b)} one slip away from {meant}. "
