@@ -28,7 +28,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "x" / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     project = Project.find(inner)
-    assert project == Project(tmp_path, "a:b", tmp_path / "m", pool_size=3, lock_timeout=5)
+    assert project == Project(tmp_path, "a:b", tmp_path / "m", tmp_path / "races", pool_size=3, lock_timeout=5)
 
 
 @pytest.mark.parametrize(
