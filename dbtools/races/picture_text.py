@@ -136,7 +136,8 @@ class _Sheet:
 
     def _cut(self, row: Row) -> str:
         before, text, after = row.said(self._lanes[row.lane], switch="~~ ")
-        return before + words.cut(text, self._widths[row.lane] - words.columns(before + after)) + after
+        width = self._widths[row.lane]
+        return words.cut(before + words.cut(text, width - words.columns(before + after)) + after, width)
 
     def _arrows(self, line: _Line, row: Row) -> None:
         """Draw from the waiting step to those it waits for, over the rails in between."""
