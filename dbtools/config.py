@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.dsn import Dsn
+from dbtools.dsn import LONGEST, Dsn
 from dbtools.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,11 +27,16 @@ SEED = 42
 KEYS = {
     "application": str,
     "migrations": str,
+    "races": str,
     "schema": str,
     "lock-key": int,
     "lock-timeout": float,
     "pool-size": int,
+    "strategy": str,
+    "allow-hosts": list,
+    "protect": list,
 }
+STRATEGIES = ("swap", "in-place")
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,20 @@ class Project:
     root: Path
     application_path: str
     migrations: Path
+    races: Path = Path("races")
+    """The folder of the race lab's scenarios."""
     schema: str = "public"
     lock_key: int = LOCK_KEY
     lock_timeout: float = 300.0
     """Seconds to wait for the seed lock; 0 tries once."""
     pool_size: int = 6
     """Connections the in-place chain may open: one for the lock, the rest for work."""
+    strategy: str = "swap"
+    """How a reset rebuilds the schema: "swap" (aside, then exchanged) or "in-place"."""
+    allow_hosts: tuple[str, ...] = ()
+    """Other machines whose databases may be destroyed (`guard.Rules`)."""
+    protect: tuple[str, ...] = ()
+    """Patterns of databases that may not (`guard.Rules`)."""
 
     @property
     def cache(self) -> Path:
@@ -89,12 +102,13 @@ class Project:
                     f"Known keys: {', '.join(sorted(KEYS))}.",
                     "Correct or remove it.",
                 )
-            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+            if not _fits(value, wanted):
                 raise ConfigurationError(
                     f"[tool.dbtools] {key} in {path} is not of the right type.",
-                    f"It is {value!r}; wanted {wanted.__name__}.",
+                    f"It is {value!r}; wanted {wanted.__name__}{' of str' if wanted is list else ''}.",
                     "Correct it.",
                 )
+        _check_schema(path, table.get("schema", "public"))
         for key in ("application", "migrations"):
             if key not in table:
                 raise ConfigurationError(
@@ -102,10 +116,19 @@ class Project:
                     "dbtools cannot guess which application to seed or where its migrations are.",
                     'For example: application = "package.module:object", migrations = "migrations"',
                 )
-        options = {
-            key.replace("-", "_"): value for key, value in table.items() if key not in {"application", "migrations"}
+        if table.get("strategy", "swap") not in STRATEGIES:
+            raise ConfigurationError(
+                f"[tool.dbtools] strategy in {path} is unknown: {table['strategy']!r}.",
+                "Nothing was changed.",
+                f"Choose one of: {', '.join(STRATEGIES)}.",
+            )
+        options: dict[str, Any] = {
+            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
+            for key, value in table.items()
+            if key not in {"application", "migrations", "races"}
         }
-        return cls(root=root, application_path=table["application"], migrations=root / table["migrations"], **options)
+        folders = {"migrations": root / table["migrations"], "races": root / table.get("races", "races")}
+        return cls(root=root, application_path=table["application"], **folders, **options)
 
     def load_application(self) -> Application:
         """Import and return the application object.
@@ -215,6 +238,29 @@ def number(name: str, text: str, *, low: float, high: float = float("inf"), whol
             f"For example: {name} {max(low, 10):g}",
         )
     return value
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if isinstance(value, list):
+        return wanted is list and all(isinstance(one, str) for one in value)
+    return not isinstance(value, bool) and isinstance(value, (int, float) if wanted is float else wanted)
+
+
+def _check_schema(path: Path, schema: str) -> None:
+    """Refuse a schema that is PostgreSQL's own, or that the server would take for another one."""
+    if not schema or "\0" in schema or len(schema.encode()) > LONGEST:
+        why = f"A schema's name has 1 to {LONGEST} bytes; the server would cut a longer one"
+    elif schema == "$user":
+        why = "In a search_path that stands for the role's name"
+    elif schema.startswith("pg_") or schema == "information_schema":
+        why = "It belongs to PostgreSQL itself"
+    else:
+        return
+    raise ConfigurationError(
+        f"[tool.dbtools] schema in {path} cannot be {schema!r}.",
+        f"{why}. Nothing was changed.",
+        "Name the schema that holds the application's tables.",
+    )
 
 
 def _date(text: str | None, source: str) -> datetime.date | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbtools.dsn import mask
 from dbtools.errors import DatabaseUnreachable
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from dbtools.dsn import Dsn
 
 CONNECT_TIMEOUT = 10.0
+
+# After the user's own, so that these win: the schema is the one of [tool.dbtools], and a long statement may be long.
+_OPTIONS = (
+    "-c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c standard_conforming_strings=on"
+)
 
 # libpq gives no SQLSTATE for a connection that failed, so its words are all there is. psycopg's own libpq speaks
 # English; the server's words are matched in English too, and unknown ones count as final, shown verbatim.
@@ -101,14 +107,27 @@ def open_session(
 
 
 def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
-    """Return a new session, or raise psycopg's own error (which may quote the password: see `diagnose`)."""
+    """Return a new session, or raise psycopg's own error (which may quote the password: see `diagnose`).
+
+    Its name and its encoding are ours, whatever the URL says.
+    """
     import psycopg
 
+    # Without options of the user's none are sent: poolers refuse them.
+    ours: dict[str, Any] = {"options": f"{dsn.options} {_OPTIONS}"} if dsn.options else {}
     return psycopg.connect(
         dsn.url,
         autocommit=autocommit,
+        **ours,
         application_name=f"dbtools {purpose}"[:63],
+        client_encoding="UTF8",
         connect_timeout=max(2, round(timeout)),  # libpq's unit is whole seconds, and it takes 1 for 2
+        # A server that vanished without a word ends the wait for its answer within some 14 s, not two hours.
+        keepalives_idle=5,
+        keepalives_interval=3,
+        keepalives_count=3,
+        tcp_user_timeout=14000,
+        prepare_threshold=None,  # a statement prepared on one session of a pooler is unknown on the next
     )
 
 
@@ -118,4 +137,20 @@ def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseU
         f"Cannot reach {dsn.target}{' as ' + dsn.user if dsn.user else ''}{tried}.",
         f"{diagnosis.reason.rstrip('.')}. Nothing was changed.",
         diagnosis.hint,
+    )
+
+
+def settle(connection: psycopg.Connection, *, local: bool) -> None:
+    """Make a session fit to hold a lock; with `local`, for the open transaction only.
+
+    No timeout of role or database ends it while it waits or is idle. The server looks for a client that vanished
+    without a word and ends its session within some 13 s (4 + 3 x 2 s of silence, and 3 s between two looks while a
+    statement runs), where Linux alone would take two hours.
+    """
+    connection.execute(
+        "select set_config(name, value, %s) from (values ('statement_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'), ('tcp_keepalives_idle', '4'),"
+        " ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '10000'),"
+        " ('client_connection_check_interval', '3000')) wanted(name, value) join pg_settings using (name)",
+        (local,),
     )

@@ -68,10 +68,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def explain(error: DbtoolsError, *, debug: bool = False) -> str:
     """Return an error as people read it: what, why, what to do; with the traceback, masked, in `debug`."""
-    text = str(error)
-    if debug:
-        text = mask("".join(traceback.format_exception(error))) + text
-    return text
+    trace = "".join(traceback.format_exception(error)) if debug else ""
+    return mask(trace + str(error))  # the words may be those of a migration that shows its URL
 
 
 def unexpected(error: Exception, *, debug: bool = False) -> str:

@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dbtools.chain import Target, reset, seed
+from dbtools.chain import reset, seed
 from dbtools.config import Project, SeedPlan
-from dbtools.dsn import Dsn
+from dbtools.dsn import Dsn, mask
 from dbtools.errors import DbtoolsError
+from dbtools.guard import Rules
 from dbtools.rows import prepare
+from dbtools.target import Target
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Job:
     environ: dict[str, str]
     """The variables that say which users to add and what the guard lets pass."""
     confirm: str | None
+    allow_hosts: list[str]
+    protect: list[str]
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def run(job: Job) -> Result:
         job.lock_timeout,
         schema=job.schema,
         confirm=job.confirm,
+        rules=Rules(tuple(job.allow_hosts), tuple(job.protect)),
         unprotected=job.unprotected,
     )
     with prepare(application, plan) as rows:
@@ -108,7 +113,7 @@ def run(job: Job) -> Result:
             if isinstance(cause, psycopg.Error):
                 what = cause.diag.constraint_name or type(cause).__name__
                 diagnosis = {"sqlstate": cause.sqlstate or "", "subject": what}
-            return Result(job.action, error=f"{error.what} {error.why}", **diagnosis)
+            return Result(job.action, error=mask(f"{error.what} {error.why}"), **diagnosis)
     return Result(job.action, outcome.acquired_at, outcome.released_at, outcome.waited)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dbtools import guard
 from dbtools.connect import open_session
 from dbtools.errors import DbtoolsError, ResetRefused
+from dbtools.holder import find_holder
 from dbtools.load import quote
-from dbtools.lock import SeedLock
 from dbtools.migrate import current, script
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from dbtools.application import Application
-    from dbtools.chain import Target
+    from dbtools.target import Target
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def examine(
         yield Finding("server", True, f"PostgreSQL {version[0]}, {target.dsn.target}")
         yield _guard(connection, target, environ)
         yield _rights(connection, target.schema)
-        holder = SeedLock(connection, target.lock_key).holder()
+        holder = find_holder(connection, target.lock_key)
         yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
         connection.execute(f"set search_path to {quote(target.schema)}")
         history, here = script(migrations, cache), current(connection)
@@ -67,14 +67,14 @@ def examine(
 def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str, str]) -> Finding:
     try:
         guard.check_environment("reset", environ)
-        guard.check_database(connection, "reset", confirm=target.confirm, environ=environ)
+        guard.check_database(connection, target, "reset", environ=environ)
     except ResetRefused as error:
-        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')}")
+        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')} {error.hint}")
     return Finding("guard", True, "may be reset")
 
 
 def _rights(connection: psycopg.Connection, schema: str) -> Finding:
-    from dbtools.chain import check_rights
+    from dbtools.in_place import check_rights
 
     try:
         check_rights(connection, schema)

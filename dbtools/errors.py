@@ -64,3 +64,7 @@ class ChainFailed(DbtoolsError):
     """A phase of the chain (drop, migrate, seed) failed; the message says what state the database is in."""
 
     exit_code = 1
+
+
+class TransactionEnded(ChainFailed):
+    """A migration ended the transaction that was to protect the database; nothing can be said of its state."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import psycopg
 
@@ -45,6 +45,14 @@ where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::reg
 group by c.conrelid order by c.conrelid
 """
 
+# Plain tables that COPY FREEZE takes, of which nobody would notice that their rows went out and came in again.
+_FREEZABLE = """
+select '"' || replace(c.relname, '"', '""') || '"' from pg_class c
+where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
+  and not exists (select from pg_trigger t where t.tgrelid = c.oid)
+order by c.oid
+"""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -61,24 +69,24 @@ def encode(dataset: Dataset) -> tuple[Encoded, ...]:
     return tuple(_encode(table) for table in dataset.tables)
 
 
-def load(connection: psycopg.Connection, tables: Iterable[Encoded]) -> int:
+def load(connection: psycopg.Connection, tables: Iterable[Encoded], frozen: Collection[str] = ()) -> int:
     """Copy the rows in and move the sequences past them; return the number of rows.
 
     COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
     already there: each sequence is set past the largest loaded key. Runs in the caller's transaction; under
-    autocommit every table commits by itself.
+    autocommit every table commits by itself. Tables in `frozen` (names in SQL form) were made by the open transaction
+    and get their rows frozen.
     """
     total = 0
     for table in tables:
         with connection.cursor() as cursor:
-            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN") as copy:
+            freeze = " (FREEZE)" if table.table in frozen else ""
+            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN{freeze}") as copy:
                 copy.write(table.data)
             cursor.execute(_SEQUENCES, {"table": table.table})
             for column, sequence in cursor.fetchall():
-                cursor.execute(
-                    f"select setval(%s::regclass, max({column})) from {table.table} having max({column}) is not null",
-                    (sequence,),
-                )
+                top, name = f"max({_escaped(column)})", _escaped(table.table)
+                cursor.execute(f"select setval(%s::regclass, {top}) from {name} having {top} is not null", (sequence,))
         total += table.count
     return total
 
@@ -99,6 +107,40 @@ def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[
     connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
 
 
+def freezable(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
+
+    A frozen row is visible to every snapshot, also to one that is older than the table. Call it while the foreign keys
+    are away. Left out are partitioned tables and what has triggers or row security.
+    """
+    names = connection.execute(_FREEZABLE, {"schema": quote(schema)}).fetchall()
+    return [str(name) for (name,) in names]
+
+
+def freeze(connection: psycopg.Connection, tables: Iterable[str]) -> None:
+    """Take the rows of tables that the open transaction has made out, and copy them in again, frozen."""
+    for table in tables:
+        with connection.cursor() as cursor:
+            if cursor.execute(f"select from {table} limit 1").fetchone() is None:
+                continue
+            with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+                data = b"".join(copy)
+            cursor.execute(f"truncate {table}")
+            with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)") as copy:
+                copy.write(data)
+
+
+def analyze(connection: psycopg.Connection, schema: str) -> None:
+    """Gather the planner's statistics on every table of `schema`."""
+    names = connection.execute(
+        "select c.oid::regclass::text from pg_class c"
+        " where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p', 'm') and not c.relispartition",
+        (quote(schema),),
+    ).fetchall()
+    if names:
+        connection.execute(f"analyze {', '.join(str(name) for (name,) in names)}")
+
+
 def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     """Insert the rows that are not there yet and return how many that were.
 
@@ -107,8 +149,8 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     inserted = 0
     for table in dataset.tables:
         marks = ", ".join(["%s"] * len(table.columns))
-        names = ", ".join(quote(name) for name in table.columns)
-        statement = f"insert into {quote(table.table)} ({names}) values ({marks}) on conflict do nothing"
+        names = ", ".join(_escaped(quote(name)) for name in table.columns)
+        statement = f"insert into {_escaped(quote(table.table))} ({names}) values ({marks}) on conflict do nothing"
         for row in table.rows:
             inserted += connection.execute(statement, row).rowcount
     return inserted
@@ -135,6 +177,11 @@ def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) ->
 def quote(name: str) -> str:
     """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(name: str) -> str:
+    """Return a name in SQL form for a statement that has parameters: there % begins a placeholder."""
+    return name.replace("%", "%%")
 
 
 def _encode(table: TableRows) -> Encoded:

@@ -1,22 +1,28 @@
-"""The seed advisory lock: session form, pinned to the one connection that took it.
+"""The seed advisory lock, in two forms that exclude each other and every program that takes the same key.
 
-Any other program that takes pg_advisory_lock(1196576591) in the same database and this one exclude each other. The
-lock is per database: the same key in another database of the server is another lock. It ends with its session, so a
-dead process frees it; it is released on the session that took it, because anywhere else that would do nothing.
+`TransactionLock` ends with the transaction that took it: where lock and work share one transaction there is nothing to
+lose, nothing to release, and a transaction pooler does no harm. `SeedLock` is the session form, pinned to the one
+connection that took it, for work that spans transactions or sessions; such work is fenced.
+
+Any program that takes pg_advisory_lock(1196576591) in the same database is excluded. The lock is per database: the same
+key in another database of the server is another lock. It ends with its session, so a dead process frees it.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.connect import settle
 from dbtools.errors import ChainFailed, LockTimeout
+from dbtools.holder import find_holder, is_held_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psycopg
+
+    from dbtools.holder import Holder
 
 SLICE = 0.25
 """Seconds of one blocking try. A waiter that blocked without end would hold one snapshot all the while, and a holder
@@ -26,58 +32,13 @@ FENCE = 0x46454E43 << 32  # "FENC", above the 32 bits of the lock's own key
 REMIND = 15.0
 """Seconds after which a waiter is told again who holds the lock."""
 
-_LOCKS = """
-from pg_locks l {join}
-where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-  and l.database = (select oid from pg_database where datname = current_database())
-  and (l.classid::int8 << 32 | l.objid::int8) = %s
-"""
-_HELD_BY = f"select {_LOCKS.format(join='')} and l.pid = %s"
-_HOLDER = f"""
-select a.pid, a.application_name, a.usename, host(a.client_addr), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SSOF'),
-       a.state
-{_LOCKS.format(join="join pg_stat_activity a using (pid)")}
-"""
 
-
-@dataclass(frozen=True)
-class Holder:
-    """The session that holds the lock. The server hides some columns of other roles' sessions: those are None."""
-
-    pid: int
-    application: str | None
-    user: str | None
-    client: str | None
-    connected: str | None
-    state: str | None
-
-    def __str__(self) -> str:
-        facts = {
-            "application": self.application and repr(self.application),
-            "user": self.user,
-            "client": self.client,
-            "state": self.state,
-            "connected": self.connected,
-        }
-        return f"pid {self.pid} ({', '.join(f'{name} {value}' for name, value in facts.items() if value)})"
-
-
-class SeedLock:
-    """The lock `key` on `connection`, which must be in autocommit and used for nothing else while the lock is held.
-
-    Autocommit matters: an open transaction on it would hold a snapshot for as long as the lock.
-    """
+class _Lock:
+    """What both forms share: waiting in slices, and saying for whom."""
 
     def __init__(self, connection: psycopg.Connection, key: int) -> None:
-        assert connection.autocommit
         self.connection = connection
         self.key = key
-        self.pid = connection.info.backend_pid
-        # A timeout of the role or database would end the idle session that holds the lock, or cut the wait.
-        connection.execute(
-            "select set_config(name, '0', false) from pg_settings where name in ('statement_timeout',"
-            " 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"
-        )
 
     def acquire(self, timeout: float, waiting: Callable[[Holder | None], None]) -> float:
         """Take the lock and return the seconds waited.
@@ -89,7 +50,7 @@ class SeedLock:
             LockTimeout: The lock was not free in time. Names the holder.
         """
         started = time.monotonic()
-        if self._try():
+        if self._take():
             return 0.0
         told_pid, told_at = -1, started
         while True:
@@ -101,13 +62,12 @@ class SeedLock:
             if pid != told_pid or time.monotonic() - told_at > REMIND:
                 waiting(holder)
                 told_pid, told_at = pid, time.monotonic()
-            if self._block(min(SLICE, timeout - waited)):
+            if self._take(min(SLICE, timeout - waited)):
                 return time.monotonic() - started
 
     def holder(self) -> Holder | None:
         """Return who holds the lock now, or None where nobody does."""
-        row = self.connection.execute(_HOLDER, (self.key,)).fetchone()
-        return Holder(*row) if row else None
+        return find_holder(self.connection, self.key)
 
     def drain(self, timeout: float, waiting: Callable[[Holder | None], None]) -> None:
         """Wait until no work session of an earlier run is left: one whose lock was lost may still be at work.
@@ -115,13 +75,94 @@ class SeedLock:
         Raises:
             LockTimeout: It did not end in time. Names it.
         """
-        fence = SeedLock(self.connection, FENCE | self.key)
+        fence = self._fence()
         try:
             fence.acquire(timeout, waiting)
         except LockTimeout as error:
             what = "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
             raise LockTimeout(what, error.why, error.hint) from None
-        fence.release()
+        fence._drained()
+
+    def _fence(self) -> _Lock:
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        """Let go of the fence, where it does not go by itself."""
+
+    def _take(self, seconds: float = 0.0) -> bool:
+        """Try for so many seconds; at 0 without waiting."""
+        raise NotImplementedError
+
+    def _timeout(self, waited: float, holder: Holder | None) -> LockTimeout:
+        tried = f"within {waited:.1f} s" if waited >= 0.05 else "at the first try"
+        held = f"Held by {holder}" if holder else "It was freed just now, too late for this try"
+        end = f", or end that session: select pg_terminate_backend({holder.pid});" if holder else "."
+        return LockTimeout(
+            f"Could not get the seed advisory lock (key={self.key}) {tried}.",
+            f"{held}. Nothing was changed.",
+            f"Wait longer with --lock-timeout SECONDS{end}",
+        )
+
+
+class TransactionLock(_Lock):
+    """The lock `key` in the open transaction of `connection`, or in one that taking it opens.
+
+    `connection` must not be in autocommit. No setting made here outlives the transaction. With `nested`, there is a
+    transaction to keep: a failed try is undone by a savepoint instead of a rollback.
+    """
+
+    def __init__(self, connection: psycopg.Connection, key: int, *, nested: bool = False) -> None:
+        assert not connection.autocommit
+        super().__init__(connection, key)
+        self._nested = nested
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now, or None where nobody does."""
+        found = super().holder()
+        if not self._nested:
+            self.connection.rollback()
+        return found
+
+    def _fence(self) -> _Lock:
+        return TransactionLock(self.connection, FENCE | self.key, nested=True)
+
+    def _take(self, seconds: float = 0.0) -> bool:
+        from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+        attempt = "savepoint attempt" if self._nested else "set transaction isolation level read committed, read write"
+        self.connection.execute(attempt)
+        if not self._nested:
+            settle(self.connection, local=True)
+        try:
+            if seconds:
+                self.connection.execute(f"set local lock_timeout = {_milliseconds(seconds)}")
+            function = "pg_advisory_xact_lock" if seconds else "pg_try_advisory_xact_lock"
+            row = self.connection.execute(f"select {function}(%s)", (self.key,)).fetchone()
+            if row and row[0] is not False:
+                self.connection.execute("set local lock_timeout = 0")
+                return True
+        except (LockNotAvailable, DeadlockDetected):
+            pass
+        if self._nested:
+            self.connection.execute("rollback to attempt")
+        else:
+            self.connection.rollback()
+        return False
+
+
+class SeedLock(_Lock):
+    """The lock `key` on the session `connection`, which must be in autocommit and used for nothing else meanwhile.
+
+    Autocommit matters: an open transaction on it would hold a snapshot for as long as the lock.
+    """
+
+    def __init__(self, connection: psycopg.Connection, key: int) -> None:
+        assert connection.autocommit
+        super().__init__(connection, key)
+        row = connection.execute("select pg_backend_pid()").fetchone()  # a pooler tells its clients another one
+        assert row is not None
+        self.pid = int(row[0])
+        settle(connection, local=False)
 
     def enter(self, work: psycopg.Connection) -> None:
         """Put the session `work` behind the fence, until it ends.
@@ -138,11 +179,9 @@ class SeedLock:
         Raises:
             ChainFailed: It does not. What is not committed is not to be.
         """
-        # pg_locks alone: unlike pg_stat_activity it is never a copy from earlier in the transaction.
-        if work.execute(_HELD_BY, (self.key, self.pid)).fetchone() is None:
-            work.execute("select pg_stat_clear_snapshot()")
-            holder = work.execute(_HOLDER, (self.key,)).fetchone()
-            raise self._lost(f"It is {f'held by {Holder(*holder)}' if holder else 'free'} now")
+        if not is_held_by(work, self.key, self.pid):
+            holder = find_holder(work, self.key)
+            raise self._lost(f"It is {f'held by {holder}' if holder else 'free'} now")
 
     def release(self) -> None:
         """Release the lock.
@@ -160,20 +199,23 @@ class SeedLock:
         if reason:
             raise self._lost(f"{reason.rstrip('.')}. The work was committed before")
 
-    def _try(self) -> bool:
-        row = self.connection.execute("select pg_try_advisory_lock(%s)", (self.key,)).fetchone()
-        return bool(row and row[0])
+    def _fence(self) -> _Lock:
+        return SeedLock(self.connection, FENCE | self.key)
 
-    def _block(self, seconds: float) -> bool:
+    def _drained(self) -> None:
+        self.release()
+
+    def _take(self, seconds: float = 0.0) -> bool:
         from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+        function = "pg_advisory_lock" if seconds else "pg_try_advisory_lock"
         try:
-            # lock_timeout is in milliseconds, and 0 would mean for ever.
-            self.connection.execute(f"set lock_timeout = {max(1, round(seconds * 1000))}")
-            self.connection.execute("select pg_advisory_lock(%s)", (self.key,))
+            if seconds:
+                self.connection.execute(f"set lock_timeout = {_milliseconds(seconds)}")
+            row = self.connection.execute(f"select {function}(%s)", (self.key,)).fetchone()
         except (LockNotAvailable, DeadlockDetected):
             return False
-        return True
+        return bool(row and row[0] is not False)
 
     def _lost(self, reason: str) -> ChainFailed:
         return ChainFailed(
@@ -182,12 +224,6 @@ class SeedLock:
             "Run this again; if a pooler stands in between, connect past it.",
         )
 
-    def _timeout(self, waited: float, holder: Holder | None) -> LockTimeout:
-        tried = f"within {waited:.1f} s" if waited >= 0.05 else "at the first try"
-        held = f"Held by {holder}" if holder else "It was freed just now, too late for this try"
-        end = f", or end that session: select pg_terminate_backend({holder.pid});" if holder else "."
-        return LockTimeout(
-            f"Could not get the seed advisory lock (key={self.key}) {tried}.",
-            f"{held}. Nothing was changed.",
-            f"Wait longer with --lock-timeout SECONDS{end}",
-        )
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))  # to lock_timeout, 0 would mean for ever

@@ -20,13 +20,23 @@ from typing import TYPE_CHECKING, Any, Self
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import psycopg
     from alembic.config import Config
 
+RENDERING = 2
+"""Raised when the same files are rendered differently from here on: what is cached is then rendered again."""
 _REVISION = re.compile(r"^-- Running upgrade .*-> ([^\s,]+)", re.MULTILINE)
+_QUOTED = re.compile(
+    r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|\bbegin\s+atomic\b.*?\bend\b",
+    re.DOTALL | re.IGNORECASE,
+)
+_CONTROL = re.compile(
+    r"(?:\A|;)\s*(?:begin|start\s+transaction|commit|end|rollback(?!\s+to\b)|abort|prepare\s+transaction)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,11 @@ class Revision:
     name: str
     sql: str
 
+    @property
+    def commits(self) -> bool:
+        """Whether it begins or ends a transaction, as Alembic's autocommit blocks do."""
+        return bool(_CONTROL.search(_QUOTED.sub("x", self.sql)))
+
 
 @dataclass(frozen=True)
 class Script:
@@ -44,12 +59,12 @@ class Script:
     revisions: tuple[Revision, ...]
 
     @property
-    def transactional(self) -> bool:
-        """Whether all of it can run in one transaction: false once a revision commits in between."""
-        return not any(re.search(r"^(COMMIT|BEGIN);$", one.sql, re.MULTILINE) for one in self.revisions)
+    def committing(self) -> str:
+        """The first revision that commits by itself, so that not all can run in one transaction, or ""."""
+        return next((one.name for one in self.revisions if one.commits), "")
 
-    def run(self, connection: psycopg.Connection) -> None:
-        """Execute every revision on `connection`, whose transaction belongs to the caller.
+    def run(self, connection: psycopg.Connection, after: Callable[[str], None] = lambda _: None) -> None:
+        """Execute every revision on `connection`, whose transaction belongs to the caller; tell `after` of each.
 
         Raises:
             ChainFailed: Names the revision that failed; the caller knows what state that leaves.
@@ -61,6 +76,7 @@ class Script:
                 connection.execute(revision.sql)
             except psycopg.Error as error:
                 raise failed(revision.name, error) from error
+            after(revision.name)
 
 
 def script(folder: Path, cache: Path) -> Script | None:
@@ -103,8 +119,8 @@ class Online:
             # A connection that has begun already is one whose transaction Alembic leaves to its owner.
             self._connection.begin()
 
-    def run(self, connection: psycopg.Connection) -> None:
-        """Upgrade to head on `connection`, the session given before.
+    def run(self, connection: psycopg.Connection, after: Callable[[str], None] = lambda _: None) -> None:
+        """Upgrade to head on `connection`, the session given before; tell `after` of each revision that ran.
 
         Raises:
             ChainFailed: Names the revision that failed; the caller knows what state that leaves.
@@ -113,9 +129,12 @@ class Online:
         from sqlalchemy.exc import DBAPIError
 
         assert self._connection.connection.driver_connection is connection
-        with _Progress() as progress:
+        with _Progress(after) as progress:
             try:
                 command.upgrade(configure(self._folder, connection=self._connection), "head")
+                progress.finish()
+            except ChainFailed:  # what `after` raised
+                raise
             except Exception as error:  # a revision is the application's code and may raise anything
                 cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
                 raise failed(progress.revision, cause) from error
@@ -128,14 +147,22 @@ class Online:
 class _Progress(logging.Handler):
     """Remembers the revision that Alembic says it is running; it offers that nowhere but in its log."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
         self.revision = ""
+        self._after = after
         self._logger = logging.getLogger("alembic.runtime.migration")
 
     def emit(self, record: logging.LogRecord) -> None:
         found = re.match(r"Running upgrade .*-> ([^\s,]+)", record.getMessage())
-        self.revision = found[1] if found else self.revision
+        if found:
+            self.finish()
+            self.revision = found[1]
+
+    def finish(self) -> None:
+        """The revision is over."""
+        if self.revision:
+            self._after(self.revision)
 
     def __enter__(self) -> Self:
         self._level = self._logger.level
@@ -183,7 +210,7 @@ def failed(revision: str, error: BaseException) -> ChainFailed:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    digest.update(f"{version('alembic')} {version('sqlalchemy')}\n".encode())
+    digest.update(f"{RENDERING} {version('alembic')} {version('sqlalchemy')}\n".encode())
     for path in sorted(_sources(folder)):
         digest.update(f"{path.relative_to(folder)}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -195,14 +222,32 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _render(folder: Path) -> str | None:
-    from alembic import command
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
 
     output = io.StringIO()
     config = configure(folder)
     config.output_buffer = output
     try:
-        with redirect_stdout(io.StringIO()):
-            command.upgrade(config, "head", sql=True)
+        scripts = ScriptDirectory.from_config(config)
+
+        environment = EnvironmentContext(
+            config,
+            scripts,
+            fn=lambda revision, _: scripts._upgrade_revs("head", revision),
+            as_sql=True,
+            destination_rev="head",
+        )
+        plain = environment.configure
+
+        def with_literal_percent(*arguments: Any, **options: Any) -> None:
+            # The driver's style doubles % for the sake of parameters, and rendered SQL has none.
+            options["dialect_opts"] = {"paramstyle": "named"} | (options.get("dialect_opts") or {})
+            plain(*arguments, **options)
+
+        environment.configure = with_literal_percent  # type: ignore[method-assign]
+        with redirect_stdout(io.StringIO()), environment:
+            scripts.run_env()
     except Exception:  # noqa: BLE001 - a revision that asks the database has none to ask here; what else is wrong, `Online` says
         return None
     return output.getvalue()

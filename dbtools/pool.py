@@ -37,6 +37,8 @@ def check_size(size: int) -> None:
 class Pool:
     """At most `size` sessions on one database. Nothing is opened before it is asked for.
 
+    The first decides which server that is, where the URL leaves a choice; the others go nowhere else.
+
     Raises:
         ConfigurationError: `size` is too small (`check_size`).
     """
@@ -57,6 +59,7 @@ class Pool:
         assert self._free > 0, "the chain asked for more sessions than its pool has"
         self._free -= 1
         connection = open_session(self._dsn, self._purpose, autocommit=autocommit)
+        self._dsn = self._dsn.pinned(connection)
         try:
             yield connection
         finally:

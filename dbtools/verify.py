@@ -16,22 +16,23 @@ import sys
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dbtools.chain import Target, reset
+from dbtools.chain import reset
 from dbtools.connect import open_session
 from dbtools.contender import Job, Result, Silent
 from dbtools.digest import digest
 from dbtools.errors import VerificationFailed
-from dbtools.guard import MARKERS
+from dbtools.guard import MARKERS, check_database
 from dbtools.rows import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbtools.config import Project, SeedPlan
+    from dbtools.target import Target
 
 DUPLICATE_KEY = "23505 "
 CATALOGUE = "23505 pg_"
@@ -171,8 +172,10 @@ def verify(
     ends freshly reset.
 
     Raises:
+        ResetRefused: The guard said no. Nothing was changed.
         VerificationFailed: A round hung.
     """
+    target = _guarded(target, plan)
     quiet = _quiet_reset(project, target, plan)
 
     def play(arm: str, number: int) -> Round:
@@ -198,6 +201,15 @@ def verify(
     return Evidence(setting, tuple(unprotected), tuple(locked))
 
 
+def _guarded(target: Target, plan: SeedPlan) -> Target:
+    """Ask the guard, and return the target as the one server that it looked at: the unprotected runs ask no more."""
+    with open_session(target.dsn, "verify-concurrency") as connection:
+        check_database(connection, target, "verify-concurrency", environ=plan.environ)
+        dsn = target.dsn.pinned(connection)
+    allow_hosts = (*target.rules.allow_hosts, *filter(None, [dsn.hostaddr]))
+    return replace(target, dsn=dsn, rules=replace(target.rules, allow_hosts=allow_hosts))
+
+
 def _quiet_reset(project: Project, target: Target, plan: SeedPlan) -> str:
     with prepare(project.load_application(), plan) as rows:
         reset(target, project.migrations, project.cache, rows, Silent())
@@ -219,6 +231,8 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         unprotected=unprotected,
         environ={name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARDED},
         confirm=target.confirm,
+        allow_hosts=[*target.rules.allow_hosts],
+        protect=[*target.rules.protect],
     )
 
 

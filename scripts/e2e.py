@@ -4,7 +4,7 @@
     nox -s e2e                               embedded and container; "no engine, skipped" where there is none
     nox -s e2e -- --server embedded
     nox -s e2e -- --server container         DBTOOLS_POSTGRES_IMAGE chooses the image
-    nox -s e2e -- --server postgresql://...  a database that may be destroyed
+    nox -s e2e -- --server postgresql://...  a database that may be destroyed; ALLOW_RESET=true on another machine
 
 Prints one table: a row a step, a column a server. Exits with 1 when a step failed, and where CI is set also when the
 container was skipped.

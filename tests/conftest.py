@@ -5,8 +5,7 @@ import os
 pytest_plugins = ["dbtools.testing"]
 
 _OURS = ("DATABASE_URL", "ALLOW_RESET", "NODE_ENV", "APP_ENV", "ENVIRONMENT")
+_KEPT = ("DBTOOLS_TEST_URL", "DBTOOLS_POSTGRES_IMAGE", "DBTOOLS_ISOLATION")
 for _name in list(os.environ):
-    if _name in _OURS or (
-        _name.startswith(("SEED_", "PG", "DBTOOLS_")) and _name not in ("DBTOOLS_TEST_URL", "DBTOOLS_POSTGRES_IMAGE")
-    ):
+    if _name in _OURS or (_name.startswith(("SEED_", "PG", "DBTOOLS_")) and _name not in _KEPT):
         del os.environ[_name]

@@ -35,6 +35,7 @@ from dbtools.server.watchdog import Pipe
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Mapping
 
     from dbtools.server.account import Account
 
@@ -98,8 +99,12 @@ class EmbeddedServer(Throwaway):
         self._process, self._lease, self._watchdog = held
 
     @classmethod
-    def start(cls, major: int = 16, *, account: Account | None = None) -> Self:
+    def start(
+        cls, major: int = 16, *, account: Account | None = None, settings: Mapping[str, str] | None = None
+    ) -> Self:
         """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
+
+        `settings` go before those made for throwaway servers, but not before its port and its socket's folder.
 
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
@@ -125,9 +130,11 @@ class EmbeddedServer(Throwaway):
             directory.chmod(account.folder_mode)
             for attempt in range(TRIES):
                 port = postmaster.free_port()
-                settings = SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
+                place = {"port": str(port), "unix_socket_directories": str(sockets)}
                 main = threading.current_thread() is threading.main_thread()
-                process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=main)
+                process = postmaster.spawn(
+                    binaries, account, data, log, SETTINGS | dict(settings or {}) | place, die_with_parent=main
+                )
                 try:
                     postmaster.wait_ready(process, data, log, HINT)
                     break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from typing import TYPE_CHECKING, Self
 
 from dbtools.connect import open_session
@@ -50,8 +49,7 @@ class ExistingServer:
                     f"{' '.join(str(error).split())}.",
                     f"As a superuser: alter role {quote(self._dsn.user)} createdb;",
                 ) from error
-        base, _, query = self.url.partition("?")
-        return f"{base.rpartition('/')[0]}/{urllib.parse.quote(name, safe='')}{'?' + query if query else ''}"
+        return self._dsn.with_database(name).url
 
     def drop_database(self, name: str) -> None:
         """Drop a database made by `create_database`, ending its sessions."""

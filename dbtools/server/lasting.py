@@ -171,10 +171,10 @@ def stop(root: Path, *, major: int = 16) -> bool:
 
 def psql(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
     """Return command and environment of psql on `url`; the password is in the environment, not on the command line."""
-    from dbtools.dsn import Dsn, without_password
+    from dbtools.dsn import Dsn
 
     dsn = Dsn.parse(url, source="the server's URL")
-    command = [str(find_binaries(major).bin / "psql"), without_password(dsn)]
+    command = [str(find_binaries(major).bin / "psql"), dsn.without_password().url]
     return command, os.environ | ({"PGPASSWORD": dsn.password} if dsn.password else {})
 
 

@@ -27,6 +27,14 @@ create aggregate total (int) (sfunc = int4pl, stype = int);
 alter table parent add foreign key (id) references parent;
 create function touch() returns trigger language plpgsql as 'begin return new; end';
 create trigger touching before insert on parent for each row execute function touch();
+create collation plain from "C";
+create operator === (leftarg = int, rightarg = int, function = int4eq);
+create text search configuration words (copy = simple);
+create text search dictionary dull (template = simple);
+create statistics both_ways (dependencies) on id, n from parent;
+create table numbered (id int generated always as identity);
+create table heir () inherits (numbered);
+create cast (pair as mood) with inout;
 """
 
 
@@ -42,7 +50,7 @@ def left(connection: psycopg.Connection) -> list[str]:
 def test_everything_the_application_owns_goes(pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute(EVERYTHING)
-        assert drop_all(connection, "public") == 15
+        assert drop_all(connection, "public") == 21
         assert left(connection) == []
 
 
@@ -77,16 +85,27 @@ def test_other_schemas_stay(pg_database: str) -> None:
     ("sql", "outsider"),
     [
         ("create view other.v as select * from mine", "view other.v"),
-        ("create table other.t (a int references mine)", "constraint t_a_fkey of other.t"),
-        ("create table other.t (a int default nextval('counter'))", "default of other.t"),
-        ("create table other.t (a colour)", "table other.t"),
-        ("create function other.f(c colour) returns int language sql as 'select 1'", "routine other.f(colour)"),
+        ("create table other.t (a int references mine)", "constraint t_a_fkey on table other.t"),
+        ("create table other.t (a int default nextval('counter'))", "default value for column a of table other.t"),
+        ("create table other.t (a colour)", "column a of table other.t"),
+        ("create table other.t partition of parted for values in (1)", "table other.t"),
+        (
+            "create table other.t (a int); create trigger g after insert on other.t execute function fires()",
+            "trigger g on table other.t",
+        ),
+        (
+            "create table other.t (a int); create policy p on other.t using (a in (select id from mine))",
+            "policy p on table other.t",
+        ),
+        ("create function other.f(c colour) returns int language sql as 'select 1'", "function other.f(colour)"),
     ],
 )
 def test_what_others_depend_on_is_refused_by_name(pg_database: str, sql: str, outsider: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute("create table mine (id int primary key); create sequence counter")
         connection.execute("create type colour as enum ('red'); create schema other")
+        connection.execute("create function fires() returns trigger language plpgsql as 'begin return null; end'")
+        connection.execute("create table parted (a int) partition by list (a)")
         connection.execute(sql)
         with pytest.raises(ChainFailed) as caught:
             drop_all(connection, "public")
@@ -106,7 +125,7 @@ def test_a_table_of_another_role_is_refused_by_name(pg_database: str, pg_admin: 
         with pytest.raises(ChainFailed) as caught:
             find_owned(connection, "public")
         assert str(caught.value) == (
-            f"Cannot drop everything in schema public: table theirs (owner {owner}) belongs to another role.\n"
+            f"Cannot drop everything in schema public: table public.theirs (owner {owner}) belongs to another role.\n"
             "Nothing was changed.\n"
             "Connect as the owner, or give it to this role: reassign owned by OWNER to THIS_ROLE;"
         )

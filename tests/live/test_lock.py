@@ -12,7 +12,8 @@ import pytest
 
 from dbtools.config import LOCK_KEY
 from dbtools.errors import ChainFailed, LockTimeout
-from dbtools.lock import Holder, SeedLock
+from dbtools.holder import Holder
+from dbtools.lock import SeedLock
 
 DEADLINE = 20.0
 Connect: TypeAlias = Callable[..., psycopg.Connection]

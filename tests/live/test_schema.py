@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool
 
+from dbtools.chain import reset
+from dbtools.config import LOCK_KEY, SeedPlan
+from dbtools.contender import Silent
 from dbtools.digest import digest
 from dbtools.dsn import Dsn
 from dbtools.migrate import configure, script
+from dbtools.rows import prepare
+from dbtools.target import Target
+from groombook.application import application
 from groombook.models import Base
 from tests.catalogue import describe
 
@@ -57,10 +64,19 @@ def test_the_head_is_the_reference_name_for_name(engine: Connection, pg_database
 def test_the_rendered_sql_makes_the_same_schema(pg_database: str, tmp_path: Path) -> None:
     found = script(MIGRATIONS, tmp_path)
     assert found is not None
-    assert found.transactional
+    assert found.committing == ""
     with psycopg.connect(pg_database) as connection:
         found.run(connection)
     assert catalogue(pg_database) == REFERENCE
+
+
+@pytest.mark.parametrize("strategy", ["swap", "in-place"])
+def test_a_reset_leaves_the_same_schema_every_time(pg_database: str, tmp_path: Path, strategy: str) -> None:
+    target = Target(Dsn.parse(pg_database), LOCK_KEY, in_place=strategy == "in-place")
+    with prepare(application, SeedPlan("dev", dt.date(2026, 11, 23))) as rows:
+        for _ in range(3):
+            reset(target, MIGRATIONS, tmp_path, rows, Silent())
+            assert catalogue(pg_database) == REFERENCE
 
 
 def test_the_models_are_the_schema(engine: Connection) -> None:

@@ -13,14 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from dbtools.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import account as accounts
-from dbtools.server import embedded, postmaster
+from dbtools.server import embedded, lasting, postmaster
 from dbtools.server.account import Account
 from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.watchdog import Pipe
@@ -307,3 +309,81 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
         assert stat.S_IMODE(data.st_mode) == 0o700
         assert data.st_uid == uid
     assert not server.directory.exists()
+
+
+@ROOT_ONLY
+def test_another_user_of_the_machine_gets_neither_into_a_throwaway_server_nor_at_its_files() -> None:
+    with EmbeddedServer.start() as server:
+        data, sockets = server.directory / "data", server.directory / "s"
+        folders, files = [server.directory, data, sockets], [server.log, data / "PG_VERSION"]
+        check_closed(server.url, server.directory.parent.parent, folders, files)
+
+
+@ROOT_ONLY
+def test_nor_into_the_projects_own(shared: Path) -> None:
+    project = shared / "project"
+    project.mkdir(mode=0o755)
+    found = lasting.start(project, report=lambda _: None)
+    try:
+        inside = list(found.directory.rglob("*"))
+        folders = [found.directory, *(path for path in inside if path.is_dir())]
+        check_closed(found.url, project, folders, [path for path in inside if path.is_file()])
+    finally:
+        lasting.stop(project)
+
+
+def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]) -> None:
+    """Fail where a process of the user id 54321 gets in without the password, or gets at a folder or file.
+
+    That it gets in with the password, and into the folder `outside`, shows that it tries; root's tries show where.
+    """
+    folders.insert(0, outside)
+    nothing = {"connected over TCP with the password", f"listed {outside}"}
+    as_root = attempts(url, folders, files)
+    assert as_root >= nothing | {f"listed {one}" for one in folders} | {f"read {one}" for one in files}
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        done = "it died"
+        try:
+            os.setgroups([])
+            os.setresgid(54321, 54321, 54321)
+            os.setresuid(54321, 54321, 54321)
+            done = "\n".join(attempts(url, folders, files))
+        finally:
+            os.write(write_end, done.encode())
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        found = set(pipe.read().decode().splitlines())
+    os.waitpid(child, 0)
+    assert found == nothing
+
+
+def attempts(url: str, folders: list[Path], files: list[Path]) -> set[str]:
+    """Try to list, read, replace and connect; return what worked."""
+    done = set()
+    dsn = Dsn.parse(url)
+    for folder in folders:
+        with suppress(OSError):
+            list(folder.iterdir())
+            done.add(f"listed {folder}")
+        sockets = f"postgresql:///{dsn.dbname}?host={folder}&port={dsn.port}&connect_timeout=5"
+        for user in ("app", "postgres", "root", "dbtools"):
+            with suppress(psycopg.OperationalError), psycopg.connect(f"{sockets}&user={user}"):
+                done.add(f"connected in {folder} as {user}")
+    for file in files:
+        with suppress(OSError):
+            file.read_bytes()
+            done.add(f"read {file}")
+        if os.geteuid():
+            with suppress(OSError), file.open("ab"):
+                done.add(f"opened {file} to write")
+    for user in ("app", "postgres", "root", "dbtools"):
+        for password in ("", user, "postgres", dsn.dbname):
+            place = f"postgresql://{user}:{password}@127.0.0.1:{dsn.port}/{dsn.dbname}?connect_timeout=5"
+            with suppress(psycopg.OperationalError), psycopg.connect(place):
+                done.add(f"connected over TCP as {user} with the password {password!r}")
+    with psycopg.connect(url):
+        done.add("connected over TCP with the password")
+    return done

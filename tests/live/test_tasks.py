@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
-RECORD = (ROOT / "tests" / "data" / "reset-dev.txt").read_text("utf-8")
+IN_PLACE_RECORD = (ROOT / "tests" / "data" / "reset-dev.txt").read_text("utf-8")  # the reference's, tick for tick
+RECORD = (ROOT / "tests" / "data" / "swap-dev.txt").read_text("utf-8")
 
 
 @pytest.fixture
@@ -60,8 +61,10 @@ def tables(url: str) -> int:
         return int(row[0])
 
 
-def test_reset_prints_the_reference_record(invoke: Invoke) -> None:
+def test_reset_prints_its_record_and_in_place_the_references(invoke: Invoke) -> None:
     done = invoke("reset", "--in-place", *AS_OF)
+    assert (done.returncode, done.stdout, done.stderr) == (0, IN_PLACE_RECORD, "")
+    done = invoke("reset", *AS_OF)
     assert (done.returncode, done.stdout, done.stderr) == (0, RECORD, "")
 
 
@@ -114,7 +117,7 @@ def test_json_is_one_document_on_standard_output(invoke: Invoke) -> None:
     assert found["as_of"] == "2026-11-23"
     assert found["lock"]["key"] == 1196576591
     assert found["lock"]["acquired_at"] < found["lock"]["released_at"]
-    assert list(found["seconds"]) == ["lock", "drop", "migrate", "seed", "unlock"]
+    assert list(found["seconds"]) == ["lock", "migrate", "seed", "swap", "commit", "drop"]
     assert done.stderr == ""
 
 
@@ -224,12 +227,17 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_datab
     assert invoke("digest").stdout == before
 
 
-def test_a_killed_reset_leaves_the_old_database(invoke: Invoke, pg_database: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "line"), [((), "Migrations applied"), (("--in-place",), "All tables and enums dropped")]
+)
+def test_a_killed_reset_leaves_the_old_database(
+    invoke: Invoke, pg_database: str, options: tuple[str, ...], line: str
+) -> None:
     invoke("reset", *AS_OF)
     before = invoke("digest").stdout
-    killed = start_reset(pg_database, "--profile", "uat")
+    killed = start_reset(pg_database, *options, "--profile", "uat")
     assert killed.stdout is not None
-    while "All tables and enums dropped" not in killed.stdout.readline():
+    while line not in killed.stdout.readline():
         assert killed.poll() is None
     killed.kill()
     killed.communicate()

@@ -28,7 +28,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "x" / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     project = Project.find(inner)
-    assert project == Project(tmp_path, "a:b", tmp_path / "m", pool_size=3, lock_timeout=5)
+    assert project == Project(tmp_path, "a:b", tmp_path / "m", tmp_path / "races", pool_size=3, lock_timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,46 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: application, lock-key, lock-timeout, migrations, pool-size, schema.\nCorrect or remove it.",
+            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, schema,"
+            " strategy.\n"
+            "Correct or remove it.",
         ),
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npool-size = "many"\n',
             "[tool.dbtools] pool-size in {path} is not of the right type.\nIt is 'many'; wanted int.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nstrategy = "in place"\n',
+            "[tool.dbtools] strategy in {path} is unknown: 'in place'.\n"
+            "Nothing was changed.\nChoose one of: swap, in-place.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nprotect = "prod*"\n',
+            "[tool.dbtools] protect in {path} is not of the right type.\n"
+            "It is 'prod*'; wanted list of str.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db", 1]\n',
+            "[tool.dbtools] allow-hosts in {path} is not of the right type.\n"
+            "It is ['db', 1]; wanted list of str.\nCorrect it.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "pg_catalog"\n',
+            "[tool.dbtools] schema in {path} cannot be 'pg_catalog'.\n"
+            "It belongs to PostgreSQL itself. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
+        ),
+        (
+            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "$user"\n',
+            "[tool.dbtools] schema in {path} cannot be '$user'.\n"
+            "In a search_path that stands for the role's name. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
+        ),
+        (
+            f'[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "{"é" * 32}"\n',
+            f"[tool.dbtools] schema in {{path}} cannot be '{'é' * 32}'.\n"
+            "A schema's name has 1 to 63 bytes; the server would cut a longer one. Nothing was changed.\n"
+            "Name the schema that holds the application's tables.",
         ),
         (
             '[tool.dbtools]\napplication = "a:b"\n',
@@ -57,6 +92,12 @@ def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> No
     with pytest.raises(ConfigurationError) as caught:
         Project.find(tmp_path)
     assert str(caught.value).startswith(message.format(path=tmp_path / "pyproject.toml"))
+
+
+def test_the_guards_lists_are_read(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db"]\nprotect = ["p*"]\n')
+    project = Project.find(tmp_path)
+    assert (project.allow_hosts, project.protect) == (("db",), ("p*",))
 
 
 def test_no_project_is_said_so(tmp_path: Path) -> None:

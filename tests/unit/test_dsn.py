@@ -1,8 +1,11 @@
 """Connection strings: what is accepted, what is refused and in which words, and that no password gets out."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
 from dbtools.dsn import Dsn, mask
 from dbtools.errors import ConfigurationError
@@ -41,6 +44,18 @@ def test_what_is_left_out_is_left_to_libpq() -> None:
             "postgresql://u:hunter2@[::1/d",
             'End of string reached when looking for matching "]" in IPv6 host address in URI',
         ),
+        (
+            "postgresql://u:hunter2@h/d?service=prod",
+            "It leaves the host to a service file (service=); set PGSERVICE, or name the host",
+        ),
+        (
+            "postgresql://u:hunter2@h/d?replication=database",
+            "It asks for replication, not for a database (replication=)",
+        ),
+        (
+            f"postgresql://u:hunter2@h/{'d' * 64}",
+            "The database's name is longer than 63 bytes, and the server would cut it",
+        ),
     ],
 )
 def test_a_malformed_url_is_refused_without_its_password(text: str, why: str) -> None:
@@ -57,7 +72,7 @@ def test_the_source_is_named() -> None:
 
 def test_repr_and_str_hide_the_password() -> None:
     dsn = Dsn.parse("postgresql://ann:s3cret@h/app?password=s3cret")
-    assert str(dsn) == dsn.masked == "postgresql://ann:***@h/app?password=***"
+    assert str(dsn) == dsn.masked == "postgresql://ann:***@h/app"
     assert "s3cret" not in repr(dsn)
 
 
@@ -72,3 +87,66 @@ def test_no_password_survives_masking(password: str) -> None:
 def test_key_value_passwords_are_masked() -> None:
     assert mask("host=h password=s3cret user=u") == "host=h password=*** user=u"
     assert mask("password='with space' user=u") == "password=*** user=u"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "target"),
+    [
+        ("postgresql://u@good/app?host=evil", "postgresql://u@evil/app", "database app on evil:5432"),
+        ("postgresql://u@h/app?dbname=other", "postgresql://u@h/other", "database other on h:5432"),
+        ("postgresql://u@h/app?dbname=a&dbname=b", "postgresql://u@h/b", "database b on h:5432"),
+        ("postgresql://u@h/?dbname=host%3Devil", "postgresql://u@h/host%3Devil", "database host=evil on h:5432"),
+        (
+            "postgresql://u@good/app?hostaddr=10.0.0.1",
+            "postgresql://u@good/app?hostaddr=10.0.0.1",
+            "database app on 10.0.0.1:5432",
+        ),
+        ("postgresql://u@a:1,b:2/app", "postgresql://u@/app?host=a,b&port=1,2", "database app on a,b:1,2"),
+        ("postgresql://u@[::1]:1/app?port=2", "postgresql://u@[::1]:2/app", "database app on ::1:2"),
+        ("postgresql://u@h/a%0Ab", "postgresql://u@h/a%0Ab", "database 'a\\nb' on h:5432"),
+        ("postgresql://u:p%3F%23@h/a%2Fb", "postgresql://u:***@h/a%2Fb", "database a/b on h:5432"),
+        ("postgresql://u@h/a?sslpassword=hunter2", "postgresql://u@h/a?sslpassword=***", "database a on h:5432"),
+    ],
+)
+def test_what_is_shown_is_what_libpq_connects_to(url: str, shown: str, target: str) -> None:
+    dsn = Dsn.parse(url)
+    assert (dsn.masked, dsn.target) == (shown, target)
+    assert Dsn.parse(dsn.url) == dsn
+    values = conninfo_to_dict(dsn.url)
+    assert (values["dbname"], values.get("user")) == (dsn.dbname, "u")
+    assert values == conninfo_to_dict(url)
+
+
+def test_the_environment_and_the_service_file_count_as_libpq_counts_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PGHOST", "from-pghost")
+    monkeypatch.setenv("PGPORT", "6000")
+    assert Dsn.parse("postgresql:///app").masked == "postgresql://from-pghost:6000/app"
+    assert Dsn.parse("postgresql://h:1/app").masked == "postgresql://h:1/app"
+    monkeypatch.setenv("PGHOSTADDR", "10.0.0.1")
+    assert Dsn.parse("postgresql://localhost/app").target == "database app on 10.0.0.1:6000"
+    monkeypatch.delenv("PGHOSTADDR")
+    (tmp_path / "services").write_text("[staging]\nhost=from-service\ndbname=other\noptions=-c role=x\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "staging")
+    found = Dsn.parse("postgresql:///app")
+    assert (found.target, found.options) == ("database app on from-service:6000", "-c role=x")
+
+
+def test_another_database_and_no_password() -> None:
+    dsn = Dsn.parse("postgresql://ann:s3cret@/app?host=/run/postgresql&password=s3cret")
+    assert dsn.with_database('a"b/c?d').url == "postgresql://ann:s3cret@/a%22b%2Fc%3Fd?host=/run/postgresql"
+    assert dsn.without_password().url == "postgresql://ann@/app?host=/run/postgresql"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://u:pa?ss#word@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:p@ss@h/d and postgresql://v:q@h/d", "postgresql://u:***@h/d and postgresql://v:***@h/d"),
+        (r"host=h password='it\'s secret' user=u", "host=h password=*** user=u"),
+    ],
+)
+def test_odd_passwords_are_masked_too(text: str, masked: str) -> None:
+    assert mask(text) == masked

@@ -8,7 +8,7 @@ import pytest
 
 from dbtools import errors
 from dbtools.errors import DbtoolsError
-from dbtools.lock import Holder
+from dbtools.holder import Holder
 from dbtools.server.binaries import find_binaries
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text("utf-8")
@@ -25,6 +25,7 @@ def test_exit_codes() -> None:
         "ResetRefused": 5,
         "VerificationFailed": 6,
         "ChainFailed": 1,
+        "TransactionEnded": 1,
     }
 
 

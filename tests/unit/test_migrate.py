@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from dbtools.migrate import script
+import pytest
+
+from dbtools.migrate import Revision, script
 from tests.toy import TABLES, execute, write_history
 
 
@@ -11,18 +13,47 @@ def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_
     found = script(history, tmp_path / "cache")
     assert found is not None
     assert [one.name for one in found.revisions] == ["0001", "0002"]
-    assert found.transactional
+    assert found.committing == ""
     assert "CREATE TABLE alembic_version" in found.revisions[0].sql
     assert "create table shops" in found.revisions[0].sql
     assert "create index on items" in found.revisions[1].sql
     assert not any(line in {"BEGIN;", "COMMIT;"} for one in found.revisions for line in one.sql.splitlines())
 
 
+def test_percent_signs_stay_as_they_are(tmp_path: Path) -> None:
+    """Doubled, as for a driver's parameters, a check or a function would mean something else."""
+    sql = "alter table shops add check (name like 'a%' or name like '50%% %s')"
+    found = script(write_history(tmp_path / "m", execute(TABLES), execute(sql)), tmp_path / "cache")
+    assert found is not None
+    assert sql in found.revisions[1].sql
+
+
 def test_a_revision_that_commits_by_itself_is_found_out(tmp_path: Path) -> None:
     body = "with op.get_context().autocommit_block():\n    op.execute('create index concurrently on items (price)')"
     found = script(write_history(tmp_path / "m", execute(TABLES), body), tmp_path / "cache")
     assert found is not None
-    assert not found.transactional
+    assert found.committing == "0002"
+
+
+@pytest.mark.parametrize(
+    ("sql", "commits"),
+    [
+        ("create table a ();\ncommit;", True),
+        ("COMMIT;\n\ncreate index concurrently on a (b);\n\nBEGIN;", True),
+        ("end; select 1", True),
+        ("select 1; ROLLBACK", True),
+        ("savepoint a; rollback to a; release a", False),
+        ("create function f() returns int language plpgsql as $$ begin return 1; end; $$", False),
+        ("do $x$ begin perform 1; commit; end $x$", False),
+        ("insert into notes values ('; commit;')", False),
+        ('create table "a; commit;" ()', False),
+        ("create function g() returns int begin atomic select 1; end", False),
+        ("select case when true then 2\nend", False),
+        ("-- ; commit\nselect 1 /* ; commit */", False),
+    ],
+)
+def test_a_statement_that_ends_the_transaction_is_told_from_one_that_looks_so(sql: str, commits: bool) -> None:
+    assert Revision("0001", sql).commits is commits
 
 
 def test_a_revision_that_asks_the_database_cannot_be_rendered(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""What lives directly in a schema, of whatever kind, and what outside of it depends on that.
+
+Read from pg_depend, where the server itself notes that an object belongs to a schema: so no kind is forgotten. What
+belongs to an extension is not the application's and never listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psycopg
+
+# The owner of an object is in pg_shdepend, but for the bootstrap superuser, whose objects are not noted there.
+_ITEMS = """
+select case when i.type in ('function', 'procedure', 'aggregate') then 'routine'
+            when i.type = 'statistics object' then 'statistics' else i.type end,
+       i.identity, pg_get_userbyid(o.owner), pg_has_role(o.owner, 'USAGE'),
+       exists (select from pg_depend p where (p.classid, p.objid) = (d.classid, d.objid) and p.deptype in ('a', 'i')
+               and (p.refclassid, p.refobjid) <> (d.classid, d.objid)),
+       coalesce(c.relkind in ('r', 'p', 'v'), false), coalesce(c.relkind = 'S', false)
+from pg_depend d
+cross join lateral pg_identify_object(d.classid, d.objid, 0) i
+cross join lateral (
+    select coalesce(max(s.refobjid), 10::oid) as owner from pg_shdepend s
+    where s.dbid = (select oid from pg_database where datname = current_database())
+      and (s.classid, s.objid) = (d.classid, d.objid) and s.deptype = 'o') o
+left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+where d.refclassid = 'pg_namespace'::regclass and d.refobjid = (select oid from pg_namespace where nspname = %s)
+  and d.deptype = 'n' and i.type <> 'extension'
+  and not exists (select from pg_depend e where (e.classid, e.objid) = (d.classid, d.objid) and e.deptype = 'e')
+order by case when i.type like '%%view' then 1 when i.type like '%%table' then 2 else 3 end, i.type, i.identity
+"""
+
+# Rules, triggers, policies, defaults and constraints are where their table is. Casts and the members of operator
+# families are in no schema: they come and go with what they are for.
+_OUTSIDERS = """
+with ns as (select oid, nspname from pg_namespace where nspname = %s),
+ours(classid, objid) as (
+    select 'pg_class'::regclass::oid, c.oid from pg_class c join ns on c.relnamespace = ns.oid
+    union all
+    select 'pg_type'::regclass::oid, t.oid from pg_type t join ns on t.typnamespace = ns.oid
+    where not exists (select from pg_depend e where e.classid = 'pg_type'::regclass and e.objid = t.typelem
+                      and e.deptype = 'e')
+    union all
+    select d.classid, d.objid from pg_depend d join ns on d.refobjid = ns.oid
+    where d.refclassid = 'pg_namespace'::regclass and d.deptype = 'n'
+)
+select distinct pg_describe_object(case when w.oid is null then d.classid else 'pg_class'::regclass end,
+                                   coalesce(w.ev_class, d.objid), case when w.oid is null then d.objsubid else 0 end)
+from ours join pg_depend d on (d.refclassid, d.refobjid) = (ours.classid, ours.objid) and d.deptype in ('n', 'a')
+left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
+left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+left join pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid
+left join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and a.oid = d.objid
+left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+left join pg_class c on c.oid = coalesce(w.ev_class, t.tgrelid, p.polrelid, a.adrelid, nullif(k.conrelid, 0),
+                                        case when d.classid = 'pg_class'::regclass then d.objid end)
+cross join lateral pg_identify_object(d.classid, d.objid, 0) i
+where (coalesce(c.relnamespace, (select oid from pg_namespace where quote_ident(nspname) = i.schema))
+       <> (select oid from ns) or d.classid = 'pg_event_trigger'::regclass)
+  and not exists (select from pg_depend e where (e.classid, e.objid) = (ours.classid, ours.objid) and e.deptype = 'e')
+  and obj_description(coalesce(c.relnamespace, 0), 'pg_namespace') is distinct from %s
+order by 1
+"""
+MARK = "dbtools: tables that a reset has replaced; the next reset drops them"
+"""The comment of a schema with old tables. They may still use enums of the live one, and are nobody's any more."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One object of a schema."""
+
+    kind: str
+    """As DROP and ALTER spell it."""
+    name: str
+    """In SQL form, qualified with the schema."""
+    owner: str
+    ours: bool
+    """Whether this role may drop and move it."""
+    part: bool
+    """Whether it belongs to another object and goes with it when that is dropped: a partition, an owned sequence."""
+    lockable: bool
+    """Whether LOCK TABLE takes it: a table or a view."""
+    sequence: bool
+
+
+def items(connection: psycopg.Connection, schema: str) -> list[Item]:
+    """Return what lives directly in `schema`: views first, then tables, then the rest."""
+    return [Item(*row) for row in connection.execute(_ITEMS, (schema,))]
+
+
+def outsiders(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Return, in the server's words, what outside of `schema` depends on something in it: "view reports.sales"."""
+    return [str(name) for (name,) in connection.execute(_OUTSIDERS, (schema, MARK))]
+
+
+def some(names: list[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

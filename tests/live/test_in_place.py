@@ -1,0 +1,139 @@
+"""The in-place strategy on a live server: one transaction or phases, rights, the pool, and the fence."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.config import LOCK_KEY
+from dbtools.dsn import Dsn
+from dbtools.errors import ChainFailed, ConfigurationError
+from dbtools.target import Target
+from tests.runs import AUTOCOMMIT, ROLLED_BACK, Log, Runner, content, holders, query, until
+from tests.toy import TABLES, execute
+
+
+@pytest.fixture
+def target(pg_database: str) -> Target:
+    return Target(Dsn.parse(pg_database), LOCK_KEY, in_place=True)
+
+
+@pytest.fixture
+def run(target: Target, tmp_path: Path) -> Runner:
+    return Runner(target, tmp_path)
+
+
+def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
+    assert run().lines == [
+        "✓ Acquired seed advisory lock (key=1196576591)",
+        "Dropping all application tables...",
+        "✓ All tables and enums dropped",
+        "Running migrations...",
+        "✓ Migrations applied",
+        "Seeding database...",
+        "✓ Created 3 shops as of 2026-11-23",
+        "Seed complete!",
+        "✓ Released seed advisory lock",
+        "✓ Reset complete (advisory lock key=0x47524f4f)",
+    ]
+    assert query(target, "select count(*) from items") == [(3,)]
+    assert query(target, "select version_num from alembic_version") == [("0001",)]
+
+
+def test_a_role_without_rights_is_told_before_anything_is_dropped(run: Runner, target: Target, pg_admin: str) -> None:
+    run()
+    before, role = content(target), target.dsn.user
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(
+            f"alter database {target.dsn.dbname} owner to current_user; revoke create on schema public from {role}"
+        )
+        with pytest.raises(ChainFailed) as caught:
+            run()
+    assert str(caught.value) == (
+        f"Role {role} may not create anything in schema public.\n"
+        f"It would drop what it cannot build again. {ROLLED_BACK}\n"
+        f'As its owner: grant create, usage on schema "public" to "{role}"; or connect as the owner.'
+    )
+    assert content(target) == before
+
+
+def test_a_history_that_commits_by_itself_runs_in_phases(run: Runner, target: Target) -> None:
+    run(execute(TABLES), AUTOCOMMIT)
+    first = content(target)
+    run(execute(TABLES), AUTOCOMMIT)
+    assert content(target) == first
+    assert query(target, "select count(*) from pg_indexes where indexname = 'byprice'") == [(1,)]
+
+
+def test_a_failure_in_phases_says_what_is_left(run: Runner, target: Target) -> None:
+    run()
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), AUTOCOMMIT, execute("select 1 / 0"))
+    assert caught.value.what == "Migration 0003 failed."
+    assert caught.value.why == ("division by zero. The schema is dropped and only partly rebuilt: run reset again.")
+    run()
+
+
+def test_a_pool_of_one_is_refused_at_once(run: Runner) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        run(pool_size=1)
+    assert str(caught.value) == (
+        "A pool of 1 cannot run the chain.\n"
+        "One connection is reserved for the lock, so a pool of 1 leaves none for the work and would hang."
+        " Nothing was changed.\n"
+        "Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to 2 or more."
+    )
+
+
+def test_a_pool_of_two_is_enough(run: Runner, target: Target) -> None:
+    run(pool_size=2)
+    assert query(target, "select count(*) from shops") == [(3,)]
+
+
+def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(run: Runner, target: Target) -> None:
+    """Only the lock's backend is ended while the work goes on and another chain waits."""
+    run()
+    before = content(target)
+    errors: list[ChainFailed] = []
+    logs: list[Log] = []
+
+    def lose() -> None:
+        with pytest.raises(ChainFailed) as caught:
+            run(execute(TABLES), execute("select pg_sleep(1.5)"))
+        errors.append(caught.value)
+
+    first = threading.Thread(target=lose)
+    first.start()
+    sleeping = "select pid from pg_stat_activity where query like '%pg_sleep(1.5)%' and pid <> pg_backend_pid()"
+    until(lambda: query(target, sleeping) != [])
+    second = threading.Thread(target=lambda: logs.append(run()))
+    second.start()
+    until(lambda: query(target, "select pid from pg_stat_activity where wait_event = 'advisory'") != [])
+    (holder,) = holders(target)
+    query(target, f"select pg_terminate_backend({holder[0]})")
+    # The second has the lock now, and has changed nothing as long as the first one's work is there.
+    until(lambda: holders(target) not in ([], [holder]))
+    assert query(target, sleeping) != []
+    assert content_is_locked(target)
+    first.join(30)
+    second.join(30)
+    (error,) = errors
+    assert error.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
+    assert error.why.startswith("It is held by pid ")
+    assert error.why.endswith(ROLLED_BACK)
+    (log,) = logs
+    assert any(note.startswith("Waiting for the work of a run that lost the lock: pid ") for note in log.notes)
+    assert content(target) == before
+
+
+def content_is_locked(target: Target) -> bool:
+    """Whether the first run's transaction still holds the tables it dropped."""
+    with psycopg.connect(target.dsn.url) as connection:
+        try:
+            connection.execute("lock table shops in access share mode nowait")
+        except psycopg.errors.LockNotAvailable:
+            return True
+    return False

@@ -1,0 +1,95 @@
+"""The chain through PgBouncer: what works in transaction mode, and what is refused there."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.chain import migrate
+from dbtools.config import LOCK_KEY
+from dbtools.dsn import Dsn
+from dbtools.errors import ConfigurationError
+from dbtools.target import Target
+from tests.pgbouncer import PROGRAM, pooler
+from tests.runs import Log, Runner, content, query, seed
+from tests.toy import TABLES, execute, write_history
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer (Debian: apt-get install pgbouncer)")
+REFUSED = (
+    "A session lock cannot be held through this connection.\n"
+    "A pooler in transaction mode stands before the server: between two statements it gives the session"
+    " that holds the lock to somebody else. Nothing was changed.\n"
+    "Connect past the pooler, or to one in session mode. reset without --in-place, and seed, work as you are."
+)
+
+
+@pytest.fixture
+def direct(pg_database: str) -> Target:
+    return Target(Dsn.parse(pg_database), LOCK_KEY)
+
+
+def through(url: str) -> Target:
+    return Target(Dsn.parse(url), LOCK_KEY)
+
+
+@pytest.mark.parametrize(("size", "round_robin"), [(1, False), (20, False), (20, True)])
+def test_reset_and_seed_work_in_transaction_mode(
+    pg_database: str, direct: Target, tmp_path: Path, size: int, round_robin: bool
+) -> None:
+    Runner(direct, tmp_path / "direct")()
+    wanted = content(direct)
+    with pooler(pg_database, "transaction", size=size, round_robin=round_robin) as url:
+        run = Runner(through(url), tmp_path / "pooled")
+        run()
+        assert content(direct) == wanted
+        assert seed(through(url)).rows == 6
+        assert content(direct) == wanted
+        # Nothing that was set for the run is left on the sessions that others get.
+        for name in ("statement_timeout", "lock_timeout", "tcp_keepalives_idle", "search_path"):
+            assert query(through(url), f"show {name}") == query(direct, f"show {name}")
+
+
+@pytest.mark.parametrize(("size", "round_robin"), [(1, False), (20, False), (20, True)])
+def test_session_locks_are_refused_in_transaction_mode(
+    pg_database: str, direct: Target, tmp_path: Path, size: int, round_robin: bool
+) -> None:
+    Runner(direct, tmp_path / "direct")()
+    before = content(direct)
+    with pooler(pg_database, "transaction", size=size, round_robin=round_robin) as url:
+        with pytest.raises(ConfigurationError) as caught:
+            Runner(through(url), tmp_path / "pooled")(in_place=True)
+        assert str(caught.value) == REFUSED
+        with pytest.raises(ConfigurationError) as caught:
+            migrate(through(url), write_history(tmp_path / "m", execute(TABLES)), Log())
+        assert str(caught.value) == REFUSED
+    assert content(direct) == before
+    assert query(direct, "select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
+
+
+def test_session_mode_is_as_good_as_no_pooler(pg_database: str, direct: Target, tmp_path: Path) -> None:
+    with pooler(pg_database, "session") as url:
+        run = Runner(through(url), tmp_path)
+        run(in_place=True)
+        before = content(direct)
+        run()
+        assert content(direct) == before
+
+
+def test_a_pooled_reset_and_a_direct_one_exclude_each_other(pg_database: str, direct: Target, tmp_path: Path) -> None:
+    Runner(direct, tmp_path / "direct")()
+    before = content(direct)
+    with pooler(pg_database, "transaction") as url, psycopg.connect(pg_database, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(1196576591)")
+        run = Runner(through(url), tmp_path / "pooled")
+        waiting = threading.Thread(target=run)
+        waiting.start()
+        while not run.log.notes:
+            waiting.join(0.01)
+            assert waiting.is_alive()
+        assert "held by pid " in run.log.notes[0]
+        other.execute("select pg_advisory_unlock(1196576591)")
+        waiting.join(30)
+    assert content(direct) == before

@@ -1,0 +1,416 @@
+"""The swap strategy on a live server: what it keeps, what readers see, what it refuses and what it finds out."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools import swap
+from dbtools.config import LOCK_KEY
+from dbtools.drop import drop_all
+from dbtools.dsn import Dsn
+from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
+from dbtools.inventory import MARK, items
+from dbtools.shadow import IN_PLACE
+from dbtools.target import Target
+from tests.live.test_drop import EVERYTHING
+from tests.runs import AUTOCOMMIT, ROLLED_BACK, Runner, content, query, until
+from tests.toy import TABLES, execute
+
+ONLINE = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
+SCHEMAS = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)' order by 1"
+
+
+@pytest.fixture
+def target(pg_database: str) -> Target:
+    return Target(Dsn.parse(pg_database), LOCK_KEY)
+
+
+@pytest.fixture
+def run(target: Target, tmp_path: Path) -> Runner:
+    return Runner(target, tmp_path)
+
+
+@pytest.fixture
+def run_as_admin(target: Target, pg_admin: str, tmp_path: Path) -> Runner:
+    return Runner(Target(Dsn.parse(pg_admin), LOCK_KEY), tmp_path)
+
+
+def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
+    assert run().lines == [
+        "✓ Acquired seed advisory lock (key=1196576591)",
+        "Running migrations...",
+        "✓ Migrations applied",
+        "Seeding database...",
+        "✓ Created 3 shops as of 2026-11-23",
+        "Seed complete!",
+        "✓ All tables and enums replaced",
+        "✓ Released seed advisory lock",
+        "✓ Reset complete (advisory lock key=0x47524f4f)",
+    ]
+    assert query(target, "select version_num from alembic_version") == [("0001",)]
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def test_one_session_does_it_all(run: Runner, target: Target) -> None:
+    query(target, f"alter database {target.dsn.dbname} connection limit 1")
+    run()
+    assert query(target, "select count(*) from shops") == [(3,)]
+
+
+def test_objects_of_every_kind_are_built_and_replaced(run_as_admin: Runner) -> None:
+    target = run_as_admin.target
+
+    def inventory() -> list[tuple[str, str]]:
+        with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+            return [(one.kind, one.name) for one in items(connection, "public")]
+
+    run_as_admin(execute(TABLES), execute(EVERYTHING), in_place=True)
+    wanted = inventory()
+    for _ in range(2):
+        run_as_admin(execute(TABLES), execute(EVERYTHING))
+        assert inventory() == wanted
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def test_the_schema_keeps_its_owner_grants_comment_and_default_privileges(run: Runner, target: Target) -> None:
+    query(target, "grant usage on schema public to pg_monitor with grant option")
+    query(target, "comment on schema public is 'ours'")
+    query(target, "alter default privileges in schema public grant select, insert on tables to pg_monitor")
+    query(target, "alter default privileges in schema public grant usage on sequences to pg_monitor with grant option")
+    query(target, "alter default privileges in schema public grant usage on types to public")
+    facts = (
+        "select n.oid, n.nspowner, n.nspacl::text, obj_description(n.oid), d.defaclobjtype, d.defaclacl::text"
+        " from pg_namespace n left join pg_default_acl d on d.defaclnamespace = n.oid where nspname = 'public'"
+        " order by defaclobjtype"
+    )
+    rights = "select relname, relacl::text from pg_class where relname in ('shops', 'items_id_seq') order by 1"
+    before = query(target, facts)
+    run(in_place=True)
+    wanted = query(target, rights)
+    run()
+    assert query(target, facts) == before
+    assert query(target, rights) == wanted
+    assert "pg_monitor=ar/" in str(wanted)
+    assert query(target, "select count(*) from pg_default_acl") == [(3,)]
+
+
+def test_an_extension_of_another_role_stays_and_serves_the_new_tables(
+    run: Runner, target: Target, pg_admin: str
+) -> None:
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute("create extension vector")
+    for _ in range(2):
+        run(execute(TABLES + "create table embeddings (one vector(3)); insert into embeddings values ('[1,2,3]')"))
+        assert query(target, "select one <-> '[1,2,4]' from embeddings") == [(1.0,)]
+    assert query(target, "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'") == [
+        ("public",)
+    ]
+
+
+def test_an_extension_that_a_migration_makes_arrives_with_the_tables(run_as_admin: Runner) -> None:
+    body = execute(f"{TABLES}; create extension if not exists vector; create table embeddings (one vector(3))")
+    for _ in range(2):
+        run_as_admin(body)
+        assert query(run_as_admin.target, "select extnamespace::regnamespace::text from pg_extension") == [
+            ("pg_catalog",),
+            ("public",),
+        ]
+
+
+ENUMS = """
+create type mood as enum ('sad', 'ok'); create type hue as enum ('red'); create type size as enum ('s', 'm');
+create type odd as enum ('x'); comment on type hue is 'a colour';
+create table things (id int primary key, m mood not null default 'ok', more mood[] default '{sad,ok}', h hue, s size,
+                     o odd, check (m <> 'sad' or h = 'red'));
+create index happy on things (h) where m = 'ok';
+create index by_hue on things (h, (m = 'ok'));
+create table parts (s size, m mood default 'ok') partition by list (s);
+create table small_parts partition of parts for values in ('s');
+create function grow(s size) returns size language sql as 'select s';
+insert into things values (1, 'ok', default, 'red', 's', 'x');
+"""
+FACTS = """
+select relname || ' ' || attname || ' ' || format_type(atttypid, null), pg_get_expr(adbin, adrelid)
+from pg_attribute a join pg_class c on c.oid = attrelid left join pg_attrdef d on (adrelid, adnum) = (attrelid, attnum)
+where relnamespace = 'public'::regnamespace and attnum > 0 and not attisdropped and relkind in ('r', 'p')
+union all select pg_get_indexdef(indexrelid), null from pg_index join pg_class c on c.oid = indrelid
+where relnamespace = 'public'::regnamespace
+union all select conname, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace
+order by 1
+"""
+
+
+def enums(target: Target) -> set[tuple[object, ...]]:
+    return set(query(target, "select typname, oid from pg_type where typtype = 'e'"))
+
+
+def test_enums_that_did_not_change_stay_and_prepared_statements_with_them(run: Runner, target: Target) -> None:
+    run(execute(TABLES), execute(ENUMS), in_place=True)
+    wanted, before = query(target, FACTS), enums(target)
+    with psycopg.connect(target.dsn.url, autocommit=True) as reader:
+        read = "select m, more, h from things where id = 1"
+        assert reader.execute(read, prepare=True).fetchall() == [("ok", "{sad,ok}", "red")]
+        for _ in range(2):
+            run(execute(TABLES), execute(ENUMS))
+            assert reader.execute(read, prepare=True).fetchall() == [("ok", "{sad,ok}", "red")]
+            assert query(target, FACTS) == wanted
+    # A routine takes the size, and it cuts a table into partitions: that is a new type each time.
+    assert {name for name, _ in before & enums(target)} == {"mood", "hue", "odd"}
+
+
+def test_an_enum_that_changed_is_the_new_one(run: Runner, target: Target) -> None:
+    run(execute(TABLES), execute(ENUMS))
+    before = enums(target)
+    changed = ENUMS.replace("('x')", "('x', 'y')").replace("a colour", "a hue")
+    run(execute(TABLES), execute(changed), execute("alter type mood add value 'fine'"))
+    assert before & enums(target) == set()
+    assert query(target, "select enum_range(null::mood)::text, enum_range(null::odd)::text") == [
+        ("{sad,ok,fine}", "{x,y}")
+    ]
+
+
+def test_another_schema_than_public(run: Runner, target: Target) -> None:
+    query(target, "create schema shop; create table public.kept (a int)")
+    for _ in range(2):
+        run(schema="shop")
+    assert query(target, "select count(*) from shop.items") == [(3,)]
+    assert query(target, SCHEMAS) == [("public",), ("shop",)]
+    assert query(target, "select count(*) from public.kept") == [(0,)]
+
+
+def test_a_snapshot_older_than_the_commit_finds_the_tables_full(run: Runner, target: Target) -> None:
+    with psycopg.connect(target.dsn.url) as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select 1 from pg_class limit 1")  # takes the snapshot
+        run(execute(f"{TABLES}; create table colours (name text); insert into colours values ('red')"))
+        for table, rows in (("shops", 3), ("items", 3), ("colours", 1), ("alembic_version", 1)):
+            assert reader.execute(f"select count(*) from {table}").fetchone() == (rows,)
+
+
+def test_statistics_are_there_at_once(run: Runner, target: Target) -> None:
+    run()
+    assert query(target, "select relname, reltuples from pg_class where relname in ('shops', 'items') order by 1") == [
+        ("items", 3.0),
+        ("shops", 3.0),
+    ]
+
+
+def test_readers_go_on_while_the_new_tables_are_built(run: Runner, target: Target) -> None:
+    run()
+    building = threading.Thread(target=run, args=(execute(TABLES), execute("select pg_sleep(1)")))
+    building.start()
+    sleeping = "select 1 from pg_stat_activity where query like '%pg_sleep(1)%' and pid <> pg_backend_pid()"
+    until(lambda: query(target, sleeping) != [])
+    with psycopg.connect(target.dsn.url) as reader:
+        reader.execute("set lock_timeout = 1")
+        assert reader.execute("select count(*) from shops join items on shop_id = shops.id").fetchone() == (3,)
+        reader.execute("update items set price = price + 1")
+        assert query(target, sleeping) != []
+    building.join()
+
+
+def test_a_transaction_that_has_read_an_old_table_reads_only_old_ones(run: Runner, target: Target) -> None:
+    run()
+    query(target, "update shops set note = 'old'; update items set price = 7")
+    with psycopg.connect(target.dsn.url, application_name="report") as reader:
+        assert reader.execute("select distinct note from shops").fetchall() == [("old",)]
+        resetting = threading.Thread(target=run)
+        resetting.start()
+        until(lambda: run.log.notes != [])
+        assert reader.execute("select distinct price from items").fetchall() == [(7,)]
+        pid = reader.info.backend_pid
+    resetting.join(20)
+    assert run.log.notes[0].startswith(
+        f"Waiting for the tables, used by the open transaction of pid {pid} (application 'report', user "
+    )
+    assert query(target, "select distinct note from shops") == [(None,)]
+
+
+def test_a_transaction_that_never_ends_is_named(run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    before = content(target)
+    monkeypatch.setattr(swap, "PATIENCE", 0.5)
+    with psycopg.connect(target.dsn.url, application_name="report") as reader:
+        reader.execute("select from items")
+        pid = reader.info.backend_pid
+        with pytest.raises(LockTimeout) as caught:
+            run(lock_timeout=0)
+    assert caught.value.what == "The new tables are ready, but the old ones are in use and could not be replaced."
+    assert caught.value.why.startswith(f"Used by the open transaction of pid {pid} (application 'report', user ")
+    assert caught.value.why.endswith(" Everything was rolled back: nothing was changed.")
+    assert caught.value.hint == (
+        f"End that session: select pg_terminate_backend({pid}); or wait longer with --lock-timeout SECONDS."
+    )
+    assert content(target) == before
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def test_what_an_earlier_run_left_is_dropped_and_nothing_else(run: Runner, target: Target) -> None:
+    query(target, f"create schema dbtools_old_1; comment on schema dbtools_old_1 is '{MARK}'")
+    query(target, "create table dbtools_old_1.t (a int primary key); create type dbtools_old_1.e as enum ('x')")
+    query(target, "create schema dbtools_old_2; create table dbtools_old_2.t (a int)")
+    run()
+    assert query(target, SCHEMAS) == [("dbtools_old_2",), ("public",)]
+
+
+def test_old_tables_that_are_still_read_are_left_to_the_next_reset(
+    run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "SWEEPING", 0.3)
+    run(execute(TABLES), execute(ENUMS))
+    # As an exchange leaves it: the old table uses an enum that was kept.
+    query(target, "create schema dbtools_old_1; create table dbtools_old_1.t (a mood)")
+    query(target, f"comment on schema dbtools_old_1 is '{MARK}'")
+    with psycopg.connect(target.dsn.url) as reader:
+        reader.execute("select from dbtools_old_1.t")
+        log = run(execute(TABLES), execute(ENUMS))
+        assert log.lines[-1] == "✓ Reset complete (advisory lock key=0x47524f4f)"
+        assert log.notes == ["The old tables, in schema dbtools_old_1, are still in use: the next reset drops them"]
+    run()
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("create table public.t ()", "table public.t"),
+        ("create view public.v as select 1", "view public.v"),
+        ("alter table public.shops add column more int", "table public.shops"),
+        ("comment on table public.shops is 'changed'", "table public.shops"),
+        ("insert into public.shops values (99, 'x')", "table public.shops"),
+        ("create table copied as select * from public.shops", "table public.shops"),
+        ("create table late (shop bigint references public.shops)", "table public.shops"),
+        ("drop table public.items", "a table that is gone now, table public.shops"),
+        ("drop function public.twice(int)", "an object of schema public that is gone now"),
+        ("create function public.f() returns int language sql as 'select 1'", "function public.f()"),
+        (
+            "create or replace function public.twice(int) returns int language sql as 'select 3'",
+            "function public.twice(integer)",
+        ),
+        ("create type public.hue as enum ('red')", "type public.hue, type public.hue[]"),
+        ("alter type public.mood add value 'fine'", "type public.mood"),
+        ("create table painted (m public.mood)", "column m of table painted"),
+        (
+            "create schema extra; create table extra.t (a int)",
+            "schema extra, table extra.t, type extra.t, type extra.t[]",
+        ),
+        ("insert into other.t values (1)", "table other.t"),
+        ("do $$ begin execute 'create table public.t ()'; exception when others then null; end $$", "table public.t"),
+        ("grant usage on schema public to pg_monitor", "schema public"),
+    ],
+)
+@pytest.mark.parametrize("through", ["rendered", "through Alembic"])
+def test_a_migration_that_reaches_outside_is_found_out_and_named(
+    run: Runner, target: Target, sql: str, found: str, through: str
+) -> None:
+    base = [execute(TABLES), execute("create function twice(int) returns int language sql as 'select 2'")]
+    base += [execute("create type mood as enum ('sad')")]
+    query(target, "create schema other; create table other.t (a int)")
+    run(*base)
+    before = content(target)
+    bodies = [*base, f"{ONLINE}\n{execute(sql)}" if through == "through Alembic" else execute(sql), execute("select 1")]
+    with pytest.raises(ChainFailed) as caught:
+        run(*bodies)
+    assert caught.value.what == "Migration 0004 reaches outside of the schema that is being built."
+    named = caught.value.why.removeprefix("It created, changed or used ").removesuffix(f". {ROLLED_BACK}")
+    assert set(found.split(", ")) <= set(named.split(", "))
+    assert caught.value.hint == f"Take the schema's name out of that revision. {IN_PLACE}"
+    assert content(target) == before
+    assert query(target, SCHEMAS) == [("other",), ("public",)]
+
+
+def test_what_other_sessions_do_meanwhile_is_not_held_against_the_migrations(run: Runner, target: Target) -> None:
+    query(target, "create schema other; create table other.t (a int)")
+    building = threading.Thread(target=run, args=(execute(TABLES), execute("select pg_sleep(1)")))
+    building.start()
+    until(lambda: query(target, "select 1 from pg_stat_activity where query ~ '^-- .*pg_sleep.1'") != [])
+    query(target, "create table other.u (a int); alter table other.t add b int; insert into other.t values (1, 2)")
+    building.join()
+    assert query(target, "select count(*) from shops") == [(3,)]
+
+
+def test_a_history_that_commits_by_itself_is_refused_by_name(run: Runner, target: Target) -> None:
+    run()
+    before = content(target)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), AUTOCOMMIT)
+    assert str(caught.value) == (
+        "Migration 0002 commits by itself, so the new schema cannot be built in one transaction.\n"
+        "Nothing was changed.\n"
+        'Run: invoke reset --in-place; or, for good, set strategy = "in-place" in [tool.dbtools].'
+    )
+    assert content(target) == before
+
+
+def test_a_commit_that_only_running_it_shows_is_found_out(run: Runner, target: Target) -> None:
+    run()
+    with pytest.raises(TransactionEnded) as caught:
+        run(execute(TABLES), f"{ONLINE}\nop.execute('com' + 'mit')", execute("create table late ()"))
+    assert str(caught.value) == (
+        "Migration 0002 ended the transaction that the new schema was built in.\n"
+        "The lock went with it, and what the migration did after that happened in the live schema.\n"
+        f"Remove COMMIT and ROLLBACK from it. {IN_PLACE}"
+    )
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+@pytest.mark.parametrize("publication", ["for tables in schema public", "for table public.shops", "for all tables"])
+def test_a_published_schema_is_refused(run: Runner, target: Target, pg_admin: str, publication: str) -> None:
+    run()
+    before = content(target)
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(f"create publication news {publication}")
+    with pytest.raises(ChainFailed) as caught:
+        run()
+    assert str(caught.value) == (
+        "Schema public is published for logical replication: news.\n"
+        f"Subscribers would not get the rows of tables that are built aside. {ROLLED_BACK}\n"
+        f"Drop the publication and make it again afterwards. {IN_PLACE}"
+    )
+    assert content(target) == before
+
+
+def test_a_view_of_another_schema_is_refused(run: Runner, target: Target) -> None:
+    run()
+    query(target, "create schema reports; create view reports.sales as select * from items")
+    with pytest.raises(ChainFailed) as caught:
+        run()
+    assert caught.value.what == (
+        "Cannot drop everything in schema public: view reports.sales in another schema depends on it."
+    )
+    assert query(target, "select count(*) from reports.sales") == [(3,)]
+
+
+def test_a_role_that_may_not_create_schemas_is_told(run: Runner, target: Target, pg_admin: str) -> None:
+    run()
+    before, role, name = content(target), target.dsn.user, target.dsn.dbname
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(f"alter database {name} owner to current_user; grant all on schema public to {role}")
+        with pytest.raises(ChainFailed) as caught:
+            run()
+    assert str(caught.value) == (
+        f"Role {role} may not create a schema in database {name}.\n"
+        "A reset builds the new tables in a schema of their own before it puts them in place."
+        f" {ROLLED_BACK}\n"
+        f'As its owner: grant create on database "{name}" to "{role}". {IN_PLACE}'
+    )
+    assert content(target) == before
+    run(in_place=True)
+
+
+def test_a_range_type_is_refused_to_all_but_superusers(run: Runner, target: Target) -> None:
+    run()
+    before = content(target)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), execute("create type span as range (subtype = int)"))
+    assert caught.value.what.startswith("Cannot move dbtools_new_47524f4f.span(integer,integer), ")
+    assert caught.value.why == f"The functions of a range type belong to the server's superuser. {ROLLED_BACK}"
+    assert caught.value.hint == f"Connect as a superuser. {IN_PLACE}"
+    assert content(target) == before
+    run(execute(TABLES), execute("create type span as range (subtype = int)"), in_place=True)
+    with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+        drop_all(connection, "public")

@@ -1,0 +1,74 @@
+"""PgBouncer, where it is installed (Debian: apt-get install pgbouncer), before a database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dbtools.dsn import Dsn
+
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+CONFIG = """
+[databases]
+* = host={host} port={port} user={user} password='{password}'
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = any
+pool_mode = {mode}
+default_pool_size = {size}
+server_round_robin = {round_robin}
+"""
+
+
+@contextmanager
+def pooler(url: str, mode: str, *, size: int = 20, round_robin: bool = False) -> Iterator[str]:
+    """Yield the URL of the database at `url` behind a PgBouncer in the pool mode `mode`."""
+    assert PROGRAM is not None
+    dsn = Dsn.parse(url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = free.getsockname()[1]
+    # PgBouncer does not run as root.
+    user = "nobody" if os.getuid() == 0 else None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pgbouncer.ini"
+        path.write_text(
+            CONFIG.format(
+                host=dsn.host,
+                port=dsn.port,
+                user=dsn.user,
+                password=dsn.password,
+                listen=listen,
+                mode=mode,
+                size=size,
+                round_robin=int(round_robin),
+            )
+        )
+        if user:
+            shutil.chown(folder, user)
+            shutil.chown(path, user)
+        with subprocess.Popen([PROGRAM, "-q", str(path)], user=user, stderr=subprocess.DEVNULL) as process:
+            try:
+                _await(process, listen)
+                yield f"postgresql://{dsn.user}@127.0.0.1:{listen}/{dsn.dbname}"
+            finally:
+                process.kill()
+
+
+def _await(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, "PgBouncer ended"
+        assert time.monotonic() < deadline, "PgBouncer does not listen"
+        time.sleep(0.02)

@@ -1,0 +1,93 @@
+"""Runs of the chain over the toy application, for the tests of the library itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from dbtools import chain
+from dbtools.config import SeedPlan
+from dbtools.digest import digest
+from dbtools.phase import UNTOUCHED, Outcome
+from dbtools.rows import prepare
+from dbtools.target import Target
+from tests.toy import TABLES, ToyShop, execute, write_history
+
+TODAY = dt.date(2026, 11, 23)
+PLAN = SeedPlan("small", TODAY)
+ROLLED_BACK = UNTOUCHED
+AUTOCOMMIT = (
+    "with op.get_context().autocommit_block():\n    op.execute('create index concurrently byprice on items (price)')"
+)
+
+
+class Log:
+    """A report that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.notes: list[str] = []
+
+    def doing(self, text: str) -> None:
+        self.lines.append(text)
+
+    def done(self, text: str) -> None:
+        self.lines.append(f"✓ {text}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Runner:
+    """Runs resets over histories of the given upgrades, on one target."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target = target
+        self._folder = folder
+        self.log = Log()
+        """Of the run that began last."""
+        self._count = 0
+
+    def __call__(self, *bodies: str, plan: SeedPlan = PLAN, **options: object) -> Log:
+        log = self.log = Log()
+        self._count += 1
+        history = write_history(self._folder / f"migrations{self._count}", *(bodies or [execute(TABLES)]))
+        changed = Target(**{**self.target.__dict__, **options})
+        with prepare(ToyShop(), plan) as rows:
+            chain.reset(changed, history, self._folder / "cache", rows, log)
+        return log
+
+
+def seed(target: Target, plan: SeedPlan = PLAN, log: Log | None = None) -> Outcome:
+    with prepare(ToyShop(), plan) as rows:
+        return chain.seed(target, rows, log or Log())
+
+
+def query(target: Target, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+        cursor = connection.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+
+def content(target: Target) -> str:
+    with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+        return digest(connection).sha256
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def holders(target: Target) -> list[tuple[object, ...]]:
+    return query(
+        target,
+        "select pid from pg_locks where locktype = 'advisory' and granted and classid = 0 and objid = 1196576591"
+        " and database = (select oid from pg_database where datname = current_database())",
+    )
