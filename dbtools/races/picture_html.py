@@ -13,14 +13,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Rail, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Rail, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Lane, Picture
+    from dbtools.races.picture_rows import Lane, Picture
     from dbtools.races.trace import Step, Trace
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -43,7 +43,7 @@ _LEGEND = (
 )
 
 
-def html(trace: Trace, *, title: str, token: str = "") -> str:
+def html(trace: Trace, title: str, token: str = "") -> str:
     """Return a run as a page. Every step is in it with its statement, the first 200,000 characters of it."""
     picture = layout(trace)
     return "\n".join(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Lane, Picture, Rail, Row, State, ended
+from dbtools.races.picture_rows import Kind, Lane, Picture, Rail, Row, State, ended
 from dbtools.races.trace import Event, Happened
 
 if TYPE_CHECKING:

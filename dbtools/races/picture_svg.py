@@ -6,14 +6,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Picture
+    from dbtools.races.picture_rows import Picture
     from dbtools.races.trace import Trace
 
 _LETTER = 7.3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races.picture_text import text
+from dbtools.races.picture import text
 from dbtools.races.picture_words import columns
 from dbtools.races.trace import Trace
 from tests import traces
