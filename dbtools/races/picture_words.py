@@ -19,6 +19,8 @@ _TAG = 24
 """Columns of a command tag; none of the server's is longer."""
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _COUNT = re.compile(r"[A-Z ]+? (?:\d+ )?(\d{1,18})", re.ASCII)
+_OTHERS = ("WITH", "VALUES", "TABLE", "EXECUTE", "other")
+"""How statements may begin whose tag says SELECT, INSERT, UPDATE, ..."""
 _VERB = re.compile(r"[a-z]+", re.IGNORECASE | re.ASCII)
 
 
@@ -69,11 +71,14 @@ def verb(step: Step) -> str:
 
 
 def outcome(step: Step) -> str:
-    """Return what the answer adds to the statement: a number of rows, or the tag where it names another command."""
-    count = _COUNT.fullmatch(step.tag)
-    if count:
+    """Return what the answer adds to the statement: a number of rows, or the tag where it names another command, as
+    that of the last of several statements may.
+    """
+    first, count = verb(step), _COUNT.fullmatch(step.tag)
+    same = step.tag.partition(" ")[0] == first
+    if count and (same or first in _OTHERS):
         return f"{int(count[1]):,} row{'' if count[1] == '1' else 's'}"
-    return "" if step.tag.partition(" ")[0] == verb(step) else cut(one_line(step.tag), _TAG)
+    return "" if same else cut(one_line(step.tag), _TAG)
 
 
 def error(step: Step) -> str:
