@@ -774,17 +774,16 @@ def show(
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
     """Draw a run: into the files that are named, else as text."""
-    from dbtools.races.picture_html import html as page
-    from dbtools.races.picture_svg import svg as image
-    from dbtools.races.picture_text import text
+    from dbtools.races import picture
 
-    for name, draw in ((html, page), (svg, image)):
+    for name, draw in ((html, picture.html), (svg, picture.svg)):
         if name:
             Path(name).write_text(draw(trace, title=title, token=token), "utf-8")
             out.note(f"Written: {name}")
     if not html and not svg:
         size = shutil.get_terminal_size((120, 24)).columns
-        out.say(text(trace, token=token, width=size, color=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        out.say(picture.text(trace, token=token, width=size, color=color))
         out.say()
 
 

@@ -6,14 +6,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Picture
+    from dbtools.races.picture_rows import Picture
     from dbtools.races.trace import Trace
 
 _LETTER = 7.3
@@ -25,7 +25,10 @@ _TEXT = (18, 52)
 _GAP = 18
 _BELOW = 110
 """Columns that a line below the lanes may widen the image to."""
-_LEGEND = "│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   ✗ failure"
+_LEGEND = (
+    "│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   "
+    "⇄ the turn is taken   ! an error   ✗ a failure"
+)
 _HUES = 6
 _STYLE = """
 text { font: 12px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #1c2128; white-space: pre; }
@@ -82,7 +85,7 @@ class _Drawing:
         spoken = escape(words.one_line(f"{picture.summary} {picture.verdict}"))
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width:g}" height="{height:g}" '
-            f'viewBox="0 0 {self._width:g} {height:g}" role="img" aria-labelledby="title desc">'
+            f'viewBox="0 0 {self._width:g} {height:g}" role="img" aria-labelledby="title desc" xml:space="preserve">'
         )
         yield f'<title id="title">{escape(words.one_line(title)) or "A run"}</title>'
         yield f'<desc id="desc">{spoken}</desc>'
@@ -95,12 +98,10 @@ class _Drawing:
         lanes = self._picture.lanes
         self._y = 12
         if title:
-            yield from self._words(16, title, "strong")
+            yield from self._words(16, words.one_line(title), "strong")
             self._y += _LINE
         for i, lane in enumerate(lanes):
-            yield from self._words(
-                self._text(i), words.cut(words.one_line(f"{lane.letter} {lane.actor}"), self._columns[i]), "strong"
-            )
+            yield from self._words(self._text(i), words.cut(lane.name, self._columns[i]), "strong")
         self._y += _LINE
         top = self._y
         yield f'<path class="split" d="M0 {top:g}H{self._width:g}"/>'
@@ -129,21 +130,22 @@ class _Drawing:
         height = _LINE * (2 if second else 1)
         if row.failed:
             yield f'<rect class="band" x="0" y="{self._y:g}" width="{self._width:g}" height="{height}"/>'
-        if row.kind is Kind.STEP and row.step:
-            number = f"{'✗ ' if row.failed else ''}{row.step.number}"
+        if row.failed or row.kind is Kind.STEP:
+            number = str(row.step.number) if row.kind is Kind.STEP and row.step else ""
+            number = f"✗ {number}".strip() if row.failed else number
             yield from self._words(self._left, number, "bad" if row.failed else "faint", end=True)
         x, room = self._text(row.lane), self._columns[row.lane]
         before, text, after = _parts(self._picture, row)
-        shown = words.cut(text, room - words.columns(before + after))
+        shown = words.cut(before + words.cut(text, room - words.columns(before + after)) + after, room)
         if row.kind is Kind.SWITCH:
             middle = self._y + _LINE / 2
-            start = x + words.columns(before + shown) * _LETTER + 6
+            start = x + words.columns(shown) * _LETTER + 6
             line = f"M0 {middle:g}H{self._rails[row.lane] - 6:g}M{start:g} {middle:g}H{self._width:g}"
             yield f'<path class="switch" d="{line}"/>'
         yield from self._ruled(row, height)
         if row.kind is Kind.WAIT:
-            yield from self._arrows(row, x + words.columns(before + shown) * _LETTER + 6)
-        yield from self._words(x, before + shown + after, _style(row))
+            yield from self._arrows(row, x + words.columns(shown) * _LETTER + 6)
+        yield from self._words(x, shown, _style(row))
         self._y += _LINE
         if second:
             yield from self._words(x, words.cut(row.complaint, room), "bad" if row.failed else "strong")
@@ -186,9 +188,7 @@ class _Drawing:
         if self._picture.trace.stalled or not lines:
             lines.append((self._picture.verdict, "strong"))
         lines += [(f"invoke race.replay {token}", "")] if token else []
-        lines.append(
-            ("│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   ✗ failure", "faint")
-        )
+        lines.append((_LEGEND, "faint"))
         for line, style in lines:
             yield from self._words(16, words.cut(line, room), style)
             self._y += _LINE

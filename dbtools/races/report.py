@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dbtools.races import picture
 from dbtools.races.explore import BLIND, LATCHED, Explored, Verdict
-from dbtools.races.picture_text import text as draw
 from dbtools.races.strategies import preemptions
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def failure_of(found: Explored) -> tuple[str, str, str]:
         count = preemptions(found.played.choices)
         return (
             f"The race {name} is there: {found.failure}, with {switches(count)}.",
-            draw(found.played.trace, token=found.token),
+            picture.text(found.played.trace, token=found.token),
             f"To see it again: invoke race.replay {found.token}",
         )
     if found.verdict is Verdict.HELD:
