@@ -26,7 +26,7 @@ from dbtools.errors import VerificationFailed
 from dbtools.races import token
 from dbtools.races.lab import Lab, Played
 from dbtools.races.shrink import shrink
-from dbtools.races.strategies import Bounded, Replay, pct, preemptions, random_walk, runs_of
+from dbtools.races.strategies import Bounded, Replay, in_order, pct, preemptions, random_walk, runs_of
 from dbtools.races.trace import Failure, Happened
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ class _Exploration:
             return None
         contents: list[dict[str, str]] = []
         for order in orders:
-            runs = tuple((actor, None) for actor in order)
-            both = [self._play("serial", Replay(runs), everybody=False) for _ in range(2)]
+            both = [self._play("serial", in_order(order), everybody=False) for _ in range(2)]
             if (wanted := next(filter(self._is_wanted, both), None)) is not None:
                 return wanted
             if any(one.failure or one.diverged or one.trace.stalled for one in both):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -81,21 +81,19 @@ class Lab:
             ServerError: The server did not start.
             ConfigurationError: The start state cannot be made.
         """
-        self._server = EmbeddedServer.start(self.major, settings=SETTINGS)
-        try:
+        with ExitStack() as stack:
+            self._server = stack.enter_context(EmbeddedServer.start(self.major, settings=SETTINGS))
             assert self._server.admin_url is not None
-            self._admin = psycopg.connect(self._server.admin_url, autocommit=True, application_name="race lab")
+            admin = psycopg.connect(self._server.admin_url, autocommit=True, application_name="race lab")
+            self._admin = stack.enter_context(admin)
             self._make_start(self._server.create_database(TEMPLATE))
-        except BaseException:
-            self._server.stop()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admin.close()
-        self._server.stop()
+        self._stack.close()
 
     def run(self, choose: Callable[[Point], int], actors: Sequence[Actor] | None = None) -> Played:
         """Run the actors (default: all of the scenario) from the start state, by the choices of `choose`."""

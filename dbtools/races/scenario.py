@@ -276,7 +276,9 @@ class _Reader:
         return Latch(name, **table)
 
     def _limits(self, table: dict[str, Any]) -> Limits:
-        self._check("limits", table, {"patience": (int, float), "step": (int, float), "steps": int})
+        self._check(
+            "limits", table, {"patience": (int, float), "hang": (int, float), "step": (int, float), "steps": int}
+        )
         return Limits(**table)
 
     def _load(self, where: str, path: str) -> Callable[[str], object]:

@@ -38,6 +38,11 @@ def is_preemption(point: Point, number: int) -> bool:
     return point.current in point.enabled and number != point.current
 
 
+def in_order(order: Sequence[int]) -> Choose:
+    """Let each go as far as it can before those after it."""
+    return lambda point: min(point.enabled, key=order.index)
+
+
 class Replay:
     """Follows a schedule, and stops with a `Divergence` where that is not possible."""
 

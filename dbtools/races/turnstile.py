@@ -49,6 +49,8 @@ class Limits:
 
     patience: float = 1.0
     """How long a program may sleep with nothing under way before the others go on without it."""
+    hang: float = 5.0
+    """How long nobody may be able to go on before that counts as for ever."""
     step: float = 30.0
     """How long a request may run, and a program compute."""
     steps: int = 10_000
@@ -180,7 +182,7 @@ class Turnstile:
                 if now >= self._quiet_at and not (self._blocked and self._wake()):
                     if self._is_over() or self._can_go_on():
                         return
-                    if now - began > 2 * self._limits.patience:
+                    if now - began > self._limits.hang:
                         self._hang()
                         return
             elif now - began > self._limits.step:
