@@ -168,7 +168,8 @@ def _who(lane: Lane, session: str) -> str:
     """Return whose row it is: for a reader without the lanes, and where an actor has several sessions, for all."""
     label = escape(lane.label(session))
     number = label.removeprefix(lane.letter)
-    shown = f'<span class="session{"" if number else " sole"}"><span class="who">{lane.letter}</span>{number}</span>'
+    names = f"session{'' if number else ' sole'}"
+    shown = f'<span class="{names}" aria-hidden="true"><span class="who">{lane.letter}</span>{number}</span>'
     return f'<span class="hidden">{_text(session)}: </span>{shown}'
 
 
