@@ -152,7 +152,17 @@ def test_the_rows_read_one_after_the_other_tell_the_run() -> None:
     """What is left without any picture, as a screen reader has it."""
     (rows,) = parsed(traces.wait()).all("ol", "rows")
     assert [" ".join(row.read.split()) for row in rows.all("li")] == [
-        "step 1 one: A BEGIN BEGIN session one · BEGIN · then in a transaction",
+        "step 1 one: BEGIN",
+        "step 2 one: INSERT INTO t VALUES (1) → 1 row",
+        "one: ⇄ preempted, B goes on",
+        "step 3 two: DELETE FROM t → 0 rows",
+        "step 4 two: INSERT INTO t VALUES (1)",
+        "two: waits for A: transaction",
+        "step 5 one: SELECT count(*) FROM t → 1 row",
+        "step 6 one: COMMIT",
+        "one: ■ exit 0",
+        '✗ two: ✗ 23505 t_pkey: duplicate key value violates unique constraint "t_pkey"',
+        "✗ two: ■ exit 1",
     ]
 
 
