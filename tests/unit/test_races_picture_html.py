@@ -10,7 +10,7 @@ from hypothesis import given
 
 from dbtools.races.picture import html
 from dbtools.races.picture_words import printable
-from dbtools.races.trace import Step, Trace
+from dbtools.races.trace import Trace
 from tests import traces
 
 VOID = {"meta"}
@@ -100,28 +100,28 @@ def parsed(trace: Trace, title: str = "A title", token: str = traces.TOKEN) -> N
     return root
 
 
-def step_of(root: Node, step: Step) -> Node:
-    (found,) = [n for n in root.all("li") if n.attributes.get("id") == f"s{step.number}"]
-    return found
+def steps_of(root: Node) -> dict[str, Node]:
+    """Return the rows of the steps by their ids, in their order."""
+    return {n.attributes["id"]: n for n in root.all("li") if "id" in n.attributes}
+
+
+def check(trace: Trace) -> None:
+    """Assert that every step is in its page once, in the order of the run, with its whole statement."""
+    steps = steps_of(parsed(trace))
+    assert list(steps) == [f"s{step.number}" for step in trace.steps]
+    for step, row in zip(trace.steps, steps.values(), strict=True):
+        (whole,) = row.all("pre")
+        assert whole.text == f"\n{printable(step.sql)}"
 
 
 @pytest.mark.parametrize("make", traces.ALL)
-def test_every_step_is_in_its_page_once_with_its_whole_statement(make: Callable[[], Trace]) -> None:
-    trace = make()
-    root = parsed(trace)
-    steps = [n.attributes["id"] for n in root.all("li") if re.fullmatch("s[0-9]+", n.attributes.get("id", ""))]
-    assert steps == [f"s{step.number}" for step in trace.steps]
-    for step in trace.steps:
-        (whole,) = step_of(root, step).all("pre")
-        assert whole.text == f"\n{printable(step.sql)}"
+def test_every_step_is_in_its_page_once(make: Callable[[], Trace]) -> None:
+    check(make())
 
 
 @given(traces.random())
 def test_every_run_can_be_drawn(trace: Trace) -> None:
-    root = parsed(trace)
-    assert [step_of(root, step).all("pre")[0].text for step in trace.steps] == [
-        f"\n{printable(step.sql)}" for step in trace.steps
-    ]
+    check(trace)
 
 
 def test_the_page_forbids_what_it_does_not_need() -> None:
@@ -167,7 +167,7 @@ def test_the_rows_read_one_after_the_other_tell_the_run() -> None:
 
 
 def test_a_step_that_failed_is_marked_in_words_and_signs() -> None:
-    row = step_of(parsed(traces.incident()), traces.incident().steps[7])
+    row = steps_of(parsed(traces.incident()))["s8"]
     assert row.all("a", "no")[0].text == "step ✗ 8"
     assert row.all("p", "error")[0].text == f"✗ 23505 invoices_pkey: {traces.DUPLICATE}"
 
