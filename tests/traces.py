@@ -238,7 +238,23 @@ def hostile() -> Trace:
     return tape.trace
 
 
-ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile)
+def crowd() -> Trace:
+    """Six programs with long names and four sessions each, all in a transaction, and all wait for the first."""
+    names = [f"the-program-of-department-{i}" for i in range(6)]
+    tape = Tape(*names)
+    for name in names:
+        for session in (name, *(f"{name}#{i}" for i in (2, 3, 4))):
+            tape.run(session, "BEGIN", state="T", choice=False)
+            step = tape.start(session, "LOCK TABLE invoices")
+            if session == names[0]:
+                tape.answer(step, "LOCK TABLE", "T")
+            else:
+                tape.block(step, "AccessExclusiveLock on invoices", names[0])
+    tape.trace.stalled = "everybody waits"
+    return tape.trace
+
+
+ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile, crowd)
 
 
 @st.composite
