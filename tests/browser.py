@@ -98,7 +98,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     """Start a browser with its files in the folder, and end it.
 
     Raises:
-        TimeoutError: It does not start here.
+        OSError: It does not start here.
     """
     theirs, write = os.pipe()
     read, them = os.pipe()

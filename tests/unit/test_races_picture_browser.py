@@ -1,5 +1,6 @@
 """The page in a real browser: it loads nothing, complains of nothing, fits its window, and can be read."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,11 @@ PALE = """
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("chromium")) as it:
+    with contextlib.ExitStack() as stack:
+        try:
+            it = stack.enter_context(browser(tmp_path_factory.mktemp("chromium")))
+        except OSError as error:
+            pytest.skip(f"{PROGRAM} does not start here: {error}")
         yield it
 
 

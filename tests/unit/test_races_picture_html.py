@@ -178,6 +178,15 @@ def test_an_error_that_breaks_nothing_is_told_from_a_failure() -> None:
     assert "broken" not in rows[0].attributes["class"]
 
 
+def test_a_statement_opens_to_all_that_is_known_of_its_step() -> None:
+    (whole,) = steps_of(parsed(traces.deadlock()))["s6"].all("div", "whole")
+    assert [part.text for part in whole.parts if isinstance(part, Node)] == [
+        "\nUPDATE accounts SET balance = balance - 1 WHERE id = 1",
+        "session right · 40P01 · deadlock detected · right waits for left, left waits for right. · "
+        "then in a failed transaction",
+    ]
+
+
 def test_waits_point_to_each_that_is_waited_for() -> None:
     waits = parsed(traces.three()).all("li", "wait")
     assert [len(wait.all("span", "arrow") + wait.all("span", "tip")) for wait in waits] == [2, 1, 0]
