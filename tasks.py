@@ -353,6 +353,7 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
         rounds="Rounds of each arm (default 4); odd ones start seeders only",
         seeders="Seeders in each round (default 3)",
         resets="Resets in each round (default 2)",
+        **{"no-schedules": "Leave out the proof by schedules"},
     ),
 )
 @_reported
@@ -365,20 +366,24 @@ def verify_concurrency(
     as_of: str = "",
     confirm: str = "",
     allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
+    no_schedules: bool = False,
     json: bool = False,
     evidence: str = "",
     debug: bool = False,
 ) -> None:
     """Show the race without the lock, and that it is gone with it.
 
-    Starts real seeders and resets at one moment, over several rounds, in two arms. Without protection a duplicate key
-    must appear; with the lock every process must succeed, one after the other, and leave the same content. Exit code
-    6 when either fails to happen. Destroys the data in the application's schema.
+    By schedules, on a throwaway server: without the lock the race lab must find the duplicate key, with it no schedule
+    may fail, and with different keys the race must be back. And by chance: real seeders and resets start at one
+    moment, over several rounds, in two arms. Without protection a duplicate key must appear; with the lock every
+    process must succeed, one after the other, and leave the same content. Exit code 6 when one of these fails to
+    happen. Destroys the data in the application's schema.
 
         invoke verify-concurrency
         invoke verify-concurrency --rounds 10 --evidence race.md
     """
     from dbtools import guard
+    from dbtools.races.proof import Proof, prove
     from dbtools.verify import HEADINGS, verify
 
     guard.check_environment("verify-concurrency")
@@ -399,19 +404,23 @@ def verify_concurrency(
     plan = config.SeedPlan.choose(project.load_application(), profile=profile, as_of=as_of)
     target = _target(project, out, confirm=confirm, allow_host=allow_host)
     found = verify(project, target, plan, note=out.note, **counts)
+    by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)
+    complaints = [*by_schedules.complaints, *found.complaints]
+    for line in by_schedules.lines():
+        out.say(f"{line}\n")
     out.say(console.table(HEADINGS, found.rows()))
     out.say()
     for line in found.verdicts():
         out.say(line)
     if evidence:
         facts = {"target": target.dsn.masked} | {name: str(value) for name, value in found.setting.items()}
-        code = 6 if found.complaints else 0
+        code = 6 if complaints else 0
         console.write_evidence(Path(evidence), "invoke verify-concurrency", facts, out.lines, code)
     if json:
-        out.data(found.to_json())
-    if found.complaints:
+        out.data(found.to_json() | {"schedules": by_schedules.to_json(), "proved": not complaints})
+    if complaints:
         raise VerificationFailed(
-            "The proof failed.", "; ".join(found.complaints) + ".", "Run it again with --json to see every process."
+            "The proof failed.", "; ".join(complaints) + ".", "Run it again with --json to see every process."
         )
 
 

@@ -99,6 +99,10 @@ class Program:
         """Return whether all its processes and threads wait for something; where that can't be known, True."""
         return all(_state(path) not in "RD" for path in _tasks(self.pid))
 
+    def ran(self) -> int:
+        """Return for how many nanoseconds its processes and threads have run so far; 0 where that can't be known."""
+        return sum(_ran(path) for path in _tasks(self.pid))
+
     def output(self) -> str:
         """Return the end of what it printed."""
         size = self._output.seek(0, os.SEEK_END)
@@ -200,3 +204,10 @@ def _state(task: Path) -> str:
         return task.joinpath("stat").read_text().rpartition(") ")[2][0]
     except OSError:
         return "X"
+
+
+def _ran(task: Path) -> int:
+    try:
+        return int(task.joinpath("schedstat").read_text().partition(" ")[0])
+    except (OSError, ValueError):
+        return 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from dbtools.races import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 PIECE = 64 * 1024
 """Bytes that are read from a connection at once; no more than some pieces are ever held."""
@@ -27,6 +27,8 @@ PIECE = 64 * 1024
 class Phase(StrEnum):
     """Where a session is."""
 
+    KNOCKING = "knocking"
+    """It waits at the gate to be connected: a program that opens several at once gets them one by one."""
     STARTING = "starting"
     """It has not been ready for a query yet."""
     IDLE = "idle"
@@ -44,10 +46,10 @@ class Phase(StrEnum):
 class Session:
     """One connection of an actor."""
 
-    def __init__(self, actor: str, name: str, changed: Callable[[], None]) -> None:
+    def __init__(self, actor: str, name: str, changed: Callable[[Session], None]) -> None:
         self.actor = actor
         self.name = name
-        self.phase = Phase.STARTING
+        self.phase = Phase.KNOCKING
         self.pid = 0
         """The process id of the backend."""
         self.sql = ""
@@ -61,6 +63,17 @@ class Session:
         """How many requests have ended."""
         self._changed = changed
         self._pass = asyncio.Event()
+
+    def admit(self) -> None:
+        """Let the connection through."""
+        assert self.phase is Phase.KNOCKING
+        self.phase = Phase.STARTING
+        self._pass.set()
+
+    async def knock(self) -> None:
+        """Return when the connection has been let through."""
+        self._changed(self)
+        await self._pass.wait()
 
     def release(self) -> None:
         """Let the held request through."""
@@ -76,7 +89,7 @@ class Session:
         self.sql, self.choice = sql, not wire.is_trivial(sql)
         self.phase = Phase.HELD
         self._pass.clear()
-        self._changed()
+        self._changed(self)
         await self._pass.wait()
 
     def become(self, phase: Phase) -> None:
@@ -84,13 +97,16 @@ class Session:
         self.ended += self.phase is Phase.RUNNING
         if self.phase is not Phase.CLOSED:
             self.phase = phase
-        self._changed()
+        self._changed(self)
 
 
 class Gate:
-    """One actor's way to the server. `changed` is called after every change of a session."""
+    """One actor's way to the server.
 
-    def __init__(self, actor: str, host: str, port: int, changed: Callable[[], None]) -> None:
+    `changed` is called at every change of a session; at the end of a request before the program can know of it.
+    """
+
+    def __init__(self, actor: str, host: str, port: int, changed: Callable[[Session], None]) -> None:
         self.actor = actor
         self.sessions: list[Session] = []
         self.port = 0
@@ -132,6 +148,7 @@ class Gate:
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
                 session = Session(self.actor, name, self._changed)
                 self.sessions.append(session)
+                await _first((session.knock(), reader.gone.wait()))
             answers, server = await asyncio.open_connection(*self._address, limit=PIECE)
             server.write(packet)
             if session is None:
@@ -301,6 +318,16 @@ async def _first_packet(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         if int.from_bytes(rest[:4], "big") not in (wire.SSL_REQUEST, wire.GSS_REQUEST):
             return four + rest
         writer.write(b"N")
+
+
+async def _first(both: tuple[Coroutine[object, object, object], Coroutine[object, object, object]]) -> None:
+    """Return when one of them has."""
+    tasks = [asyncio.ensure_future(one) for one in both]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, left: int) -> None:

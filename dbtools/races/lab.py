@@ -104,23 +104,19 @@ class Lab:
 
     async def _run(self, url: str, choose: Callable[[Point], int], actors: Sequence[Actor]) -> Played:
         host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
-        changed = asyncio.Event()
         diverged = ""
         with psycopg.connect(self._as_admin(url), autocommit=True, application_name="race lab") as control:
             control.execute("set lock_timeout = '1s'")
             async with AsyncExitStack() as stack:
-                gates = []
+                turnstile = Turnstile(Probe(control), self.scenario.limits)
                 for actor in actors:
-                    gate = Gate(actor.name, host, port, changed.set)
+                    gate = Gate(actor.name, host, port, turnstile.notice)
                     await gate.open()
                     stack.push_async_callback(gate.close)
-                    gates.append(gate)
-                programs = []
-                for actor, gate in zip(actors, gates, strict=True):
                     base = self._as_admin(url) if actor.superuser else url
-                    programs.append(Program(actor, _through(base, gate.port), self.scenario.folder))
-                    stack.callback(programs[-1].end)
-                turnstile = Turnstile(programs, gates, Probe(control), changed, self.scenario.limits)
+                    program = Program(actor, _through(base, gate.port), self.scenario.folder)
+                    stack.callback(program.end)
+                    turnstile.add(program, gate)
                 try:
                     await turnstile.play(choose)
                 except Divergence as error:

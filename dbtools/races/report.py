@@ -26,7 +26,8 @@ def verdict(found: Explored) -> list[str]:
     name = found.scenario.name
     if found.verdict is Verdict.VIOLATED and found.played is not None:
         count = preemptions(found.played.choices)
-        lines = [f"✗ {name}: violated. {found.failure}, with {switches(count)}."]
+        sign, how = ("✓", "violated, as expected") if found.as_expected else ("✗", "violated")
+        lines = [f"{sign} {name}: {how}. {found.failure}, with {switches(count)}."]
         lines += [f"  {one.detail}" for one in found.played.trace.failures]
         others = [f"{one} in {count}" for one, count in found.outcomes.items() if one != found.failure]
         lines += [f"  Other failures on the way: {', '.join(others)}."] if others else []

@@ -37,8 +37,10 @@ DEADLOCK_TIMEOUT = 0.01
 """Seconds: `deadlock_timeout` of the lab's servers."""
 LOOK = 0.001
 """Seconds between two looks at what runs."""
-ORPHANED = 0.1
-"""Seconds after which a request at the gate whose program has ended counts as that of a process it has started."""
+QUIET = 0.002
+"""Seconds for which a program with several connections must not have run to count as asleep."""
+GRACE = 0.1
+"""Seconds that news of a program's end, and news for a program, may take to arrive."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class _Lane:
         """Since when it does nothing that can be seen."""
         self.events: list[Event] = []
         """What happened since the last choice."""
+        self.ran = 0
+        """`Program.ran` before the last answer was passed on to it, where it has several connections."""
+        self.looked = (0, 0.0)
+        """`Program.ran` when it was last seen to change, and when that was."""
 
     @property
     def live(self) -> list[Session]:
@@ -88,21 +94,31 @@ class _Lane:
 class Turnstile:
     """The actors of one run, and the one who lets them through."""
 
-    def __init__(
-        self, programs: Sequence[Program], gates: Sequence[Gate], probe: Probe, changed: asyncio.Event, limits: Limits
-    ) -> None:
-        self.trace = Trace(tuple(one.actor.name for one in programs))
+    def __init__(self, probe: Probe, limits: Limits) -> None:
+        self.trace = Trace(())
         self.choices: list[tuple[Point, int]] = []
         """Every choice: where, and which actor it fell on."""
-        self._lanes = [_Lane(*one) for one in zip(range(len(programs)), programs, gates, strict=True)]
+        self._lanes: list[_Lane] = []
         self._probe = probe
-        self._changed = changed
+        self._changed = asyncio.Event()
         self._limits = limits
         self._steps: dict[Session, Step] = {}
         self._ended: Counter[Session] = Counter()
         self._blocked: dict[Session, tuple[str, ...]] = {}
         self._quiet_at = 0.0
         self._current: int | None = None
+
+    def add(self, program: Program, gate: Gate) -> None:
+        """Add an actor."""
+        self._lanes.append(_Lane(len(self._lanes), program, gate))
+        self.trace.actors = (*self.trace.actors, gate.actor)
+
+    def notice(self, session: Session) -> None:
+        """Take note that a session has changed; at the end of a request its program does not know of it yet."""
+        self._changed.set()
+        for lane in self._lanes:
+            if lane.gate.actor == session.actor and session.phase is Phase.IDLE and len(lane.live) > 1:
+                lane.ran = lane.program.ran()
 
     async def play(self, choose: Callable[[Point], int]) -> Trace:
         """Run to the end, or to where it cannot go on, and return what happened.
@@ -111,6 +127,8 @@ class Turnstile:
         """
         while True:
             await self._settle()
+            if self._admit():
+                continue
             held = [one for lane in self._lanes for one in lane.in_phase(Phase.HELD)]
             self._write_down()
             if self.trace.stalled or not held:
@@ -125,6 +143,13 @@ class Turnstile:
             code = lane.program.code if lane.program.is_over() else None
             self.trace.ends.append(End(lane.program.actor.name, code, lane.program.output()))
         return self.trace
+
+    def _admit(self) -> bool:
+        """Let one new connection through, where one waits for that."""
+        waiting = [one for lane in self._lanes for one in lane.in_phase(Phase.KNOCKING)]
+        if waiting and not self.trace.stalled:
+            waiting[0].admit()
+        return bool(waiting) and not self.trace.stalled
 
     def _ask(self, choose: Callable[[Point], int]) -> Session:
         enabled = [lane.number for lane in self._lanes if lane.in_phase(Phase.HELD)]
@@ -181,7 +206,7 @@ class Turnstile:
         now = time.monotonic()
         if lane.program.is_over():
             # A request at the gate may be that of a child process, or of a connection whose end was not heard of yet.
-            if lane.live and (not lane.in_phase(Phase.HELD, Phase.RUNNING) or now - lane.since < ORPHANED):
+            if lane.live and (not lane.in_phase(Phase.HELD, Phase.RUNNING) or now - lane.since < GRACE):
                 yield f"{lane.gate.actor} has ended; its connections have not"
             elif not lane.live:
                 lane.over = True
@@ -189,8 +214,25 @@ class Turnstile:
         elif not lane.program.is_asleep():
             lane.since = now
             yield f"{lane.gate.actor} computes"
-        elif not lane.in_phase(Phase.HELD, Phase.RUNNING) and now - lane.since < self._limits.patience:
+        elif self._is_reading(lane):
+            yield f"{lane.gate.actor} has an answer to read"
+        elif not lane.in_phase(Phase.KNOCKING, Phase.HELD, Phase.RUNNING) and now - lane.since < self._limits.patience:
             yield f"{lane.gate.actor} sleeps"
+
+    @staticmethod
+    def _is_reading(lane: _Lane) -> bool:
+        """Return whether a program with several connections may still be at work on an answer that has reached it.
+
+        It sleeps, but may not have woken up yet, or sleep for a moment in between: it must have run since, and then not
+        have run for `QUIET`. With one connection there is nothing to mistake: its next request is there, or is not.
+        """
+        now = time.monotonic()
+        if len(lane.live) < 2 or now - lane.since > GRACE or all(one.kind is not Happened.ENDED for one in lane.events):
+            return False
+        ran = lane.program.ran()
+        if ran != lane.looked[0]:
+            lane.looked = (ran, now)
+        return ran == lane.ran or now - lane.looked[1] < QUIET
 
     def _note_ends(self) -> None:
         for session in [one for one in self._steps if one.ended > self._ended[one]]:
@@ -270,7 +312,7 @@ class Turnstile:
         return all(lane.over for lane in self._lanes)
 
     def _can_go_on(self) -> bool:
-        return any(lane.in_phase(Phase.HELD) for lane in self._lanes)
+        return any(lane.in_phase(Phase.KNOCKING, Phase.HELD) for lane in self._lanes)
 
     def _hang(self) -> None:
         """Write down that nobody can go on: each waits for a lock of another, or sleeps with nothing under way."""

@@ -38,8 +38,8 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, schema,"
-            " strategy.\n"
+            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, races,"
+            " schema, strategy.\n"
             "Correct or remove it.",
         ),
         (
