@@ -121,6 +121,7 @@ def deadlock() -> Trace:
     tape.block(victim, "transaction", "left")
     tape.wake(victim)
     tape.refuse(victim, "40P01", "deadlock detected", "E", failure=False)
+    victim.detail = "right waits for left, left waits for right."
     rollback = tape.start("right", "ROLLBACK")
     tape.wake(other)
     tape.answer(rollback, "ROLLBACK")
@@ -238,7 +239,28 @@ def hostile() -> Trace:
     return tape.trace
 
 
-ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile)
+def crowd() -> Trace:
+    """Six programs with long names and four sessions each, all in a transaction; all wait for the first.
+
+    What is said of it has words that no line can hold.
+    """
+    names = [f"the-program-of-department-{i}" for i in range(6)]
+    tape = Tape(*names)
+    for name in names:
+        for session in (name, *(f"{name}#{i}" for i in (2, 3, 4))):
+            tape.run(session, "BEGIN", state="T", choice=False)
+            step = tape.start(session, "LOCK TABLE invoices")
+            if session == names[0]:
+                tape.answer(step, "LOCK TABLE", "T")
+            else:
+                tape.block(step, "AccessExclusiveLock on invoices", names[0])
+    tape.refuse(tape.start(names[0], "x" * 300), f"42601 {'y' * 300}", "z" * 300, "E")
+    tape.finish(names[0], 1, "w" * 300)
+    tape.trace.stalled = f"everybody waits {'v' * 300}"
+    return tape.trace
+
+
+ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile, crowd)
 
 
 @st.composite

@@ -88,8 +88,8 @@ def _header(picture: Picture, title: str) -> Iterator[str]:
 def _lanes(picture: Picture) -> Iterator[str]:
     rails = [f"{14 * len(lane.sessions) + 8}px" for lane in picture.lanes]
     wide = " ".join(f"{rail} minmax(0, 1fr)" for rail in rails)
-    narrow = " ".join(f"{14 * len(lane.sessions) + 2}px" for lane in picture.lanes)
-    yield f'<main class="sheet" style="--wide: 3.2rem {wide}; --narrow: 2.9rem {narrow} minmax(0, 1fr)">'
+    narrow = " ".join(f"minmax(0, {14 * len(lane.sessions) + 2}px)" for lane in picture.lanes)
+    yield f'<main class="sheet" style="--wide: 3.2rem {wide}; --narrow: 2.9rem {narrow} minmax(9rem, 1fr)">'
     yield '<div class="row heads">'
     for i, lane in enumerate(picture.lanes):
         name = f'<span class="letter">{lane.letter}</span> {_text(lane.actor)}'
@@ -161,14 +161,15 @@ def _error(row: Row) -> str:
 
 
 def _result(row: Row) -> str:
-    return f' <span class="result">→ {escape(row.result)}</span>' if row.result else ""
+    return f' <span class="answer">→ {escape(row.result)}</span>' if row.result else ""
 
 
 def _who(lane: Lane, session: str) -> str:
     """Return whose row it is: for a reader without the lanes, and where an actor has several sessions, for all."""
     label = escape(lane.label(session))
     number = label.removeprefix(lane.letter)
-    shown = f'<span class="session{"" if number else " sole"}"><span class="who">{lane.letter}</span>{number}</span>'
+    names = f"session{'' if number else ' sole'}"
+    shown = f'<span class="{names}" aria-hidden="true"><span class="who">{lane.letter}</span>{number}</span>'
     return f'<span class="hidden">{_text(session)}: </span>{shown}'
 
 

@@ -25,10 +25,6 @@ _TEXT = (18, 52)
 _GAP = 18
 _BELOW = 110
 """Columns that a line below the lanes may widen the image to."""
-_LEGEND = (
-    "│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   "
-    "⇄ the turn is taken   ! an error   ✗ a failure"
-)
 _HUES = 6
 _STYLE = """
 text { font: 12px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #1c2128; white-space: pre; }
@@ -74,7 +70,8 @@ class _Drawing:
             self._columns.append(min(max(said), _TEXT[1]))
             self._rails.append(x)
             x += _RAIL * len(lane.sessions) + 8 + self._columns[-1] * _LETTER + _GAP
-        below = [words.columns(said) for said in (_LEGEND, *picture.failures())]
+        self._legend = "   ".join(_legend(self._items))
+        below = [words.columns(said) for said in (self._legend, *picture.failures())]
         self._width = max(x, 32 + min(max(below) + 2, _BELOW) * _LETTER)
         self._y = 0.0
 
@@ -188,7 +185,7 @@ class _Drawing:
         if self._picture.trace.stalled or not lines:
             lines.append((self._picture.verdict, "strong"))
         lines += [(f"invoke race.replay {token}", "")] if token else []
-        lines.append((_LEGEND, "faint"))
+        lines.append((self._legend, "faint"))
         for line, style in lines:
             yield from self._words(16, words.cut(line, room), style)
             self._y += _LINE
@@ -201,6 +198,23 @@ class _Drawing:
 
     def _text(self, lane: int) -> float:
         return self._rails[lane] + _RAIL * len(self._picture.lanes[lane].sessions) + 4
+
+
+def _legend(items: tuple[Row | Fold, ...]) -> Iterator[str]:
+    """Yield what the signs mean that occur."""
+    states = {rail.state for item in items for rails in item.rails for rail in rails}
+    rows = [item for item in items if isinstance(item, Row)]
+    for sign, occurs in {
+        "│ in a transaction": State.OPEN in states,
+        "┊ in a failed one": State.FAILED in states,
+        "▨ waits": State.WAITING in states,
+        "· not chosen by the schedule": any(row.step and not row.step.choice for row in rows),
+        "⇄ the turn is taken": any(row.kind is Kind.SWITCH for row in rows),
+        "! an error": any(row.error and not row.failed for row in rows),
+        "✗ a failure": any(row.failed for row in rows),
+    }.items():
+        if occurs:
+            yield sign
 
 
 def _parts(picture: Picture, item: Row | Fold) -> tuple[str, str, str]:
