@@ -39,6 +39,7 @@ BOUND = 2
 SCHEDULES = 1_000
 MOST_ORDERS = 24
 """Serial orders that are run; with five actors there are 120."""
+SERIAL = "one after the other"
 REPLAYS = 2
 """Times that a failure must come again before it is reported."""
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
@@ -63,7 +64,7 @@ class Explored:
     reason: str = ""
     """Why it is inconclusive."""
     schedules: Counter[str] = field(default_factory=Counter)
-    """How many were run, by kind: "serial", "0 switches", "1 switch", "random walk", "PCT"."""
+    """How many were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
     complete: int = -1
     """Every schedule with so many preemptions, and none beyond it, was surely tried; -1: not even those with 0."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -177,7 +178,7 @@ class _Exploration:
             return None
         contents: list[dict[str, str]] = []
         for order in orders:
-            both = [self._play("serial", in_order(order), everybody=False) for _ in range(2)]
+            both = [self._play(SERIAL, in_order(order), everybody=False) for _ in range(2)]
             if (wanted := next(filter(self._is_wanted, both), None)) is not None:
                 return wanted
             if any(one.failure or one.diverged or one.trace.stalled for one in both):

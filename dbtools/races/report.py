@@ -35,14 +35,13 @@ def verdict(found: Explored) -> list[str]:
     elif found.verdict is Verdict.HELD:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
         lines = [f"✓ {name}: held. All schedules with up to {switches(found.complete)}: {tried}, none fails."]
-        others = [f"{number} by {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
+        others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
         more = sum(number for kind, number in found.schedules.items() if kind.startswith(f"{found.complete + 1} "))
         lines += [f"  Of those with one more, {more} were tried."] if more else []
-        lines += [f"  Others: {', '.join(others)}, none fails."] if others else []
+        lines += [f"  Besides: {', '.join(others)}; none fails."] if others else []
     else:
         lines = [f"? {name}: inconclusive. {found.reason}"]
-    lines.append(f"  {evidence(found)}")
-    return lines
+    return [*lines, f"  {evidence(found)}", f"  {LATCHED if found.scenario.latches else BLIND}"]
 
 
 def evidence(found: Explored) -> str:
@@ -50,8 +49,7 @@ def evidence(found: Explored) -> str:
     waits = ", ".join(f"{lock or 'something unnamed'} in {count}" for lock, count in found.waits.most_common(3))
     waits = f"waits seen: {waits} of {found.total}" if waits else "nobody waited for a lock"
     unstable = f" Not compared, as one order leaves it different: {', '.join(sorted(found.unstable))}."
-    blind = LATCHED if found.scenario.latches else BLIND
-    return f"{found.total} schedules in {found.seconds:.1f} s; {waits}.{unstable if found.unstable else ''} {blind}"
+    return f"{found.total} schedules in {found.seconds:.1f} s; {waits}.{unstable if found.unstable else ''}"
 
 
 def to_json(found: Explored) -> dict[str, Any]:

@@ -62,6 +62,7 @@ KEYS = {
     "limits": dict,
     "variants": dict,
 }
+WORDS = ("title", "about", "expect", "waits")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 MOST_ACTORS = 26
 """The letters that a token has for them."""
@@ -231,7 +232,8 @@ class _Reader:
             title=table.get("title", self._name),
             about=table.get("about", ""),
             limits=self._limits(table.get("limits", {})),
-            definition=json.dumps([table, self._files], sort_keys=True),
+            # Not what only people read: a token outlives a better title.
+            definition=json.dumps([{k: v for k, v in table.items() if k not in WORDS}, self._files], sort_keys=True),
             folder=self._folder,
         )
 
