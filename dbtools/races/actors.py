@@ -18,14 +18,14 @@ import tempfile
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from dbtools.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 OUTPUT = 4_000
 """Characters of an actor's output that are kept: its end."""
@@ -97,11 +97,11 @@ class Program:
 
     def is_asleep(self) -> bool:
         """Return whether all its processes and threads wait for something; where that can't be known, True."""
-        return all(_state(path) not in "RD" for path in _tasks(self.pid))
+        return all(_state(one) not in "RD" for one in _tasks(self.pid))
 
     def ran(self) -> int:
         """Return for how many nanoseconds its processes and threads have run so far; 0 where that can't be known."""
-        return sum(_ran(path) for path in _tasks(self.pid))
+        return sum(_ran(one) for one in _tasks(self.pid))
 
     def output(self) -> str:
         """Return the end of what it printed."""
@@ -187,27 +187,30 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _tasks(pid: int) -> Sequence[Path]:
-    """Return the folders under /proc of all threads of a process and of those it has started."""
-    found: list[Path] = []
+def _tasks(pid: int) -> Iterator[str]:
+    """Yield the folders under /proc of all threads of a process and of those it has started.
+
+    With plain strings: this is read some times for every step.
+    """
+    folder = f"/proc/{pid}/task"
     with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found.append(task)
-            with suppress(OSError):
-                for child in (task / "children").read_text().split():
-                    found.extend(_tasks(int(child)))
-    return found
+        for thread in os.listdir(folder):  # noqa: PTH208
+            yield f"{folder}/{thread}"
+            for child in _read(f"{folder}/{thread}/children").split():
+                yield from _tasks(int(child))
 
 
-def _state(task: Path) -> str:
+def _state(task: str) -> str:
+    return _read(f"{task}/stat").rpartition(") ")[2][:1] or "X"
+
+
+def _ran(task: str) -> int:
+    return int(_read(f"{task}/schedstat").partition(" ")[0] or 0)
+
+
+def _read(path: str) -> str:
     try:
-        return task.joinpath("stat").read_text().rpartition(") ")[2][0]
+        with open(path) as file:  # noqa: PTH123
+            return file.read()
     except OSError:
-        return "X"
-
-
-def _ran(task: Path) -> int:
-    try:
-        return int(task.joinpath("schedstat").read_text().partition(" ")[0])
-    except (OSError, ValueError):
-        return 0
+        return ""
