@@ -626,6 +626,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         bound="Most switches away from a program that could go on (default 2)",
         schedules="Most schedules to try within the bound (default 1000)",
         random="Schedules to try after that by random walk, and as many by PCT (default 0)",
+        depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="What the random schedules begin with (default 0)",
         server=RACE_HELP["server"],
         html="Write the failing run as a page to this file",
@@ -641,6 +642,7 @@ def explore(
     bound: str = "",
     schedules: str = "",
     random: str = "",
+    depth: str = "",
     seed: str = "",
     server: str = "",
     html: str = "",
@@ -658,7 +660,7 @@ def explore(
         invoke race.explore my-race.toml --bound 1 --html race.html
     """
     from dbtools.races import report, shelf
-    from dbtools.races.explore import BOUND, SCHEDULES, Verdict
+    from dbtools.races.explore import BOUND, DEPTH, SCHEDULES, Verdict
     from dbtools.races.explore import explore as run
 
     out = console.Console(quiet=json)
@@ -669,6 +671,7 @@ def explore(
             ("bound", bound, 0, BOUND),
             ("schedules", schedules, 1, SCHEDULES),
             ("random", random, 0, 0),
+            ("depth", depth, 1, DEPTH),
             ("seed", seed, 0, 0),
         )
     }

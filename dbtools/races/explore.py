@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 BOUND = 2
 SCHEDULES = 1_000
+DEPTH = 3
 MOST_ORDERS = 24
 """Serial orders that are run; with five actors there are 120."""
 SERIAL = "one after the other"
@@ -127,20 +128,22 @@ def explore(
     bound: int = BOUND,
     schedules: int = SCHEDULES,
     random: int = 0,
+    depth: int = DEPTH,
     seed: int = 0,
     major: int = 16,
     note: Callable[[str], None] = lambda _: None,
 ) -> Explored:
     """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` is reached.
 
-    `random` schedules by random walk and as many by PCT (depth 3), from `seed`, follow. `note` is told how far it is.
+    `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`, follow. `note` is told
+    how far it is.
 
     Raises:
         ServerError: The server did not start.
         ConfigurationError: The start state cannot be made, or an actor not be started.
     """
     with Lab(scenario, major) as lab:
-        return _Exploration(lab, seed, note).run(bound, schedules, random)
+        return _Exploration(lab, seed, note).run(bound, schedules, random, depth)
 
 
 def encode(scenario: Scenario, major: int, runs: Runs) -> str:
@@ -160,9 +163,9 @@ class _Exploration:
         self._other: Played | None = None
         """The first failure, whatever it was."""
 
-    def run(self, bound: int, schedules: int, random: int) -> Explored:
+    def run(self, bound: int, schedules: int, random: int, depth: int) -> Explored:
         out, began = self._out, time.monotonic()
-        found = self.orders() or self._bounded(bound, schedules) or self._random(random) or self._other
+        found = self.orders() or self._bounded(bound, schedules) or self._random(random, depth) or self._other
         if found is not None:
             self._violated(found)
         else:
@@ -205,11 +208,11 @@ class _Exploration:
             self._out.complete = bound
         return None
 
-    def _random(self, count: int) -> Played | None:
+    def _random(self, count: int, depth: int) -> Played | None:
         actors = len(self._lab.scenario.everybody)
         for number in range(count):
             seed = self._out.seed * 1_000_003 + number
-            for kind, choose in (("random walk", random_walk(seed)), ("PCT", pct(seed, 3, actors, self._longest))):
+            for kind, choose in (("random walk", random_walk(seed)), ("PCT", pct(seed, depth, actors, self._longest))):
                 played = self._play(kind, choose)
                 if self._is_wanted(played):
                     return played

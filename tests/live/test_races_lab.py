@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -22,6 +25,7 @@ from dbtools.races.strategies import Replay
 from dbtools.races.trace import Happened
 from dbtools.races.turnstile import Limits
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 COUNTER = "create table counter (n int not null); insert into counter values (0)"
 QUICK = Limits(patience=0.2, hang=1.5, step=5)
 
@@ -173,6 +177,54 @@ def test_somebody_from_outside_is_named() -> None:
     start, _, end = played.trace.stalled.partition(" Blocked from outside, by pid ")
     assert start == "After 1 s: actor2 runs: update counter set n = n + 1."
     assert end.endswith(" (outsider).")
+
+
+def test_random_schedules_come_from_their_seed() -> None:
+    one, two = (explore(counter(careful, careful), bound=0, random=5, seed=3) for _ in range(2))
+    assert one.schedules == two.schedules == {
+        "one after the other": 4, "0 switches": 2, "random walk": 5, "PCT": 5,
+    }  # fmt: skip
+    assert one.verdict is Verdict.HELD
+    found = explore(counter(increment, increment), bound=0, random=50, depth=2)
+    assert found.failure == "no serial order"
+    assert found.runs == ((0, 1), (1, None))  # shrunk to the same
+
+
+def test_a_killed_lab_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text(
+        f'[actors.a]\ncommand = ["{sys.executable}", "-c", "import time; time.sleep(4242)"]\n'
+        '[actors.b]\nsql = ["select pg_sleep(4242)"]\n[limits]\nstep = 600\n',
+        "utf-8",
+    )
+    lab = subprocess.Popen([sys.executable, "-m", "invoke", "race.explore", f"{tmp_path}/long.toml"], cwd=ROOT)
+    try:
+        until(lambda: len(family(lab.pid)) >= 5 and "4242" in " ".join(family(lab.pid).values()))
+        known = family(lab.pid)
+    finally:
+        lab.kill()
+        lab.wait()
+    until(lambda: not [pid for pid in known if Path(f"/proc/{pid}").exists()])
+    folders = {word for line in known.values() for word in line.split() if word.endswith("/data")}
+    assert folders
+    until(lambda: not [one for one in folders if Path(one).parent.exists()])
+
+
+def family(pid: int) -> dict[int, str]:
+    """The command lines of what a process has started, and of what those have."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            with suppress(OSError):
+                found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+                found |= family(int(child))
+    return found
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def transfer(source: int, target: int) -> Script:
