@@ -78,6 +78,8 @@ class Explored:
     """A schedule took the turn from an actor that could have gone on."""
     unstable: set[str] = field(default_factory=set)
     """Tables that one and the same serial order leaves different: they are not compared."""
+    unsteady: bool = False
+    """A replay failed in the same way, but not step for step: something else than the schedule decides too."""
     played: Played | None = None
     """The failing run, shrunk."""
     runs: Runs = ()
@@ -270,7 +272,8 @@ class _Exploration:
         out.runs, out.played = shrink(found, play)
         for number in range(1, REPLAYS + 1):
             again = play(out.runs)
-            if again.failure != wanted or again.trace.steps != out.played.trace.steps:
+            out.unsteady = out.unsteady or again.trace.steps != out.played.trace.steps
+            if again.failure != wanted:
                 came = again.failure or again.diverged or again.trace.stalled or "no failure"
                 out.reason = (
                     f"{wanted} was found, but replay {number} of its schedule {_letters(runs)} gave {came}:"
