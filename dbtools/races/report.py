@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dbtools.races import picture
-from dbtools.races.explore import BLIND, LATCHED, Explored, Verdict
+from dbtools.races.explore import BLIND, LATCHED
+from dbtools.races.explored import Explored, Verdict
 from dbtools.races.strategies import preemptions
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from dbtools.application import Invariant
 from dbtools.config import Project
 from dbtools.errors import ConfigurationError, VerificationFailed
 from dbtools.races import Actor, Scenario, explore, replay, shelf
-from dbtools.races.explore import Explored, Verdict, encode
+from dbtools.races.explored import Explored, Verdict, encode
 from dbtools.races.lab import Lab
-from dbtools.races.scenario import Latch, Script, read
+from dbtools.races.scenario import Latch, Script
+from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
 from dbtools.races.trace import Happened
 from dbtools.races.turnstile import Limits
