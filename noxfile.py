@@ -54,3 +54,9 @@ def package(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: whole reset beside psql replaying a dump, server start, waiting for the lock."""
     session.run("python", "scripts/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
+    session.run("python", "-m", "scripts.faults", *session.posargs)
