@@ -24,7 +24,7 @@ from dbtools.config import Project
 from dbtools.console import table
 from dbtools.errors import DbtoolsError
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults import killed
+from scripts.faults import ailing, killed, network
 from scripts.faults.figures import Figure, Skipped
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ ROWS: dict[str, tuple[str, Row]] = {
     "backend-swap": ("sessions ended, swap", killed.backend_swap),
     "backend-in-place": ("sessions ended, in place", killed.backend_in_place),
     "lock": ("lock's session ended, in place", killed.lock_lost),
+    "network": ("network cut", network.cut),
+    "restart": ("server restarted (immediate)", ailing.restart),
+    "disk": ("disk full", ailing.disk),
+    "memory": ("out of shared memory", ailing.memory),
+    "timeouts": ("timeouts set for the role", ailing.impatient),
 }
 HEADINGS = ("fault", "figure", "measured", "required", "")
 WIDEST = 80
@@ -80,11 +85,11 @@ def main() -> int:
                 lines.append(("" if number else title, one.name, text, one.required or "-", mark))
                 if not one.holds:
                     off.append(f"{title}: {one.name}: {one.text} (required: {one.required or 'not skipped'})")
-    print(table(HEADINGS, lines))
+    print(table(HEADINGS, lines), flush=True)
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps({"full": chosen.full, "off": off, "rows": document}, indent=2), "utf-8")
-    for one in off:
-        print(f"OFF: {one}", file=sys.stderr)
+    for line in off:
+        print(f"OFF: {line}", file=sys.stderr)
     return 1 if off else 0
 
 

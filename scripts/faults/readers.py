@@ -22,19 +22,23 @@ if TYPE_CHECKING:
 
     from scripts.faults.stage import Stage
 
-JOINS = (
-    "select count(*), min(i.id::text), max(c.name), string_agg(distinct i.status::text, ' ') from invoices i"
-    " join appointments a on a.id = i.appointment_id join clients c on c.id = a.client_id"
-    " join pets p on p.client_id = c.id",
-    "select i.id::text, i.status::text, a.status::text, c.name, s.name from clients c"
-    " join appointments a on a.client_id = c.id join staff s on s.id = a.staff_id"
-    " join invoices i on i.appointment_id = a.id order by 1 limit 20",
-)
-PAIR = (
-    "select count(*), max(id::text) from invoices",
-    "select count(distinct i.id), max(i.id::text), max(l.id::text) from invoices i"
-    " join invoice_line_items l on l.invoice_id = i.id",
-)
+_VISITS = """
+select count(*), min(i.id::text), max(c.name), string_agg(distinct i.status::text, ' ')
+from invoices i join appointments a on a.id = i.appointment_id join clients c on c.id = a.client_id
+join pets p on p.client_id = c.id
+"""
+_LIST = """
+select i.id::text, i.status::text, a.status::text, c.name, s.name
+from clients c join appointments a on a.client_id = c.id join staff s on s.id = a.staff_id
+join invoices i on i.appointment_id = a.id order by 1 limit 20
+"""
+_TOTAL = "select count(*), max(id::text) from invoices"
+_LINES = """
+select count(distinct i.id), max(i.id::text), max(l.id::text)
+from invoices i join invoice_line_items l on l.invoice_id = i.id
+"""
+JOINS = (_VISITS, _LIST)
+PAIR = (_TOTAL, _LINES)
 """Both read in one transaction."""
 WRITE = "update invoices set notes = %s where id = (select id from invoices where id > gen_random_uuid() limit 1)"
 _context = multiprocessing.get_context("fork")
