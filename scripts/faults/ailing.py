@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from dbtools import chain
 from dbtools.contender import Silent
 from dbtools.rows import prepare
@@ -17,6 +19,7 @@ from dbtools.server import account as accounts
 from dbtools.server import postmaster
 from dbtools.server.binaries import find_binaries
 from dbtools.server.embedded import HINT, SETTINGS, EmbeddedServer
+from scripts.faults import slow
 from scripts.faults.apart import MOUNTS, apart, must
 from scripts.faults.child import Child
 from scripts.faults.figures import at_least, exactly, none, shown
@@ -56,7 +59,7 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
                 _crash(own)
                 ended = child.finish()
             stopped += not ended.ok
-            if not ended.foreseen:
+            if not ended.clear:
                 unclear.append(ended.error)
             with _looking(own, url) as here:
                 found = contents.get(here.digest())
@@ -71,15 +74,13 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     yield at_least("runs stopped", stopped, 4)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")
     yield none("database neither, or old after success", wrong)
-    yield none("errors without state and hint", unclear)
+    yield none("unclear errors", unclear)
     yield none("next resets failed", failed)
 
 
 @contextmanager
 def _looking(server: EmbeddedServer, url: str) -> Iterator[Stage]:
     """Look at a database that outlives the server's restarts."""
-    import psycopg
-
     assert server.admin_url is not None
     admin = psycopg.connect(f"{server.admin_url.rpartition('/')[0]}/{url.rpartition('/')[2]}", autocommit=True)
     try:
@@ -147,7 +148,7 @@ def _disk(*, full: bool) -> list[Figure]:
     return [
         shown("how", "tablespace of 64 MB on tmpfs"),
         at_least("resets stopped by the full disk", stopped, tries // 2),
-        none("errors that do not say so", unclear),
+        none("unclear errors", unclear),
         none("database not the old one", wrong),
         none("next resets failed", failed),
     ]
@@ -193,35 +194,36 @@ def memory(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
             if not ended.ok or here.digest() != before:
                 failed.append(ended.error or "wrong content")
     yield exactly("resets stopped", stopped, 2)
-    yield none("errors that do not say so", unclear)
+    yield none("unclear errors", unclear)
     yield none("database not the old one", wrong)
     yield none("next resets failed", failed)
 
 
 def impatient(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """Set every timeout of the role to less than a reset takes."""
+    """Set every timeout of the role to less than the server, the client and the wait for the lock take."""
     del full
     failed: list[str] = []
-    with stage(server) as here:
-        contents = here.contents()
+    with stage(server) as here, tempfile.TemporaryDirectory() as folder:
         for name in IMPATIENT:
-            here.query(f"alter role app in database {here.url.rpartition('/')[2]} set {name} = '20ms'")
-        tries = {
-            "swap": partial(here.reset, NEW),
-            "in place": partial(here.reset, OLD, in_place=True),
-            "seed": partial(here.seed, NEW),
-        }
-        for (title, action), seed in zip(tries.items(), (NEW, OLD, NEW), strict=True):
-            with Child(action) as child:
+            here.query(f"alter role app in database {here.url.rpartition('/')[2]} set {name} = '300ms'")
+        for title, in_place in (("swap", False), ("in place", True)):
+            here.query("select pg_advisory_lock(1196576591)")
+            work = partial(slow.reset, here.target(in_place=in_place), Path(folder), server=0.6, client=0.6)
+            with Child(work, parent=True) as child:
+                time.sleep(0.6)
+                here.query("select pg_advisory_unlock(1196576591)")
                 ended = child.finish()
-            if not ended.ok or contents.get(_digest(here)) != seed:
+            if not ended.ok or here.query("select count(*) from items") != [(3,)]:
                 failed.append(f"{title}: {ended.error or 'wrong content'}")
-    yield shown("set for the role", f"{', '.join(IMPATIENT)} = 20 ms")
-    yield none("resets and seeds that failed", failed)
-
-
-def _digest(here: Stage) -> str:
-    """The superuser's own: for the role, looking takes too long now."""
-    from dbtools.digest import digest
-
-    return digest(here.admin).sha256
+        cancelled = []
+        for sql in ("select pg_sleep(0.6)", "begin", "commit"):
+            with psycopg.connect(here.url, autocommit=True) as plain:
+                try:
+                    plain.execute(sql)
+                    time.sleep(0.6)
+                    plain.execute("select 1")
+                except psycopg.Error as error:
+                    cancelled.append(error)
+    yield shown("set for the role", f"4 timeouts of {0.3:.1f} s")
+    yield exactly("plain sessions ended by them", len(cancelled), 3)
+    yield none("resets that failed", failed)

@@ -38,6 +38,11 @@ class Ended:
     """Whether the error is one of dbtools' own, with state and hint."""
 
     @property
+    def clear(self) -> bool:
+        """Whether it ended well, or with an error of dbtools' own that blames no migration."""
+        return self.foreseen and "Correct that revision" not in self.error
+
+    @property
     def ok(self) -> bool:
         """Whether it did what it was to do."""
         return self.code == 0

@@ -80,7 +80,7 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
                 here.terminate(child.ports(port(here.url)))
                 ended = child.finish()
             stopped += not ended.ok
-            if not ended.foreseen:
+            if not ended.clear:
                 unclear.append(ended.error)
             found = contents.get(here.digest())
             if found is None or (ended.ok and found != other):
@@ -95,7 +95,7 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     yield at_least("runs stopped", stopped, 5)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")
     yield none("database neither, or old after success", wrong)
-    yield none("errors without state and hint", unclear)
+    yield none("unclear errors", unclear)
     yield none("next resets failed", failed)
     yield none("schemas left behind", left)
     yield at_most("lock free after", freed, FREED, "s")
@@ -132,7 +132,7 @@ def _pairs(here: Stage, audit: Audit, when: list[float], *, lock_only: bool) -> 
                 one, two = first.finish(), second.finish()
         hit += ended_sessions
         stopped += bool(ended_sessions) and one.code == 1
-        if not one.foreseen or (lock_only and ended_sessions and "lock" not in one.error):
+        if not one.clear or (lock_only and ended_sessions and "lock" not in one.error):
             unclear.append(one.error or "no error")
         if not two.ok:
             failed.append(two.error)
@@ -143,7 +143,7 @@ def _pairs(here: Stage, audit: Audit, when: list[float], *, lock_only: bool) -> 
     checks, interleaved = audit.read()
     yield at_least("runs hit", hit, len(when) // 2)
     yield exactly("of them stopped with exit code 1", stopped, hit)
-    yield none("errors without state and hint", unclear)
+    yield none("unclear errors", unclear)
     yield none("the other one failed", failed)
     yield exactly("writes of two chains interleaved", interleaved, 0)
     yield at_least("writes looked at", checks, len(when))

@@ -9,36 +9,29 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from dbtools import chain
-from dbtools.config import LOCK_KEY
-from dbtools.contender import Silent
 from dbtools.dsn import Dsn
-from dbtools.rows import Bulk, Rows, prepare
 from dbtools.server.embedded import EmbeddedServer
-from dbtools.target import Target
 from scripts.faults.apart import NETWORK, apart, must
 from scripts.faults.child import Child
 from scripts.faults.figures import at_least, at_most, none, shown
+from scripts.faults.slow import reset
 from scripts.faults.stage import Stage, port
-from tests.runs import PLAN
-from tests.toy import TABLES, ToyShop, execute, write_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.application import Application
     from scripts.faults.figures import Figure
 
 LONGEST = 15.0
 """Seconds after which the lock is free: what the README promises."""
-BUSY = "select pg_sleep(300)"
+AT_WORK = 300.0
+"""Seconds for which a run would be at work if nothing happened."""
 
 
 def cut(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
@@ -62,23 +55,15 @@ class _Run:
             host=host, port=number, user=local.user, password=password, dbname=name, autocommit=True
         )
         self.stage = Stage(server, self.url, admin)
-        self._folder, self._in_place = folder / name, in_place
-        self._quick = write_history(self._folder / "quick", execute(TABLES))
-        slow = write_history(self._folder / "slow", execute(TABLES), execute(BUSY)) if busy else self._quick
+        self._folder, self._target = folder, self.stage.target(lock_timeout=30.0, in_place=in_place)
         self.reset()
         self.before = self.stage.digest()
-        self.child = Child(partial(self._reset, slow, busy=busy))
+        side = "server" if busy else "client"
+        self.child = Child(partial(reset, self._target, folder, **{side: AT_WORK}), parent=True)
 
     def reset(self) -> None:
         """Reset as always."""
-        self._reset(self._quick, busy=True)
-
-    def _reset(self, history: Path, *, busy: bool) -> None:
-        application: Application = ToyShop()
-        with prepare(application, PLAN) as rows:
-            wanted = rows if busy else replace(rows, bulk=partial(_dawdle, rows))
-            target = Target(Dsn.parse(self.url), LOCK_KEY, lock_timeout=30.0, in_place=self._in_place)
-            chain.reset(target, history, self._folder / "cache", wanted, Silent())
+        reset(self._target, self._folder)
 
     def ready(self, *, busy: bool) -> bool:
         """Whether it is in the state in which it is to be cut."""
@@ -89,11 +74,6 @@ class _Run:
                 f" and datname = current_database() and {state} and state_change < now() - interval '0.5 s'"
             )
         )
-
-
-def _dawdle(rows: Rows) -> Bulk:
-    time.sleep(300)
-    return rows.bulk()
 
 
 def _cut() -> list[Figure]:
@@ -131,17 +111,17 @@ def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
         if busy:  # a client that waits for the server; one at work finds out when it asks the next time
             found.append(at_most(f"client gave up after ({run.name})", noticed.get(run.name, float("inf")), 20.0, "s"))
             ended = run.child.finish(1)
-            if ended.ok or not ended.foreseen:
+            if ended.ok or not ended.clear:
                 unclear.append(f"{run.name}: {ended}")
         if run.stage.digest() != run.before:
             wrong.append(run.name)
-        with Child(run.reset) as child:
+        with Child(run.reset, parent=True) as child:
             ended = child.finish(60)
         if not ended.ok or run.stage.digest() != run.before:
             failed.append(f"{run.name}: {ended.error or 'wrong content'}")
     return [
         *found,
-        none("clients without a clear error", unclear),
+        none("unclear errors", unclear),
         none("database not the old one", wrong),
         none("next resets failed", failed),
     ]
