@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scripts.faults.audit import Audit
 from scripts.faults.child import until
 from scripts.faults.figures import at_least, at_most, exactly, none, shown
-from scripts.faults.readers import answers, crowd
+from scripts.faults.load import answers, crowd
 from scripts.faults.stage import NEW, OLD, moments, port, stage
 
 if TYPE_CHECKING:
