@@ -24,7 +24,7 @@ from dbtools.config import Project
 from dbtools.console import table
 from dbtools.errors import DbtoolsError
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults import ailing, crowded, killed, network, pooled
+from scripts.faults import ailing, crowded, killed, network, pooled, strangers
 from scripts.faults.figures import Figure, Skipped
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ ROWS: dict[str, tuple[str, Row]] = {
     "pooler": ("pooler, transaction mode", pooled.behind),
     "contention": ("contention", crowded.contention),
     "concurrently": ("index built while others wait", crowded.concurrently),
+    "psql": ("two programs, one key", strangers.psql),
 }
 HEADINGS = ("fault", "figure", "measured", "required", "")
 WIDEST = 80
