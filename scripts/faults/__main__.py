@@ -24,7 +24,7 @@ from dbtools.config import Project
 from dbtools.console import table
 from dbtools.errors import DbtoolsError
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults import ailing, crowded, killed, network, pooled, strangers
+from scripts.faults import ailing, crowded, killed, network, pooled, reading, strangers
 from scripts.faults.figures import Figure, Skipped
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ ROWS: dict[str, tuple[str, Row]] = {
     "disk": ("disk full", ailing.disk),
     "memory": ("out of shared memory", ailing.memory),
     "timeouts": ("timeouts set for the role", ailing.impatient),
+    "readers": ("readers under reset", reading.under_reset),
     "pooler": ("pooler, transaction mode", pooled.behind),
     "contention": ("contention", crowded.contention),
     "concurrently": ("index built while others wait", crowded.concurrently),
