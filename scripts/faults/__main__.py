@@ -49,8 +49,6 @@ ROWS: dict[str, tuple[str, Row]] = {
     "psql": ("two programs, one key", strangers.psql),
 }
 HEADINGS = ("fault", "figure", "measured", "required", "")
-WIDEST = 80
-"""Characters of a cell; what is longer is whole in the JSON, and on standard error where it is off."""
 
 
 def play(row: Row, server: EmbeddedServer, *, full: bool) -> list[Figure]:
@@ -86,8 +84,7 @@ def main() -> int:
             document.append({"fault": name, "seconds": round(took, 1), "figures": [asdict(one) for one in figures]})
             for number, one in enumerate(figures):
                 mark = "" if one.holds else "OFF"
-                text = one.text if len(one.text) <= WIDEST else f"{one.text[:WIDEST]}..."
-                lines.append(("" if number else title, one.name, text, one.required or "-", mark))
+                lines.append(("" if number else title, one.name, one.cell, one.required or "-", mark))
                 if not one.holds:
                     off.append(f"{title}: {one.name}: {one.text} (required: {one.required or 'not skipped'})")
     print(table(HEADINGS, lines), flush=True)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+WIDEST = 80
+"""Characters of a cell; what is longer is whole in the JSON, and on standard error where it is off."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -25,6 +28,11 @@ class Figure:
         number = f"{self.value:.3g}" if isinstance(self.value, float) and self.value < 100 else self.value
         number = f"{number:.0f}" if isinstance(number, float) else number
         return f"{number} {self.unit}".rstrip()
+
+    @property
+    def cell(self) -> str:
+        """The same, cut to fit into a table."""
+        return self.text if len(self.text) <= WIDEST else f"{self.text[:WIDEST]}..."
 
 
 class Skipped(Exception):

@@ -1,17 +1,20 @@
-"""Resets one after another under readers and a writer: the swap beside the in-place strategy, under the same load."""
+"""Resets one after another under readers and a writer: the swap, and beside it in place and seed, under the same load."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from scripts.faults.child import Child
 from scripts.faults.figures import at_least, exactly, none, shown
 from scripts.faults.load import Crowd, answers, crowd
 from scripts.faults.stage import NEW, OLD, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from dbtools.phase import Outcome
     from dbtools.server.embedded import EmbeddedServer
     from scripts.faults.figures import Figure
     from scripts.faults.load import Answers
@@ -25,7 +28,8 @@ def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     number = 100 if full else 10
     with stage(server) as here:
         known = answers(here, (NEW, OLD))
-        seen, failed, seconds = _resets(here, known, number, in_place=False)
+        swap, in_place = here.reset, partial(here.reset, in_place=True)
+        seen, failed, seconds = _runs(here, known, number, swap)
         yield none(f"of {number} swap resets failed", failed)
         yield none(f"of {seen.readers.reads} reads failed", seen.readers.errors)
         yield exactly("reads of a mixture", seen.readers.mixtures, 0)
@@ -33,19 +37,23 @@ def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield at_least("reads during a reset", seen.readers.reads / number, 10)
         yield shown("worst latency of a read", seen.readers.worst, "s")
         yield shown("longest reset", seconds, "s")
-        seen, failed, seconds = _resets(here, known, number, in_place=True)
+        seen, failed, seconds = _runs(here, known, number, in_place)
         yield shown("in place: resets failed", len(failed))
         yield shown("in place: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
         yield shown("in place: worst latency of a read", seen.readers.worst, "s")
         yield shown("in place: longest reset", seconds, "s")
+        seen, failed, _ = _runs(here, known, number, here.seed)
+        yield shown("seed: seeds failed", len(failed))
+        yield shown("seed: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
+        yield shown("seed: reads of a mixture", seen.readers.mixtures)
 
 
-def _resets(here: Stage, known: Answers, number: int, *, in_place: bool) -> tuple[Crowd, list[str], float]:
+def _runs(here: Stage, known: Answers, number: int, action: Callable[[int], Outcome]) -> tuple[Crowd, list[str], float]:
     failed, longest = list[str](), 0.0
     with crowd(here, known, READERS, writer=True) as seen:
         for turn in range(number):
             started = time.monotonic()
-            with here.resetting(OLD if turn % 2 else NEW, in_place=in_place) as child:
+            with Child(partial(action, OLD if turn % 2 else NEW)) as child:
                 ended = child.finish()
             longest = max(longest, time.monotonic() - started)
             failed += [ended.error] * (not ended.ok)
