@@ -1,4 +1,4 @@
-"""Resets one after another under readers and a writer: the swap, and beside it in place and seed, under the same load."""
+"""Resets under readers and a writer: by the swap, and beside it in place and seeds, under the same load."""
 
 from __future__ import annotations
 
