@@ -1,4 +1,4 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races and package.
 
 The other sessions (bench) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
@@ -42,6 +42,12 @@ def live(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Run the whole chain and the race on throwaway servers: -- --server embedded|container|URL (default: both)."""
     session.run("python", "scripts/e2e.py", *session.posargs)
+
+
+@nox.session
+def races(session: nox.Session) -> None:
+    """Find every shipped race, replay it, and show that its cure holds: -- --full for more of all."""
+    session.run("python", "scripts/races.py", *session.posargs)
 
 
 @nox.session

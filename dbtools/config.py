@@ -27,6 +27,7 @@ SEED = 42
 KEYS = {
     "application": str,
     "migrations": str,
+    "races": str,
     "schema": str,
     "lock-key": int,
     "lock-timeout": float,
@@ -45,6 +46,8 @@ class Project:
     root: Path
     application_path: str
     migrations: Path
+    races: Path = Path("races")
+    """The folder of the race lab's scenarios."""
     schema: str = "public"
     lock_key: int = LOCK_KEY
     lock_timeout: float = 300.0
@@ -122,9 +125,10 @@ class Project:
         options: dict[str, Any] = {
             key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
             for key, value in table.items()
-            if key not in {"application", "migrations"}
+            if key not in {"application", "migrations", "races"}
         }
-        return cls(root=root, application_path=table["application"], migrations=root / table["migrations"], **options)
+        folders = {"migrations": root / table["migrations"], "races": root / table.get("races", "races")}
+        return cls(root=root, application_path=table["application"], **folders, **options)
 
     def load_application(self) -> Application:
         """Import and return the application object.

@@ -1,5 +1,7 @@
 """Traces for tests, made by hand: what the turnstile would have written."""
 
+from hypothesis import strategies as st
+
 from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
 
 DUPLICATE = 'duplicate key value violates unique constraint "invoices_pkey"'
@@ -119,6 +121,7 @@ def deadlock() -> Trace:
     tape.block(victim, "transaction", "left")
     tape.wake(victim)
     tape.refuse(victim, "40P01", "deadlock detected", "E", failure=False)
+    victim.detail = "right waits for left, left waits for right."
     rollback = tape.start("right", "ROLLBACK")
     tape.wake(other)
     tape.answer(rollback, "ROLLBACK")
@@ -236,4 +239,62 @@ def hostile() -> Trace:
     return tape.trace
 
 
-ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile)
+def crowd() -> Trace:
+    """Six programs with long names and four sessions each, all in a transaction; all wait for the first.
+
+    What is said of it has words that no line can hold.
+    """
+    names = [f"the-program-of-department-{i}" for i in range(6)]
+    tape = Tape(*names)
+    for name in names:
+        for session in (name, *(f"{name}#{i}" for i in (2, 3, 4))):
+            tape.run(session, "BEGIN", state="T", choice=False)
+            step = tape.start(session, "LOCK TABLE invoices")
+            if session == names[0]:
+                tape.answer(step, "LOCK TABLE", "T")
+            else:
+                tape.block(step, "AccessExclusiveLock on invoices", names[0])
+    tape.refuse(tape.start(names[0], "x" * 300), f"42601 {'y' * 300}", "z" * 300, "E")
+    tape.finish(names[0], 1, "w" * 300)
+    tape.trace.stalled = f"everybody waits {'v' * 300}"
+    return tape.trace
+
+
+ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled, hostile, crowd)
+
+
+@st.composite
+def random(draw: st.DrawFn) -> Trace:
+    """Any run of up to three actors with two sessions each, also such as no turnstile would write."""
+    actors = ("alpha", "beta", "gamma")[: draw(st.integers(1, 3))]
+    tape = Tape(*actors)
+    sessions = [actor + second for actor in actors for second in ("", "#2")]
+    names = st.sampled_from([*sessions, "pid 4711 (psql)", "pid 0"])
+    statements = st.sampled_from(["BEGIN", "INSERT INTO t VALUES (1)", "SELECT 1", "COMMIT"]) | st.text(max_size=60)
+    open_steps: list[Step] = []
+    for _ in range(draw(st.integers(0, 40))):
+        what = draw(st.sampled_from(["run", "run", "run", "start", "block", "wake", "answer", "refuse", "finish"]))
+        if what == "run":
+            state = draw(st.sampled_from("ITE"))
+            choice = draw(st.booleans())
+            tape.run(
+                draw(st.sampled_from(sessions)), draw(statements), draw(st.text(max_size=12)), state, choice=choice
+            )
+        elif what == "start":
+            open_steps.append(tape.start(draw(st.sampled_from(sessions)), draw(statements)))
+        elif what == "finish":
+            tape.finish(draw(st.sampled_from(actors)), draw(st.sampled_from([0, 1, None])), draw(st.text(max_size=20)))
+        elif open_steps:
+            step = draw(st.sampled_from(open_steps))
+            if what == "block":
+                tape.block(step, draw(st.text(max_size=30)), *draw(st.lists(names, max_size=3, unique=True)))
+            elif what == "wake":
+                tape.wake(step)
+            else:
+                open_steps.remove(step)
+                if what == "answer":
+                    tape.answer(step, "INSERT 0 1", draw(st.sampled_from("ITE")))
+                else:
+                    error = f"23505 {draw(st.text(max_size=10))}"
+                    tape.refuse(step, error, draw(st.text(max_size=40)), failure=draw(st.booleans()))
+    return tape.trace

@@ -4,3 +4,10 @@ Terms: *actor* (a program), *session* (one of its connections), *step* (from the
 ReadyForQuery), *schedule* (the order of the steps), *switch* (two steps of different actors in a row), *blocked*
 (running in the server, waited on by pg_blocking_pids), *settled* (every live actor is held, blocked or finished).
 """
+
+from dbtools.application import Invariant
+from dbtools.races.actors import Actor
+from dbtools.races.explore import Explored, Verdict, explore, replay
+from dbtools.races.scenario import Latch, Scenario, Script
+
+__all__ = ["Actor", "Explored", "Invariant", "Latch", "Scenario", "Script", "Verdict", "explore", "replay"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Rail, Row, State
+from dbtools.races.picture_rows import Kind, Rail, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

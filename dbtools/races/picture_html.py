@@ -13,14 +13,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Rail, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Rail, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Lane, Picture
+    from dbtools.races.picture_rows import Lane, Picture
     from dbtools.races.trace import Step, Trace
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -43,7 +43,7 @@ _LEGEND = (
 )
 
 
-def html(trace: Trace, *, title: str, token: str = "") -> str:
+def html(trace: Trace, title: str, token: str = "") -> str:
     """Return a run as a page. Every step is in it with its statement, the first 200,000 characters of it."""
     picture = layout(trace)
     return "\n".join(
@@ -88,8 +88,8 @@ def _header(picture: Picture, title: str) -> Iterator[str]:
 def _lanes(picture: Picture) -> Iterator[str]:
     rails = [f"{14 * len(lane.sessions) + 8}px" for lane in picture.lanes]
     wide = " ".join(f"{rail} minmax(0, 1fr)" for rail in rails)
-    narrow = " ".join(f"{14 * len(lane.sessions) + 2}px" for lane in picture.lanes)
-    yield f'<main class="sheet" style="--wide: 3.2rem {wide}; --narrow: 2.2rem {narrow} minmax(0, 1fr)">'
+    narrow = " ".join(f"minmax(0, {14 * len(lane.sessions) + 2}px)" for lane in picture.lanes)
+    yield f'<main class="sheet" style="--wide: 3.2rem {wide}; --narrow: 2.9rem {narrow} minmax(9rem, 1fr)">'
     yield '<div class="row heads">'
     for i, lane in enumerate(picture.lanes):
         name = f'<span class="letter">{lane.letter}</span> {_text(lane.actor)}'
@@ -150,7 +150,7 @@ def _step(row: Row, step: Step, who: str) -> Iterator[str]:
     more = f"\n… and {left:,} more characters" if left > 0 else ""
     yield f'<div class="whole"><pre tabindex="0">\n{_text(step.sql[:_WHOLE])}{more}</pre>'
     state = {"T": "in a transaction", "E": "in a failed transaction"}.get(step.transaction, "outside a transaction")
-    facts = [f"session {step.session}", step.tag, step.sqlstate, step.message, f"then {state}"]
+    facts = [f"session {step.session}", step.tag, step.sqlstate, step.message, step.detail, f"then {state}"]
     yield f"<p>{_text(' · '.join(fact for fact in facts if fact))}</p></div></details>"
     if row.error:
         yield _error(row)
@@ -161,14 +161,15 @@ def _error(row: Row) -> str:
 
 
 def _result(row: Row) -> str:
-    return f' <span class="result">→ {escape(row.result)}</span>' if row.result else ""
+    return f' <span class="answer">→ {escape(row.result)}</span>' if row.result else ""
 
 
 def _who(lane: Lane, session: str) -> str:
     """Return whose row it is: for a reader without the lanes, and where an actor has several sessions, for all."""
     label = escape(lane.label(session))
     number = label.removeprefix(lane.letter)
-    shown = f'<span class="session{"" if number else " sole"}"><span class="who">{lane.letter}</span>{number}</span>'
+    names = f"session{'' if number else ' sole'}"
+    shown = f'<span class="{names}" aria-hidden="true"><span class="who">{lane.letter}</span>{number}</span>'
     return f'<span class="hidden">{_text(session)}: </span>{shown}'
 
 
@@ -234,6 +235,8 @@ def _sections(picture: Picture, token: str) -> Iterator[str]:
     failures = [f'<li class="bad">✗ {escape(said)}</li>' for said in picture.failures()]
     if failures:
         yield "\n".join(["<section>\n<h2>What is wrong</h2>\n<ul>", *failures, "</ul>\n</section>"])
+    if token:
+        yield f"<section>\n<h2>Replay</h2>\n<pre><code>invoke race.replay {_text(token)}</code></pre>\n</section>"
     ends = list(picture.ends())
     if ends:
         yield "<section>\n<h2>How the programs ended</h2>\n<ul>"
@@ -241,8 +244,6 @@ def _sections(picture: Picture, token: str) -> Iterator[str]:
             yield f"<li>{escape(lane.name)}: {how}"
             yield f'<pre tabindex="0">\n{escape(chr(10).join(output))}</pre></li>' if output else "</li>"
         yield "</ul>\n</section>"
-    if token:
-        yield f"<section>\n<h2>Replay</h2>\n<pre><code>invoke race.replay {_text(token)}</code></pre>\n</section>"
 
 
 def _hue(lane: int) -> str:

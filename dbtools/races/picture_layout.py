@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Lane, Picture, Rail, Row, State, ended
+from dbtools.races.picture_rows import Kind, Lane, Picture, Rail, Row, State, ended
 from dbtools.races.trace import Event, Happened
 
 if TYPE_CHECKING:
@@ -129,14 +129,13 @@ class _Layout:
         lane, _ = self._places[actor]
         codes = [end.code for end in self._trace.ends if end.actor == actor]
         text = ended(codes[0]) if codes else "finished"
-        failed = any(failure.kind == "exit" for failure in self._trace.failures) and codes not in ([0], [])
         rails = {}
         for name in self._lanes[lane].sessions:
             state = State.WAITING if name in self._waiting else self._states[name]
             rails[name] = Rail(state, ends=state is not State.IDLE)
             self._waiting.discard(name)
             self._states[name] = State.IDLE
-        self._add(Kind.END, actor, text, rails=rails, failed=failed)
+        self._add(Kind.END, actor, text, rails=rails, failed=any(codes))
 
     def _add(
         self,

@@ -6,14 +6,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Picture
+    from dbtools.races.picture_rows import Picture
     from dbtools.races.trace import Trace
 
 _LETTER = 7.3
@@ -25,7 +25,6 @@ _TEXT = (18, 52)
 _GAP = 18
 _BELOW = 110
 """Columns that a line below the lanes may widen the image to."""
-_LEGEND = "│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   ✗ failure"
 _HUES = 6
 _STYLE = """
 text { font: 12px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #1c2128; white-space: pre; }
@@ -71,7 +70,8 @@ class _Drawing:
             self._columns.append(min(max(said), _TEXT[1]))
             self._rails.append(x)
             x += _RAIL * len(lane.sessions) + 8 + self._columns[-1] * _LETTER + _GAP
-        below = [words.columns(said) for said in (_LEGEND, *picture.failures())]
+        self._legend = "   ".join(_legend(self._items))
+        below = [words.columns(said) for said in (self._legend, *picture.failures())]
         self._width = max(x, 32 + min(max(below) + 2, _BELOW) * _LETTER)
         self._y = 0.0
 
@@ -82,7 +82,7 @@ class _Drawing:
         spoken = escape(words.one_line(f"{picture.summary} {picture.verdict}"))
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width:g}" height="{height:g}" '
-            f'viewBox="0 0 {self._width:g} {height:g}" role="img" aria-labelledby="title desc">'
+            f'viewBox="0 0 {self._width:g} {height:g}" role="img" aria-labelledby="title desc" xml:space="preserve">'
         )
         yield f'<title id="title">{escape(words.one_line(title)) or "A run"}</title>'
         yield f'<desc id="desc">{spoken}</desc>'
@@ -95,12 +95,10 @@ class _Drawing:
         lanes = self._picture.lanes
         self._y = 12
         if title:
-            yield from self._words(16, title, "strong")
+            yield from self._words(16, words.one_line(title), "strong")
             self._y += _LINE
         for i, lane in enumerate(lanes):
-            yield from self._words(
-                self._text(i), words.cut(words.one_line(f"{lane.letter} {lane.actor}"), self._columns[i]), "strong"
-            )
+            yield from self._words(self._text(i), words.cut(lane.name, self._columns[i]), "strong")
         self._y += _LINE
         top = self._y
         yield f'<path class="split" d="M0 {top:g}H{self._width:g}"/>'
@@ -129,21 +127,22 @@ class _Drawing:
         height = _LINE * (2 if second else 1)
         if row.failed:
             yield f'<rect class="band" x="0" y="{self._y:g}" width="{self._width:g}" height="{height}"/>'
-        if row.kind is Kind.STEP and row.step:
-            number = f"{'✗ ' if row.failed else ''}{row.step.number}"
+        if row.failed or row.kind is Kind.STEP:
+            number = str(row.step.number) if row.kind is Kind.STEP and row.step else ""
+            number = f"✗ {number}".strip() if row.failed else number
             yield from self._words(self._left, number, "bad" if row.failed else "faint", end=True)
         x, room = self._text(row.lane), self._columns[row.lane]
         before, text, after = _parts(self._picture, row)
-        shown = words.cut(text, room - words.columns(before + after))
+        shown = words.cut(before + words.cut(text, room - words.columns(before + after)) + after, room)
         if row.kind is Kind.SWITCH:
             middle = self._y + _LINE / 2
-            start = x + words.columns(before + shown) * _LETTER + 6
+            start = x + words.columns(shown) * _LETTER + 6
             line = f"M0 {middle:g}H{self._rails[row.lane] - 6:g}M{start:g} {middle:g}H{self._width:g}"
             yield f'<path class="switch" d="{line}"/>'
         yield from self._ruled(row, height)
         if row.kind is Kind.WAIT:
-            yield from self._arrows(row, x + words.columns(before + shown) * _LETTER + 6)
-        yield from self._words(x, before + shown + after, _style(row))
+            yield from self._arrows(row, x + words.columns(shown) * _LETTER + 6)
+        yield from self._words(x, shown, _style(row))
         self._y += _LINE
         if second:
             yield from self._words(x, words.cut(row.complaint, room), "bad" if row.failed else "strong")
@@ -186,9 +185,7 @@ class _Drawing:
         if self._picture.trace.stalled or not lines:
             lines.append((self._picture.verdict, "strong"))
         lines += [(f"invoke race.replay {token}", "")] if token else []
-        lines.append(
-            ("│ in a transaction   ┊ in a failed one   ▨ waits   · not chosen by the schedule   ✗ failure", "faint")
-        )
+        lines.append((self._legend, "faint"))
         for line, style in lines:
             yield from self._words(16, words.cut(line, room), style)
             self._y += _LINE
@@ -201,6 +198,23 @@ class _Drawing:
 
     def _text(self, lane: int) -> float:
         return self._rails[lane] + _RAIL * len(self._picture.lanes[lane].sessions) + 4
+
+
+def _legend(items: tuple[Row | Fold, ...]) -> Iterator[str]:
+    """Yield what the signs mean that occur."""
+    states = {rail.state for item in items for rails in item.rails for rail in rails}
+    rows = [item for item in items if isinstance(item, Row)]
+    for sign, occurs in {
+        "│ in a transaction": State.OPEN in states,
+        "┊ in a failed one": State.FAILED in states,
+        "▨ waits": State.WAITING in states,
+        "· not chosen by the schedule": any(row.step and not row.step.choice for row in rows),
+        "⇄ the turn is taken": any(row.kind is Kind.SWITCH for row in rows),
+        "! an error": any(row.error and not row.failed for row in rows),
+        "✗ a failure": any(row.failed for row in rows),
+    }.items():
+        if occurs:
+            yield sign
 
 
 def _parts(picture: Picture, item: Row | Fold) -> tuple[str, str, str]:

@@ -6,14 +6,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dbtools.races import picture_words as words
-from dbtools.races.picture import Kind, Rail, Row, State
 from dbtools.races.picture_fold import Fold, folded
 from dbtools.races.picture_layout import layout
+from dbtools.races.picture_rows import Kind, Rail, Row, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.picture import Lane, Picture
+    from dbtools.races.picture_rows import Lane, Picture
     from dbtools.races.trace import Trace
 
 _NARROW = 16
@@ -136,7 +136,8 @@ class _Sheet:
 
     def _cut(self, row: Row) -> str:
         before, text, after = row.said(self._lanes[row.lane], switch="~~ ")
-        return before + words.cut(text, self._widths[row.lane] - words.columns(before + after)) + after
+        width = self._widths[row.lane]
+        return words.cut(before + words.cut(text, width - words.columns(before + after)) + after, width)
 
     def _arrows(self, line: _Line, row: Row) -> None:
         """Draw from the waiting step to those it waits for, over the rails in between."""

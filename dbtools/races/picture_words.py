@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 _SEEN = 4_000
 """Characters of a statement that are looked at for its line; a line of a picture is far shorter."""
+_TAG = 24
+"""Columns of a command tag; none of the server's is longer."""
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _COUNT = re.compile(r"[A-Z ]+? (?:\d+ )?(\d{1,18})", re.ASCII)
+_OTHERS = ("WITH", "VALUES", "TABLE", "EXECUTE", "other")
+"""How statements may begin whose tag says SELECT, INSERT, UPDATE, ..."""
 _VERB = re.compile(r"[a-z]+", re.IGNORECASE | re.ASCII)
 
 
@@ -67,11 +71,14 @@ def verb(step: Step) -> str:
 
 
 def outcome(step: Step) -> str:
-    """Return what the answer adds to the statement: a number of rows, or the tag where it names another command."""
-    count = _COUNT.fullmatch(step.tag)
-    if count:
+    """Return what the answer adds to the statement: a number of rows, or the tag where it names another command, as
+    that of the last of several statements may.
+    """
+    first, count = verb(step), _COUNT.fullmatch(step.tag)
+    same = step.tag.partition(" ")[0] == first
+    if count and (same or first in _OTHERS):
         return f"{int(count[1]):,} row{'' if count[1] == '1' else 's'}"
-    return "" if step.tag.partition(" ")[0] == verb(step) else one_line(step.tag)
+    return "" if same else cut(one_line(step.tag), _TAG)
 
 
 def error(step: Step) -> str:
@@ -92,6 +99,6 @@ def _visible(character: str) -> str:
         return character
     if code < 0x20:
         return chr(0x2400 + code)  # Unicode's pictures of control characters
-    if character == "\u200d" or "\U000e0020" <= character <= "\U000e007f":
+    if character == "\u200d":
         return character  # what joins emoji
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

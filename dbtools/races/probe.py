@@ -25,6 +25,13 @@ _STUCK = (
     "select pid from pg_catalog.unnest(%s::int[]) as waiting(pid)"
     " where pg_catalog.pg_isolation_test_session_is_blocked(pid, %s::int[])"
 )
+# What lies in other databases, or was made by a transaction that is still open, has no name here.
+_WANTED = """
+select l.locktype, l.mode, c.relname, (l.classid::int8 << 32 | l.objid::int8), l.objsubid
+from pg_catalog.pg_locks l left join pg_catalog.pg_class c
+  on c.oid = l.relation and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+where l.pid = %s and not l.granted
+"""
 _NAMES = "select pid, application_name from pg_catalog.pg_stat_activity where pid = any(%s::int[])"
 
 
@@ -59,6 +66,22 @@ class Probe:
         """
         rows = self._connection.execute(_STUCK, [list(pids), list(among)], prepare=False).fetchall()
         return {pid for (pid,) in rows}
+
+    def wanted(self, pid: int) -> str:
+        """Return what a session waits for, in words: "advisory lock 7", "AccessExclusiveLock on invoices"; else "".
+
+        The same wait has the same words in every run: no numbers of transactions, processes or tables are in them.
+        """
+        row = self._connection.execute(_WANTED, [pid], prepare=False).fetchone()
+        if row is None:
+            return ""
+        kind, mode, table, key, form = row
+        if kind == "advisory":
+            return f"advisory lock {key}" if form == 1 else f"advisory lock ({key >> 32}, {key & 0xFFFFFFFF})"
+        if kind == "relation":
+            return f"{mode} on {table or 'a new table'}"
+        names = {"transactionid": "transaction", "virtualxid": "transaction"}
+        return f"row of {table}" if kind == "tuple" and table else names.get(kind, str(kind))
 
     def describe(self, pids: Iterable[int]) -> dict[int, str]:
         """Return what to call these blockers in a report: "pid 4711 (psql)"."""

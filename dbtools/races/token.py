@@ -74,6 +74,11 @@ def encode(scenario: str, fingerprint: str, runs: Sequence[tuple[str, int | None
     return f"{body}-{_checksum(body)}"
 
 
+def is_token(text: str) -> bool:
+    """Return whether this is meant as a token, rather than as a scenario's name."""
+    return re.match(r"\s*pgr[0-9]+-", text) is not None
+
+
 def decode(token: str) -> Token:
     """Return what a token says; white space around it is no part of it.
 

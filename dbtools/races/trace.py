@@ -45,6 +45,8 @@ class Step:
     """The constraint of the error, else its table, else ""."""
     message: str = ""
     """The error's primary message."""
+    detail: str = ""
+    """Its detail, with the run's sessions in the place of process numbers: who waits for whom in a deadlock."""
     transaction: str = "I"
     """The session's state after the step: I idle, T in a transaction, E in a failed one."""
 

@@ -94,3 +94,13 @@ def test_every_nox_session_named_is_there() -> None:
     sessions = set(re.findall(r"^[*-] (\w+)", listed, re.MULTILINE))
     for name in re.findall(r"nox -s (\w+)", README):
         assert name in sessions
+
+
+def test_the_readmes_race_is_found(tmp_path: Path) -> None:
+    (scenario,) = re.findall(r"^```toml\n(title = .*?)^```", README, re.MULTILINE | re.DOTALL)
+    (worker,) = re.findall(r"^```python\n(import sys.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my-race.toml").write_text(scenario.replace("worker.py", str(tmp_path / "worker.py")), "utf-8")
+    (tmp_path / "worker.py").write_text(worker, "utf-8")
+    done = run(f"scripts/dev invoke race.explore {tmp_path}/my-race.toml")
+    assert done.returncode == 6, done.stderr
+    assert "✗ my-race: violated. no serial order, with 1 switch." in done.stdout

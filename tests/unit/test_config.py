@@ -28,7 +28,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "x" / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     project = Project.find(inner)
-    assert project == Project(tmp_path, "a:b", tmp_path / "m", pool_size=3, lock_timeout=5)
+    assert project == Project(tmp_path, "a:b", tmp_path / "m", tmp_path / "races", pool_size=3, lock_timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
         (
             '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, schema,"
-            " strategy.\n"
+            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, races,"
+            " schema, strategy.\n"
             "Correct or remove it.",
         ),
         (

@@ -1,0 +1,216 @@
+"""Actors: programs that the race lab starts, watches and ends. All they are given is a DATABASE_URL.
+
+A command may be anything. A Python callable runs in a forked child of the lab: what the lab has imported is there
+already, so it starts in a few milliseconds. Neither outlives the lab, where the operating system can promise that
+(Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from dbtools.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+OUTPUT = 4_000
+"""Characters of an actor's output that are kept: its end."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A program and how to start it: a `command`, or else a `call` that is given the URL."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    call: Callable[[str], object] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    superuser: bool = False
+    """Its URL is that of the throwaway server's superuser."""
+    latch: bool = False
+    """It is not one of the programs, but a means of the lab: it may be left out of a serial order."""
+
+
+class Program:
+    """A running actor."""
+
+    def __init__(self, actor: Actor, url: str, folder: Path) -> None:
+        """Start it.
+
+        Raises:
+            ConfigurationError: Its command cannot be run.
+        """
+        self.actor = actor
+        self.code: int | None = None
+        """Its exit status once it has ended by itself; -9 and the like after a signal."""
+        self.killed = False
+        self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        environment = os.environ | _addresses(url) | dict(actor.environment)
+        if actor.call is not None:
+            self._process: subprocess.Popen[bytes] | None = None
+            self.pid = _fork(actor.call, url, environment, self._output.fileno(), folder)
+            return
+        try:
+            self._process = subprocess.Popen(
+                actor.command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the lab has one thread
+            )
+        except OSError as error:
+            self._output.close()
+            raise ConfigurationError(
+                f"The actor {actor.name} cannot be started: {' '.join(actor.command)}",
+                f"{error.strerror}: {error.filename}. Nothing was run.",
+                "Correct its command in the scenario; it runs in the project's folder, without a shell.",
+            ) from None
+        self.pid = self._process.pid
+
+    def is_over(self) -> bool:
+        """Return whether it has ended, by itself or not."""
+        if self.code is None:
+            if self._process is not None:
+                self.code = self._process.poll()
+            else:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is not None
+
+    def is_asleep(self) -> bool:
+        """Return whether all its processes and threads wait for something; where that can't be known, True."""
+        return all(_state(one) not in "RD" for one in _tasks(self.pid))
+
+    def ran(self) -> int:
+        """Return for how many nanoseconds its processes and threads have run so far; 0 where that can't be known."""
+        return sum(_ran(one) for one in _tasks(self.pid))
+
+    def output(self) -> str:
+        """Return the end of what it printed."""
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - 4 * OUTPUT))
+        return self._output.read().decode("utf-8", "replace")[-OUTPUT:]
+
+    def end(self) -> None:
+        """Kill what is left of it. Its output can't be read any more."""
+        if not self.is_over():
+            self.killed = True
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # the group: what it has started goes with it
+        while not self.is_over():
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self._output.close()
+
+
+def _addresses(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    return {
+        "DATABASE_URL": url,
+        "PGHOST": parts.hostname or "",
+        "PGPORT": str(parts.port or ""),
+        "PGUSER": unquote(parts.username or ""),
+        "PGPASSWORD": unquote(parts.password or ""),
+        "PGDATABASE": unquote(parts.path[1:]),
+        "PGSSLMODE": "disable",
+        "PGGSSENCMODE": "disable",
+    }
+
+
+def _fork(call: Callable[[str], object], url: str, environment: Mapping[str, str], output: int, folder: Path) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _become_child(environment, output, folder)
+        if os.getppid() == parent:
+            call(url)
+            code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    except BaseException:  # noqa: BLE001 - this process ends here, whatever happens
+        traceback.print_exc()
+    finally:
+        with suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> None:
+    # The lab's objects stay where they are: to clear one away would close a file that is no longer its own.
+    gc.freeze()
+    os.setsid()
+    _die_with_parent()
+    signal.set_wakeup_fd(-1)
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(one, signal.SIG_DFL)
+    asyncio._set_running_loop(None)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a file descriptor, for the process's life
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _tasks(pid: int) -> Iterator[str]:
+    """Yield the folders under /proc of all threads of a process and of those it has started.
+
+    With plain strings: this is read some times for every step.
+    """
+    folder = f"/proc/{pid}/task"
+    with suppress(OSError):
+        for thread in os.listdir(folder):  # noqa: PTH208
+            yield f"{folder}/{thread}"
+            for child in _read(f"{folder}/{thread}/children").split():
+                yield from _tasks(int(child))
+
+
+def _state(task: str) -> str:
+    return _read(f"{task}/stat").rpartition(") ")[2][:1] or "X"
+
+
+def _ran(task: str) -> int:
+    return int(_read(f"{task}/schedstat").partition(" ")[0] or 0)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,170 @@
+"""The PostgreSQL wire protocol, as much of it as a gate must understand: where a message begins and ends.
+
+Protocol 3.0 and 3.2: a message is a type byte, a length of four bytes that counts itself, and a body; the first one of
+a connection has no type byte. Bodies pass through unread, but for a few whose heads are looked at, and no more than
+`HEAD` bytes of any message are ever held. Source: PostgreSQL's documentation, "Frontend/Backend Protocol".
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = 64 * 1024
+"""Bytes of a message that are looked at; the text of a longer statement is cut there in reports."""
+LONGEST = 0x3FFFFFFF
+"""Bytes of the longest message PostgreSQL itself takes."""
+LONGEST_STARTUP = 10_000
+SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
+
+# What the client sends.
+QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE = b"Q", b"P", b"B", b"E", b"D", b"C"
+SYNC, FLUSH, TERMINATE, CALL = b"S", b"H", b"X", b"F"
+COPY_DATA, COPY_DONE, COPY_FAIL, PASSWORD = b"d", b"c", b"f", b"p"
+CLIENT = frozenset((QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE, SYNC, FLUSH, TERMINATE, CALL, PASSWORD))
+CLIENT |= {COPY_DATA, COPY_DONE, COPY_FAIL}
+BODYLESS = frozenset((SYNC, FLUSH, TERMINATE, COPY_DONE))
+# What the server sends, as far as it matters.
+READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH = b"Z", b"E", b"C", b"K", b"G", b"W"
+WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH))
+
+_HEADER = struct.Struct("!cI")
+_WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
+_COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
+# Neither waits for another session nor makes one wait, and shows nobody anything: not worth a choice.
+_TRIVIAL = re.compile(
+    r"(begin|start\s+transaction|show|savepoint|release|reset|discard|deallocate|set(?!\s+constraints))\b[^;]*;?"
+    r"|select\s+(1|(pg_catalog\.)?version\(\)|current_schema(\(\))?|(pg_catalog\.)?set_config\([^;()]*\))\s*;?"
+    r"|;?",
+    re.IGNORECASE,
+)
+
+
+class ProtocolError(Exception):
+    """What arrived is not the PostgreSQL protocol; says what it is instead."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of the server: its type, and its body up to `HEAD` bytes, or b"" where nobody wants it."""
+
+    kind: bytes
+    body: bytes
+
+
+class Scanner:
+    """Finds the server's messages in its stream, in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._kind = b""
+        self._left = 0
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Return the wanted messages that end in this piece.
+
+        Raises:
+            ProtocolError: A length is impossible.
+        """
+        at = 0
+        while at < len(data):
+            if not self._kind:
+                piece = data[at : at + 5 - len(self._header)]
+                self._header += piece
+                at += len(piece)
+                if len(self._header) < 5:
+                    return
+                self._kind, self._left = header(self._header)
+            else:
+                piece = data[at : at + self._left]
+                if self._kind in WANTED and len(self._body) < HEAD:
+                    self._body += piece[: HEAD - len(self._body)]
+                self._left -= len(piece)
+                at += len(piece)
+            if not self._left:
+                if self._kind in WANTED:
+                    yield Message(self._kind, bytes(self._body))
+                self._header, self._kind = b"", b""
+                self._body.clear()
+
+
+def header(five: bytes, known: frozenset[bytes] | None = None) -> tuple[bytes, int]:
+    """Return a message's type and the bytes of its body, from its first five.
+
+    Raises:
+        ProtocolError: Its length is impossible, or it is none of the `known`.
+    """
+    kind, length = _HEADER.unpack(five)
+    if known is not None and kind not in known:
+        raise ProtocolError(f"a message of type {kind!r} is none that a client sends")
+    if not 4 <= length <= LONGEST or (known is not None and kind in BODYLESS and length != 4):
+        raise ProtocolError(f"a message of type {kind!r} cannot be {length} bytes long")
+    return kind, length - 4
+
+
+def startup_length(four: bytes) -> int:
+    """Return how many bytes of a connection's first packet follow, from its first four.
+
+    Raises:
+        ProtocolError: No client of PostgreSQL begins so.
+    """
+    length = int.from_bytes(four, "big")
+    if four[:2] == b"\x16\x03":
+        raise ProtocolError("the client begins with TLS; connect with sslmode=disable")
+    if not 8 <= length <= LONGEST_STARTUP:
+        raise ProtocolError(f"a connection cannot begin with a packet of {length} bytes")
+    return length - 4
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """Return the fields of an error by their letters: C is the SQLSTATE, M the message, n the constraint ..."""
+    parts = (part for part in body.split(b"\0") if part)
+    return {part[:1].decode("ascii", "replace"): part[1:].decode("utf-8", "replace") for part in parts}
+
+
+def text(body: bytes) -> str:
+    """Return the string that a body is or begins with."""
+    return body.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+class Statements:
+    """The texts behind the names of a connection's prepared statements and portals."""
+
+    def __init__(self) -> None:
+        self._statements: dict[bytes, str] = {}
+        self._portals: dict[bytes, str] = {}
+
+    def label(self, kind: bytes, body: bytes) -> str:
+        """Return the SQL that a client's message is about, or a word in brackets."""
+        first, _, rest = body.partition(b"\0")
+        if kind == QUERY:
+            return text(body)
+        if kind == PARSE:
+            self._statements[first] = text(rest)
+            return self._statements[first]
+        if kind == BIND:
+            self._portals[first] = self._statements.get(rest.partition(b"\0")[0], "(bind)")
+            return self._portals[first]
+        if kind == EXECUTE:
+            return self._portals.get(first, "(execute)")
+        if kind == CLOSE and body[:1] == b"S":
+            self._statements.pop(body[1:].partition(b"\0")[0], None)
+        return _WORDS.get(kind, f"({kind.decode('ascii', 'replace')})")
+
+
+def is_trivial(sql: str) -> bool:
+    """Return whether a request is no choice: it neither waits, nor makes others wait, nor shows them anything."""
+    return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
+
+
+def fatal(message: str) -> bytes:
+    """Return an error that ends the connection, in the gate's own name."""
+    parts = (b"SFATAL", b"VFATAL", b"C08P01", b"M" + message.encode())
+    body = b"".join(part + b"\0" for part in parts) + b"\0"
+    return _HEADER.pack(ERROR, len(body) + 4) + body

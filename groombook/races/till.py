@@ -1,0 +1,58 @@
+"""The till: the sample application's invoices in little. Two tables, two revisions, three invoices, always the same.
+
+Small, because a race is run some hundred times; all that happens to it is done by the same chain that resets the whole
+application.
+"""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbtools.config import SeedPlan
+from dbtools.dataset import Dataset, TableRows
+from dbtools.prng import Mulberry32
+from dbtools.rows import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbtools.application import Invariant
+    from dbtools.rows import Rows
+
+MIGRATIONS = Path(__file__).parent / "till_migrations"
+"""Alembic's folder."""
+
+
+class Till:
+    """The till as dbtools sees it."""
+
+    profiles: Sequence[str] = ("small",)
+    invariants: Sequence[Invariant] = ()
+
+    def generate(self, profile: str, seed: int, as_of: datetime.date) -> Dataset:  # noqa: ARG002 - the protocol's
+        """Return three invoices with a line each; every id comes from the one stream, as in the application."""
+        stream = Mulberry32(seed)
+        invoices = [(stream.uuid4(), 1_000 * number) for number in (1, 2, 3)]
+        lines = [(stream.uuid4(), invoice, total) for invoice, total in invoices]
+        return Dataset(
+            (
+                TableRows("invoices", ("id", "total_cents"), invoices),
+                TableRows("invoice_line_items", ("id", "invoice_id", "total_cents"), lines),
+            )
+        )
+
+    def environment_users(self, environ: Mapping[str, str], as_of: datetime.date) -> Dataset:  # noqa: ARG002 - the protocol's
+        """Return nobody: the till has no users."""
+        return Dataset(())
+
+    known_users = environment_users
+
+
+@contextmanager
+def rows() -> Iterator[Rows]:
+    """Yield what a run puts into the till's tables."""
+    with prepare(Till(), SeedPlan("small", datetime.date(2026, 1, 1))) as prepared:
+        yield prepared

@@ -1,0 +1,461 @@
+"""The race lab on real programs: forked Python, psql-like commands, programs that hang, die, or never come."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.application import Invariant
+from dbtools.config import Project
+from dbtools.errors import ConfigurationError, VerificationFailed
+from dbtools.races import Actor, Scenario, explore, replay, shelf
+from dbtools.races.explore import Explored, Verdict, encode
+from dbtools.races.lab import Lab
+from dbtools.races.scenario import Latch, Script, read
+from dbtools.races.strategies import Replay
+from dbtools.races.trace import Happened
+from dbtools.races.turnstile import Limits
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COUNTER = "create table counter (n int not null); insert into counter values (0)"
+QUICK = Limits(patience=0.2, hang=1.5, step=5)
+
+
+def increment(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select n from counter").fetchone()
+        assert row is not None
+        connection.execute("update counter set n = %s", (row[0] + 1,))
+
+
+def careful(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("update counter set n = n + 1")
+
+
+def counter(*calls: object, **more: object) -> Scenario:
+    actors = [Actor(f"actor{number}", call=one) for number, one in enumerate(calls, 1)]  # type: ignore[arg-type]
+    return Scenario("counter", actors, start=[COUNTER], **more)  # type: ignore[arg-type]
+
+
+def test_a_lost_update_is_found_shrunk_and_replayed() -> None:
+    found = explore(counter(increment, increment, invariants=[Invariant("two", "select n from counter where n <> 2")]))
+    assert (found.verdict, found.failure) == (Verdict.VIOLATED, "invariant two")
+    assert found.runs == ((0, 1), (1, None))
+    assert found.played is not None
+    assert [(one.actor, one.sql.split()[0]) for one in found.played.trace.steps if one.choice] == [
+        ("actor1", "select"),
+        ("actor2", "select"),
+        ("actor2", "update"),
+        ("actor2", "COMMIT"),
+        ("actor1", "update"),
+        ("actor1", "COMMIT"),
+    ]
+    runs = replay(found.scenario, found.token, times=10)
+    assert {one.failure for one in runs} == {"invariant two"}
+    assert all(one.trace == runs[0].trace for one in runs)
+
+
+def test_without_an_invariant_the_serial_orders_are_what_is_right() -> None:
+    found = explore(counter(increment, increment))
+    assert (found.verdict, found.failure) == (Verdict.VIOLATED, "no serial order")
+    assert found.played is not None
+    assert found.played.trace.failures[0].detail == "The content differs from every serial order's in counter."
+    assert explore(counter(increment, increment, serial=False)).verdict is Verdict.HELD
+
+
+def test_what_one_order_leaves_different_every_time_is_not_compared() -> None:
+    stamp = Script(["insert into log values (clock_timestamp())"])
+    found = explore(
+        Scenario("log", [Actor("a", call=stamp), Actor("b", call=stamp)], ["create table log (at timestamptz)"])
+    )
+    assert (found.unstable, found.verdict, found.reason) == (
+        {"log"},
+        Verdict.INCONCLUSIVE,
+        "No schedule took the turn from an actor: there is nothing to interleave.",
+    )
+
+
+def test_held_needs_evidence() -> None:
+    found = explore(counter(careful, careful, waits="transaction"))
+    assert (found.verdict, found.complete) == (Verdict.HELD, 2)
+    assert found.waits["transaction"] > 0
+    without = explore(counter(careful, careful, waits="advisory lock 7"))
+    assert without.verdict is Verdict.INCONCLUSIVE
+    assert without.reason == "No schedule waited for advisory lock 7, so the lock was not tested."
+    assert explore(counter(careful, careful), schedules=3).reason == (
+        "Not even all schedules with 1 switch were tried: --schedules 7 is too few."
+    )
+
+
+def test_an_actor_that_sends_no_sql_proves_nothing() -> None:
+    found = explore(counter(careful, lambda url: None))
+    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "actor2 sent no SQL.")
+
+
+def test_an_actor_that_dies_is_an_outcome_with_its_own_words() -> None:
+    def dies(url: str) -> None:
+        sys.stdout.write("I am going\n")
+        sys.stdout.flush()
+        os._exit(3)
+
+    found = explore(counter(careful, dies))
+    assert (found.verdict, found.failure) == (Verdict.VIOLATED, "exit 3")
+    assert found.played is not None
+    assert found.played.trace.failures[0].detail == "actor2 ended with exit code 3. I am going"
+
+
+def test_an_actor_that_is_killed_in_a_transaction_leaves_nothing_behind() -> None:
+    def killed(url: str) -> None:
+        connection = psycopg.connect(url)
+        connection.execute("update counter set n = 41")
+        os.kill(os.getpid(), 9)
+
+    with Lab(counter(killed, careful)) as lab:
+        played = lab.run(Replay(()))
+    assert [one.code for one in played.trace.ends] == [-9, 0]
+    assert played.failure == "exit -9"
+    assert [one.tag for one in played.trace.steps if one.actor == "actor2" and one.choice] == ["UPDATE 1", "COMMIT"]
+
+
+def test_an_actor_that_never_connects_does_not_hang_the_lab() -> None:
+    def sleeps(url: str) -> None:
+        time.sleep(3600)
+
+    with Lab(counter(careful, sleeps, limits=QUICK)) as lab:
+        played = lab.run(Replay(()))
+    assert (played.failure, played.trace.failures[0].detail) == (
+        "hang",
+        "Nobody can go on: actor2 sleeps with nothing under way.",
+    )
+    assert [one.code for one in played.trace.ends] == [0, None]
+
+
+def test_an_actor_that_computes_for_ever_proves_nothing() -> None:
+    def computes(url: str) -> None:
+        while True:
+            pass
+
+    with Lab(counter(careful, computes, limits=Limits(patience=0.2, step=1))) as lab:
+        played = lab.run(Replay(()))
+    assert (played.failure, played.trace.stalled) == ("", "After 1 s: actor2 computes.")
+
+
+def test_a_program_that_sleeps_for_a_while_is_waited_for() -> None:
+    def slow(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("select 1 + 1")
+            time.sleep(1)
+            connection.execute("update counter set n = 7")
+
+    with Lab(counter(slow, careful, limits=QUICK)) as lab:
+        played = lab.run(Replay(()))
+    assert [one.actor for one in played.trace.steps if one.tag == "UPDATE 1"] == ["actor2", "actor1"]
+    assert played.trace.stalled == played.failure == ""
+
+
+def test_somebody_from_outside_is_named() -> None:
+    def outsider(url: str) -> None:
+        database = url.partition("?")[0].rpartition("/")[2]
+        direct = f"{lab._server.url.rpartition('/')[0]}/{database}"  # not through the gate
+        with psycopg.connect(direct, application_name="outsider") as connection:
+            connection.execute("lock table counter")
+            Script(["select 1 + 1"])(url)  # from here on the others may go
+            time.sleep(3600)
+
+    with Lab(counter(outsider, careful, limits=Limits(patience=0.2, step=1))) as lab:
+        played = lab.run(Replay(()))
+    start, _, end = played.trace.stalled.partition(" Blocked from outside, by pid ")
+    assert start == "After 1 s: actor2 runs: update counter set n = n + 1."
+    assert end.endswith(" (outsider).")
+
+
+def test_random_schedules_come_from_their_seed() -> None:
+    one, two = (explore(counter(careful, careful), bound=0, random=5, seed=3) for _ in range(2))
+    assert one.schedules == two.schedules == {
+        "one after the other": 4, "0 switches": 2, "random walk": 5, "PCT": 5,
+    }  # fmt: skip
+    assert one.verdict is Verdict.HELD
+    found = explore(counter(increment, increment), bound=0, random=50, depth=2)
+    assert found.failure == "no serial order"
+    assert found.runs == ((0, 1), (1, None))  # shrunk to the same
+
+
+def test_a_killed_lab_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text(
+        f'[actors.a]\ncommand = ["{sys.executable}", "-c", "import time; time.sleep(4242)"]\n'
+        '[actors.b]\nsql = ["select pg_sleep(4242)"]\n[limits]\nstep = 600\n',
+        "utf-8",
+    )
+    lab = subprocess.Popen([sys.executable, "-m", "invoke", "race.explore", f"{tmp_path}/long.toml"], cwd=ROOT)
+    try:
+        until(lambda: len(family(lab.pid)) >= 5 and "4242" in " ".join(family(lab.pid).values()))
+        known = family(lab.pid)
+    finally:
+        lab.kill()
+        lab.wait()
+    until(lambda: not [pid for pid in known if Path(f"/proc/{pid}").exists()])
+    folders = {word for line in known.values() for word in line.split() if word.endswith("/data")}
+    assert folders
+    until(lambda: not [one for one in folders if Path(one).parent.exists()])
+
+
+def family(pid: int) -> dict[int, str]:
+    """The command lines of what a process has started, and of what those have."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            with suppress(OSError):
+                found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+                found |= family(int(child))
+    return found
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def transfer(source: int, target: int) -> Script:
+    move = "update tills set cents = cents {} 1 where id = {}"
+    return Script(["begin", move.format("-", source), move.format("+", target), "commit"])
+
+
+TILLS = (
+    "create table tills (id int primary key, cents int); insert into tills select n, 100 from generate_series(1, 3) n"
+)
+
+
+def test_a_deadlock_ends_the_one_that_closes_the_circle() -> None:
+    scenario = Scenario("tills", [Actor("a", call=transfer(1, 2)), Actor("b", call=transfer(2, 1))], start=[TILLS])
+    with Lab(scenario) as lab:
+        runs = [lab.run(Replay(((0, 1), (1, None)))) for _ in range(10)]
+    assert {one.failure for one in runs} == {"40P01"}
+    assert {one.trace.failures[0].detail for one in runs} == {
+        "a: deadlock detected (a waits for ShareLock on transaction; blocked by b."
+        " b waits for ShareLock on transaction; blocked by a.)"
+    }
+    assert all(one.trace.events == runs[0].trace.events for one in runs)
+    blocked = [(one.actor, one.on, one.lock) for one in runs[0].trace.events if one.kind is Happened.BLOCKED]
+    assert blocked == [("b", ("a",), "transaction"), ("a", ("b",), "transaction")]
+
+
+def test_three_in_a_circle() -> None:
+    actors = [Actor(name, call=transfer(one, one % 3 + 1)) for name, one in (("a", 1), ("b", 2), ("c", 3))]
+    with Lab(Scenario("tills", actors, start=[TILLS])) as lab:
+        played = lab.run(Replay(((0, 1), (1, 1), (2, None))))
+    assert played.failure == "40P01"
+    assert sorted(one.code or 0 for one in played.trace.ends) == [0, 0, 1]
+
+
+def test_a_latch_reaches_inside_a_statement() -> None:
+    insert = Script(["insert into names select 'x' where not exists (select from names)"])
+    actors = [Actor("a", call=insert), Actor("b", call=insert)]
+    start, rule = ["create table names (name text)"], [Invariant("one", "select from names having count(*) > 1")]
+    assert explore(Scenario("names", actors, start, rule, serial=False), bound=1).failure == ""
+    found = explore(Scenario("names", actors, start, rule, [Latch("insert", table="names")]))
+    assert found.failure == "invariant one"
+    runs = replay(found.scenario, found.token, times=5)
+    assert {one.failure for one in runs} == {"invariant one"}
+
+
+def test_a_latch_on_a_catalogue() -> None:
+    create = Script(["create table if not exists fresh (id int)"])
+    actors = [Actor("a", call=create), Actor("b", call=create)]
+    found = explore(Scenario("fresh", actors, latches=[Latch("create", catalogue="pg_attribute")]), bound=1)
+    assert found.failure == "23505 pg_type_typname_nsp_index"
+
+
+def test_the_pool_that_sends_from_many_connections_at_once() -> None:
+    def pooled(url: str) -> None:
+        def insert(number: int) -> None:
+            with psycopg.connect(url, autocommit=True) as connection:
+                for _ in range(3):
+                    connection.execute("insert into rows values (%s)", (number,))
+
+        threads = [threading.Thread(target=insert, args=(number,)) for number in range(5)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+
+    scenario = Scenario("pool", [Actor("pool", call=pooled)], start=["create table rows (n int)"])
+    with Lab(scenario) as lab:
+        played = lab.run(Replay(()))
+    assert played.content["rows"].startswith("15 ")
+    assert {one.session for one in played.trace.steps} == {"pool", *(f"pool#{number}" for number in range(2, 6))}
+
+
+def test_a_command_is_given_the_address_and_its_output_is_kept(tmp_path: Path) -> None:
+    program = (
+        "import os, psycopg\n"
+        "assert os.environ['PGDATABASE'] in os.environ['DATABASE_URL'], os.environ\n"
+        "with psycopg.connect('') as connection:\n"
+        "    print(connection.execute('update counter set n = n + 1 returning n').fetchone(), os.getcwd())\n"
+    )
+    actor = Actor("command", command=(sys.executable, "-c", program))
+    with Lab(Scenario("command", [actor], start=[COUNTER], folder=tmp_path)) as lab:
+        played = lab.run(Replay(()))
+    assert (played.failure, played.trace.ends[0].output) == ("", f"(1,) {tmp_path}\n")
+    gone = Scenario("gone", [Actor("gone", command=("no-such-program", "-x"))])
+    with Lab(gone) as lab, pytest.raises(ConfigurationError) as caught:
+        lab.run(Replay(()))
+    assert str(caught.value) == (
+        "The actor gone cannot be started: no-such-program -x\n"
+        "No such file or directory: no-such-program. Nothing was run.\n"
+        "Correct its command in the scenario; it runs in the project's folder, without a shell."
+    )
+
+
+def test_a_start_state_that_cannot_be_made() -> None:
+    with (
+        pytest.raises(ConfigurationError) as caught,
+        Lab(Scenario("bad", [Actor("a", call=careful)], ["creat table x ()"])),
+    ):
+        pass
+    assert caught.value.what == "The start state of the scenario bad cannot be made."
+    assert 'syntax error at or near "creat"' in caught.value.why
+
+
+def test_in_a_test_of_ones_own_the_failure_says_all() -> None:
+    with pytest.raises(VerificationFailed) as caught:
+        explore(counter(increment, increment)).require_held()
+    found = caught.value
+    assert found.what == "The race counter is there: no serial order, with 1 switch."
+    assert "preempted" in found.why
+    assert found.hint.startswith("To see it again: invoke race.replay pgr1-counter-")
+    assert explore(counter(careful, careful)).require_held().verdict is Verdict.HELD
+
+
+def test_programs_that_do_something_else_every_time_are_found_out(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    def moody(url: str) -> None:
+        with runs.open("a") as count:
+            count.write("x")
+        script = ["select 1 + 1"] * (runs.stat().st_size % 3) + [
+            "insert into counter values (1)",
+            "select n, 1/0 from counter",
+        ]
+        Script(script)(url)
+
+    found = explore(counter(moody, careful, serial=False), bound=1)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason.startswith("22012 was found, but replay ")
+    assert found.reason.endswith(": something else than the schedule decides.")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "races").mkdir()
+    (tmp_path / "races" / "count.toml").write_text(
+        'start.sql = "create table counter (n int); insert into counter values (0)"\n'
+        '[actors.a]\nsql = ["update counter set n = 1", "update counter set n = n + 1"]\n'
+        '[actors.b]\nsql = ["update counter set n = 10"]\n'
+        '[variants.more]\nactors.b.sql = ["update counter set n = 20"]\n',
+        "utf-8",
+    )
+    return Project(tmp_path, "a:b", tmp_path / "migrations", tmp_path / "races")
+
+
+def found_in(project: Project) -> Explored:
+    found = explore(shelf.find(project, "count"))
+    assert found.played is not None
+    shelf.keep(project, found.token, found.played.trace)
+    return found
+
+
+def test_a_token_is_of_one_version_of_one_scenario(project: Project) -> None:
+    found = found_in(project)
+    assert found.token.startswith("pgr1-count-")
+    assert shelf.of_token(project, found.token, "", 16).name == "count"
+    path = project.races / "count.toml"
+    path.write_text(path.read_text("utf-8").replace("n = 10", "n = 11"), "utf-8")
+    now = shelf.find(project, "count").fingerprint(16)
+    with pytest.raises(ConfigurationError) as caught:
+        shelf.of_token(project, found.token, "", 16)
+    assert str(caught.value) == (
+        f"The token {found.token} is of another version of the scenario count.\n"
+        f"It was made when that was {found.token.split('-')[2]}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
+        "Take the version it was made with, or find the race again: invoke race.explore count"
+    )
+    other = encode(shelf.find(project, "count", "more"), 16, ((0, 1),))
+    assert other.startswith("pgr1-count.more-")
+    with pytest.raises(ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2\. Nothing was run\."):
+        shelf.of_token(project, encode(shelf.find(project, "count"), 16, ((2, 1),)), "", 16)
+
+
+def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Project) -> None:
+    found = found_in(project)
+    (again,) = replay(found.scenario, found.token)
+    assert shelf.difference(project, found.token, again.trace) == ""
+    again.trace.steps[1].sql = "update counter set n = 99"
+    assert shelf.difference(project, found.token, again.trace) == (
+        "step 2: expected b: update counter set n = 10; came b: update counter set n = 99"
+    )
+    del again.trace.steps[1:]
+    assert shelf.difference(project, found.token, again.trace) == (
+        "step 2: expected b: update counter set n = 10; came nothing"
+    )
+    assert shelf.difference(project, "pgr1-unknown", again.trace) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("titel = 'x'", "titel", "There is no such key; there are title, about,"),
+        ("title = 3", "title", "It is to be a str, not 3"),
+        ("[actors.a]", "actors.a", "An actor has one of command, call and sql"),
+        ("[actors.a]\nsql = []", "actors.a.sql", "It is to be a list of strings, with one at least"),
+        (
+            "[actors.a]\ncall = 'nowhere:x'",
+            "actors.a.call",
+            "'nowhere:x' cannot be imported: No module named 'nowhere'",
+        ),
+        (
+            "[actors.a]\nsql = ['x']\nshell = 1",
+            "actors.a.shell",
+            "1 is not understood; there are command, call, sql, env",
+        ),
+        ("[latches.x]\ncatalogue = 'clients'", "latches.x", "A latch has a table, or a catalogue such as pg_attribute"),
+        ("[start]\nfile = 'none.sql'", "start.file", "[Errno 2] No such file or directory"),
+        ("[invariants]\none = 1", "invariants.one", "It is to be a string, not 1"),
+        (
+            "[limits]\npatience = 'long'",
+            "limits.patience",
+            "'long' is not understood; there are patience, hang, step, steps",
+        ),
+    ],
+)
+def test_a_wrong_scenario_file_says_where(tmp_path: Path, text: str, where: str, why: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read(path, "", tmp_path)
+    assert caught.value.what == f"The scenario {path} is wrong at {where}."
+    assert caught.value.why.startswith(why)
+
+
+def test_no_actors_and_no_such_scenario(project: Project) -> None:
+    (project.races / "empty.toml").write_text("title = 'x'", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"^The scenario empty has 0 actors\."):
+        shelf.find(project, "empty")
+    with pytest.raises(ConfigurationError) as caught:
+        shelf.find(project, "nothing")
+    assert str(caught.value) == (
+        f"There is no scenario 'nothing'.\nIn {project.races} there are: count, empty. Nothing was run.\n"
+        "Name one of them, or a file: invoke race.explore my-race.toml"
+    )
+    with pytest.raises(ConfigurationError, match=r"^The scenario count has no variant 'less'\.\nIt has: more\."):
+        shelf.find(project, "count.less")
