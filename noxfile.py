@@ -51,6 +51,18 @@ def races(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
+    session.run("python", "-m", "scripts.faults", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Reset on a schedule among seeders, and look at what each round leaves on the server: -- --full for 300 rounds."""
+    session.run("python", "-m", "scripts.soak", *session.posargs)
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
@@ -60,9 +72,3 @@ def package(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: whole reset beside psql replaying a dump, server start, waiting for the lock."""
     session.run("python", "scripts/bench.py", *session.posargs)
-
-
-@nox.session(default=False)
-def faults(session: nox.Session) -> None:
-    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
-    session.run("python", "-m", "scripts.faults", *session.posargs)

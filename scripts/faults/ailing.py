@@ -52,7 +52,7 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         url = own.create_database("restarted")
         with _looking(own, url) as here:
             here.reset(now)
-        for moment in moments(50 if full else 8, length):
+        for moment in moments(50 if full else 6, length):
             other = OLD + NEW - now
             with _looking(own, url) as here, here.resetting(other) as child:
                 time.sleep(moment)
@@ -71,7 +71,7 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
                     ended = child.finish()
                 if not ended.ok or contents.get(here.digest()) != now or here.leftovers():
                     failed.append(ended.error or "wrong content, or a schema left behind")
-    yield at_least("runs stopped", stopped, 4)
+    yield at_least("runs stopped", stopped, 3)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")
     yield none("database neither, or old after success", wrong)
     yield none("unclear errors", unclear)
@@ -124,7 +124,7 @@ def _disk(*, full: bool) -> list[Figure]:
                     admin.execute(f"alter database {name} set tablespace small")
                 with _looking(own, here.url) as inside:
                     contents = inside.contents()
-                    sizes = [64 * kilo for kilo in range(0, 64 if full else 40, 2 if full else 8)]
+                    sizes = [64 * kilo for kilo in range(0, 64 if full else 32, 2 if full else 8)]
                     for in_place in (False, True):
                         for kilobytes in sizes:
                             filler = _fill(Path(folder), kilobytes)

@@ -73,7 +73,7 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     stopped, ends = 0, {OLD: 0, NEW: 0}
     with stage(server) as here:
         contents, length, now = here.contents(), here.duration(), OLD
-        for moment in moments(100 if full else 15, length):
+        for moment in moments(100 if full else 12, length):
             other = OLD + NEW - now
             with here.resetting(other) as child:
                 time.sleep(moment)

@@ -25,7 +25,7 @@ READERS = 4
 
 def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """Reset 10 times (100 in full) under four readers, joins and transactions of two reads, and one writer."""
-    number = 100 if full else 10
+    number, compared = (100, 30) if full else (10, 2)
     with stage(server) as here:
         known = answers(here, (NEW, OLD))
         swap, in_place = here.reset, partial(here.reset, in_place=True)
@@ -37,13 +37,13 @@ def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield at_least("reads during a reset", seen.readers.reads / number, 10)
         yield shown("worst latency of a read", seen.readers.worst, "s")
         yield shown("longest reset", seconds, "s")
-        seen, failed, seconds = _runs(here, known, number, in_place)
-        yield shown("in place: resets failed", len(failed))
+        seen, failed, seconds = _runs(here, known, compared, in_place)
+        yield shown(f"in place: of {compared} resets failed", len(failed))
         yield shown("in place: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
         yield shown("in place: worst latency of a read", seen.readers.worst, "s")
         yield shown("in place: longest reset", seconds, "s")
-        seen, failed, _ = _runs(here, known, number, here.seed)
-        yield shown("seed: seeds failed", len(failed))
+        seen, failed, _ = _runs(here, known, compared, here.seed)
+        yield shown(f"seed: of {compared} seeds failed", len(failed))
         yield shown("seed: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
         yield shown("seed: reads of a mixture", seen.readers.mixtures)
 

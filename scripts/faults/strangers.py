@@ -53,7 +53,7 @@ reset role;
 
 def psql(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """Have two psqls and the chain take turns by the key alone; then the same psqls without it."""
-    turns = 40 if full else 6
+    turns = 40 if full else 4
     failed: list[str] = []
     with stage(server) as here:
         contents = here.contents()
