@@ -1,4 +1,4 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
 The other sessions (bench) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.

@@ -33,7 +33,7 @@ def apart(action: Callable[[], list[Figure]], kind: int, *programs: str) -> Iter
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         raise Skipped("needs root on Linux, for a namespace")
-    missing = [one for one in programs if not shutil.which(one)]
+    missing = [one for one in programs if not _found(one)]
     if missing:
         raise Skipped(f"no {missing[0]}")
 
@@ -70,6 +70,10 @@ def must(*command: str) -> None:
     Raises:
         Skipped: It failed; with what it said.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([_found(command[0]) or command[0], *command[1:]], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Skipped(f"{command[0]}: {' '.join(done.stderr.split()) or done.returncode}")
+
+
+def _found(program: str) -> str | None:
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
