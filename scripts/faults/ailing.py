@@ -47,14 +47,13 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     stopped, ends = 0, {OLD: 0, NEW: 0}
     with EmbeddedServer.start(settings=DURABLE) as own:
         with stage(own) as here:
-            contents, length, now = here.contents(), here.duration(), OLD
+            contents, length = here.contents(), here.duration()
             url = here.url
         url = own.create_database("restarted")
         with _looking(own, url) as here:
-            here.reset(now)
+            here.reset(OLD)
         for moment in moments(50 if full else 6, length):
-            other = OLD + NEW - now
-            with _looking(own, url) as here, here.resetting(other) as child:
+            with _looking(own, url) as here, here.resetting(NEW) as child:
                 time.sleep(moment)
                 _crash(own)
                 ended = child.finish()
@@ -63,13 +62,13 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
                 unclear.append(ended.error)
             with _looking(own, url) as here:
                 found = contents.get(here.digest())
-                if found is None or (ended.ok and found != other):
+                if found is None or (ended.ok and found != NEW):
                     wrong.append(f"after {moment:.3f} s: {ended}")
                 else:
-                    ends[NEW if found == other else OLD] += 1
-                with here.resetting(now) as child:
+                    ends[found] += 1
+                with here.resetting(OLD) as child:
                     ended = child.finish()
-                if not ended.ok or contents.get(here.digest()) != now or here.leftovers():
+                if not ended.ok or contents.get(here.digest()) != OLD or here.leftovers():
                     failed.append(ended.error or "wrong content, or a schema left behind")
     yield at_least("runs stopped", stopped, 3)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")

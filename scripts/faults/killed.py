@@ -36,24 +36,22 @@ def client(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     with stage(server) as here:
         known, contents = answers(here, (NEW, OLD)), here.contents()
         with crowd(here, known, 1) as seen:
-            length, now = here.duration(), OLD
+            length = here.duration()
             for moment in moments(200 if full else 20, length):
-                other = OLD + NEW - now
-                with here.resetting(other) as child:
+                with here.resetting(NEW) as child:
                     time.sleep(moment)
                     hit += child.kill()
                 found = contents.get(here.digest())
                 if found is None:
                     wrong.append(f"neither old nor new after {moment:.3f} s")
                 else:
-                    ends[NEW if found == other else OLD] += 1
-                with here.resetting(now) as child:
+                    ends[found] += 1
+                with here.resetting(OLD) as child:
                     ended = child.finish()
-                if not ended.ok or contents.get(here.digest()) != now:
+                if not ended.ok or contents.get(here.digest()) != OLD:
                     failed.append(ended.error or "wrong content")
                 freed = max(freed, here.freed())
                 left += here.leftovers()
-                now = now if ended.ok else OLD
     yield at_least("runs killed at work", hit, sum(ends.values()) // 2)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")
     yield none("database neither", wrong)
@@ -72,10 +70,9 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     unclear: list[str] = []
     stopped, ends = 0, {OLD: 0, NEW: 0}
     with stage(server) as here:
-        contents, length, now = here.contents(), here.duration(), OLD
+        contents, length = here.contents(), here.duration()
         for moment in moments(100 if full else 12, length):
-            other = OLD + NEW - now
-            with here.resetting(other) as child:
+            with here.resetting(NEW) as child:
                 time.sleep(moment)
                 here.terminate(child.ports(port(here.url)))
                 ended = child.finish()
@@ -83,13 +80,13 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
             if not ended.clear:
                 unclear.append(ended.error)
             found = contents.get(here.digest())
-            if found is None or (ended.ok and found != other):
+            if found is None or (ended.ok and found != NEW):
                 wrong.append(f"after {moment:.3f} s: {ended}")
             else:
-                ends[NEW if found == other else OLD] += 1
-            with here.resetting(now) as child:
+                ends[found] += 1
+            with here.resetting(OLD) as child:
                 ended = child.finish()
-            if not ended.ok or contents.get(here.digest()) != now:
+            if not ended.ok or contents.get(here.digest()) != OLD:
                 failed.append(ended.error or "wrong content")
         freed, left = here.freed(), here.leftovers()
     yield at_least("runs stopped", stopped, 5)
