@@ -1,4 +1,4 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
 The other sessions (bench) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
@@ -48,6 +48,18 @@ def e2e(session: nox.Session) -> None:
 def races(session: nox.Session) -> None:
     """Find every shipped race, replay it, and show that its cure holds: -- --full for more of all."""
     session.run("python", "scripts/races.py", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
+    session.run("python", "-m", "scripts.faults", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Reset on a schedule among seeders, and look at what each round leaves on the server: -- --full for 300 rounds."""
+    session.run("python", "-m", "scripts.soak", *session.posargs)
 
 
 @nox.session

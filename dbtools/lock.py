@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     from dbtools.holder import Holder
 
-SLICE = 0.25
-"""Seconds of one blocking try. A waiter that blocked without end would hold one snapshot all the while, and a holder
-that builds an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the deadlock detector.
-A slice queues fairly and wakes at once when the lock is freed; `nox -s bench` compares it with polling."""
+SLICE, LONGEST = 0.25, 5.0
+"""Seconds of one blocking try: the first, and any. A waiter that blocked without end would hold one snapshot all the
+while, and a holder that builds an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the
+deadlock detector. A slice wakes at once when the lock is freed; `nox -s bench` compares it with polling. After each, a
+waiter is last in the queue again. So slices grow to a quarter of the time waited: who has waited longer is passed less
+often (`nox -s faults -- contention` counts), and an index waits that much longer at most."""
 FENCE = 0x46454E43 << 32  # "FENC", above the 32 bits of the lock's own key
 REMIND = 15.0
 """Seconds after which a waiter is told again who holds the lock."""
@@ -62,7 +64,7 @@ class _Lock:
             if pid != told_pid or time.monotonic() - told_at > REMIND:
                 waiting(holder)
                 told_pid, told_at = pid, time.monotonic()
-            if self._take(min(SLICE, timeout - waited)):
+            if self._take(min(max(SLICE, waited / 4), LONGEST, timeout - waited)):
                 return time.monotonic() - started
 
     def holder(self) -> Holder | None:

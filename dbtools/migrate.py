@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 
 from dbtools.errors import ChainFailed
+from dbtools.phase import hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +142,8 @@ class Online:
 
     def close(self) -> None:
         """Let go of the session without touching it or its transaction."""
-        self._connection.detach()
+        if not self._connection.invalidated:  # by the loss of the session: there is nothing to let go of
+            self._connection.detach()
 
 
 class _Progress(logging.Handler):
@@ -200,11 +202,17 @@ def current(connection: psycopg.Connection) -> str:
 
 def failed(revision: str, error: BaseException) -> ChainFailed:
     """Return the error for the migration `revision` ("" where it is not known which)."""
+    import psycopg
+
     reason = " ".join(str(error).split()).rstrip(".")
+    # A full disk or a lost connection is no fault of the revision's.
+    next_step = (
+        hint(error) if isinstance(error, psycopg.OperationalError) else "Correct that revision and run this again."
+    )
     return ChainFailed(
         f"Migration {revision} failed." if revision else "The migrations failed.",
         f"{reason}.",
-        "Correct that revision and run this again.",
+        next_step,
     )
 
 

@@ -62,7 +62,7 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
         raise
     except psycopg.Error as error:
         raise ChainFailed(
-            f"The {name} phase failed.", f"{' '.join(str(error).split()).rstrip('.')}. {state}", _hint(error)
+            f"The {name} phase failed.", f"{' '.join(str(error).split()).rstrip('.')}. {state}", hint(error)
         ) from error
     finally:
         outcome.seconds[name] = round(outcome.seconds.get(name, 0) + time.monotonic() - started, 3)
@@ -96,7 +96,8 @@ def draining(report: Report) -> Callable[[Holder | None], None]:
     return tell
 
 
-def _hint(error: psycopg.Error) -> str:
+def hint(error: psycopg.Error) -> str:
+    """Return what to do about what the server said."""
     match error.sqlstate:
         case "42P01":
             return "The tables are not there: run invoke migrate, or invoke reset."

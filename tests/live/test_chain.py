@@ -115,6 +115,21 @@ def test_a_revision_that_raises_anything_is_named(run: Runner, target: Target) -
     assert content(target) == before
 
 
+@pytest.mark.parametrize("through", ["rendered", "through Alembic"])
+def test_a_lost_connection_is_not_held_against_the_revision(run: Runner, target: Target, through: str) -> None:
+    run()
+    before = content(target)
+    asks = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()\n"
+    ends = execute("select pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), (asks if through == "through Alembic" else "") + ends)
+    assert str(caught.value) == (
+        f"Migration 0002 failed.\nterminating connection due to administrator command. {ROLLED_BACK}\n"
+        "The connection to the server broke; once it is back, run this again."
+    )
+    assert content(target) == before
+
+
 def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target) -> None:
     run()
     before = content(target)

@@ -1,0 +1,146 @@
+"""Many at once: the queue for the lock, what waiting in it costs, and an index that is built while others wait."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbtools.server.embedded import EmbeddedServer
+from scripts.faults import slow
+from scripts.faults.child import Child, until
+from scripts.faults.figures import at_least, at_most, exactly, none, shown
+from scripts.faults.killed import HOLDER
+from scripts.faults.stage import OLD, RUNS, Stage, port, stage
+from tests.runs import AUTOCOMMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbtools.phase import Outcome
+    from scripts.faults.figures import Figure
+
+TURNS = 3
+"""How often each of the crowd comes back: with one turn each, nobody could starve."""
+HELD = 3.0
+"""Seconds for which all wait while their CPU is measured."""
+
+
+def contention(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+    """Let many resets and seeds go at once, again and again, with few connections to spare."""
+    del server
+    number, limit = (50, 60) if full else (12, 20)
+    with (
+        EmbeddedServer.start(settings={"max_connections": str(limit)}) as own,
+        stage(own) as here,
+        ExitStack() as stack,
+    ):
+        contents = here.contents()
+        here.query("select pg_advisory_lock(1196576591)")
+        children = [stack.enter_context(Child(partial(_turns, here, place))) for place in range(number)]
+        until(lambda: here.sessions() >= number)
+        time.sleep(0.5)  # past their start
+        before = [child.cpu for child in children]
+        began = time.monotonic()
+        connections = 0
+        while (span := time.monotonic() - began) < HELD:
+            connections = max(connections, *_connections(here, children))
+            time.sleep(HELD / 10)
+        shares = [100 * (child.cpu - used) / span for child, used in zip(children, before, strict=True)]
+        here.query("select pg_advisory_unlock(1196576591)")
+        most = here.sessions()
+        while any(child.working for child in children):
+            most = max(most, here.sessions())
+            time.sleep(0.02)
+        ended = [child.finish() for child in children]
+        turns = [one.value for one in ended if one.ok]
+        yield shown("processes, turns each, max_connections", f"{number}, {TURNS}, {limit}")
+        yield none("failed", [one.error for one in ended if not one.ok])
+        yield exactly("content right", int(contents.get(here.digest()) == OLD), 1)
+    passed, longest, section = _waits(turns)
+    yield at_most("longest wait, in turns of others", passed, 2 * (number - 1))
+    yield shown("a fair share of them", number - 1)
+    yield shown("longest wait", longest, "s")
+    yield shown("a fair share of it", section * (number - 1), "s")
+    yield exactly("connections of one waiter", connections, 1)
+    yield at_most("sessions at once", most, number + 1)
+    yield at_most("CPU of a waiter: mean", sum(shares) / number, 2.0, "%")
+    yield at_most("CPU of a waiter: highest", max(shares), 4.0, "%")
+
+
+def _turns(here: Stage, place: int) -> list[Outcome]:
+    """Every second one seeds; of the others, half reset in place."""
+    action = partial(here.seed, OLD) if place % 2 else partial(here.reset, OLD, in_place=place % 4 == 0)
+    return [action() for _ in range(TURNS)]
+
+
+def _connections(here: Stage, children: list[Child]) -> list[int]:
+    """Return how many sessions each child has, by pg_stat_activity."""
+    found = here.query(f"select client_port from pg_stat_activity where {RUNS} and datname = current_database()")
+    ports = {number for (number,) in found}
+    return [len(ports & set(child.ports(port(here.url)))) for child in children]
+
+
+def _waits(turns: list[list[Outcome]]) -> tuple[int, float, float]:
+    """Return the most turns that others had while one waited, the longest wait and the mean turn, in seconds."""
+    order = sorted((one.acquired_at, place) for place, own in enumerate(turns) for one in own)
+    last, passed = dict.fromkeys(range(len(turns)), -1), 0
+    for index, (_, place) in enumerate(order):
+        passed = max(passed, index - last[place] - 1)
+        last[place] = index
+    waits = [one.waited for own in turns for one in own[1:]]
+    spent = [sum(one.seconds.values()) - one.seconds["lock"] for own in turns for one in own]
+    return passed, max(waits), sum(spent) / len(spent)
+
+
+def concurrently(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+    """Build an index CONCURRENTLY in place while other runs wait for the lock."""
+    failed: list[str] = []
+    rounds, queued, waiters = 20 if full else 3, 0, 4
+    deadlocks = _deadlocks(server)
+    with stage(server) as here, tempfile.TemporaryDirectory() as folder:
+        slow.reset(here.target(in_place=True), Path(folder), AUTOCOMMIT)  # imports Alembic once, for all children
+        for _ in range(rounds):
+            with ExitStack() as stack:
+                first = stack.enter_context(_building(here, Path(folder), in_place=True, server=1.0))
+                until(lambda: here.query(f"select pid {HOLDER}") != [])
+                children = [
+                    stack.enter_context(_building(here, Path(folder), in_place=bool(number % 2)))
+                    for number in range(waiters)
+                ]
+                seen = 0
+                while first.working:
+                    seen = max(seen, _queue(here))
+                    time.sleep(0.002)
+                queued += seen
+                for child in (first, *children):
+                    ended = child.finish(60)
+                    failed += [ended.error] * (not ended.ok)
+            if here.query("select count(*) from pg_indexes where indexname = 'byprice'") == []:
+                failed.append("no index")
+    yield at_least("waiters while indexes were built", queued, rounds * waiters // 2)
+    yield none("runs that failed or hung", failed)
+    yield exactly("deadlocks in the server's log", _deadlocks(server) - deadlocks, 0)
+
+
+def _building(here: Stage, folder: Path, *, in_place: bool, server: float = 0.0) -> Child:
+    bodies = [AUTOCOMMIT] if in_place else []
+    return Child(partial(slow.reset, here.target(in_place=in_place), folder, *bodies, server=server), parent=True)
+
+
+def _queue(here: Stage) -> int:
+    """Return how many wait for the lock at a moment at which the index is being built; else 0."""
+    return int(
+        here.query(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid"
+            " from pg_database where datname = current_database()) and exists (select from pg_stat_activity where"
+            " state = 'active' and query ilike 'create index concurrently%' and datname = current_database())"
+        )[0][0]
+    )
+
+
+def _deadlocks(server: EmbeddedServer) -> int:
+    return server.log.read_text("utf-8", errors="replace").count("deadlock detected")

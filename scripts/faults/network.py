@@ -1,0 +1,127 @@
+"""The network is cut: from one moment on no packet passes, and nobody is told.
+
+In a network namespace of its own, where the client's packets are dropped on the loopback device: a proxy that swallows
+them would not do, as its kernel would go on to answer the server's keepalives. The one who looks on comes through the
+Unix socket.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from dbtools.dsn import Dsn
+from dbtools.server.embedded import EmbeddedServer
+from scripts.faults.apart import NETWORK, apart, must
+from scripts.faults.child import Child
+from scripts.faults.figures import at_least, at_most, none, shown
+from scripts.faults.slow import reset
+from scripts.faults.stage import Stage, port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.faults.figures import Figure
+
+LONGEST = 15.0
+"""Seconds after which the lock is free: what the README promises."""
+AT_WORK = 300.0
+"""Seconds for which a run would be at work if nothing happened."""
+
+
+def cut(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+    """Drop the packets of runs in four states at one moment."""
+    del server, full  # it has a server of its own, and all states every time
+    yield from apart(_cut, NETWORK, "iptables")
+
+
+class _Run:
+    """A run whose packets will be dropped, in a database of its own."""
+
+    def __init__(self, server: EmbeddedServer, folder: Path, *, in_place: bool, busy: bool) -> None:
+        self.name = f"{'in place' if in_place else 'swap'}, {'server' if busy else 'client'} at work"
+        name = self.name.translate(str.maketrans(", ", "__"))
+        self.url = server.create_database(name)
+        assert server.admin_url is not None
+        local = Dsn.parse(server.admin_url).with_database(name)
+        host = str(server.directory / "s")
+        password, number = local.password, port(self.url)
+        admin = psycopg.connect(
+            host=host, port=number, user=local.user, password=password, dbname=name, autocommit=True
+        )
+        self.stage = Stage(server, self.url, admin)
+        self._folder, self._target = folder, self.stage.target(lock_timeout=30.0, in_place=in_place)
+        self.reset()
+        self.before = self.stage.digest()
+        side = "server" if busy else "client"
+        self.child = Child(partial(reset, self._target, folder, **{side: AT_WORK}), parent=True)
+
+    def reset(self) -> None:
+        """Reset as always."""
+        reset(self._target, self._folder)
+
+    def ready(self, *, busy: bool) -> bool:
+        """Whether it is in the state in which it is to be cut."""
+        state = "state = 'active' and wait_event = 'PgSleep'" if busy else "state = 'idle in transaction'"
+        return bool(
+            self.stage.query(
+                "select pid from pg_stat_activity where starts_with(application_name, 'dbtools ')"
+                f" and datname = current_database() and {state} and state_change < now() - interval '0.5 s'"
+            )
+        )
+
+
+def _cut() -> list[Figure]:
+    with EmbeddedServer.start() as server, tempfile.TemporaryDirectory() as folder:
+        states = [(in_place, busy) for in_place in (False, True) for busy in (True, False)]
+        runs = [_Run(server, Path(folder), in_place=in_place, busy=busy) for in_place, busy in states]
+        try:
+            return _watch(runs, states)
+        finally:
+            for run in runs:
+                run.child.kill()
+
+
+def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
+    deadline = time.monotonic() + 30
+    while not all(run.ready(busy=busy) for run, (_, busy) in zip(runs, states, strict=True)):
+        assert time.monotonic() < deadline, "a run did not come to the state in which it is to be cut"
+        time.sleep(0.05)
+    ports = [one for run in runs for one in run.child.ports(port(run.url))]
+    for number in ports:
+        for option in ("--sport", "--dport"):
+            must("iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp", option, str(number), "-j", "DROP")
+    began, freed, noticed = time.monotonic(), dict[str, float](), dict[str, float]()
+    while time.monotonic() < began + 2 * LONGEST and (len(freed) < len(runs) or len(noticed) < len(runs) // 2):
+        for run in runs:
+            if run.name not in freed and not run.stage.locks():
+                freed[run.name] = time.monotonic() - began
+            if run.name not in noticed and not run.child.working:
+                noticed[run.name] = time.monotonic() - began
+        time.sleep(0.02)
+    wrong, failed, unclear = [], [], []
+    found = [shown("how", "packets dropped in a network namespace"), at_least("connections cut", len(ports), 6)]
+    for run, (_, busy) in zip(runs, states, strict=True):
+        found.append(at_most(f"lock free after ({run.name})", freed.get(run.name, float("inf")), LONGEST, "s"))
+        if busy:  # a client that waits for the server; one at work finds out when it asks the next time
+            found.append(at_most(f"client gave up after ({run.name})", noticed.get(run.name, float("inf")), 20.0, "s"))
+            ended = run.child.finish(1)
+            if ended.ok or not ended.clear:
+                unclear.append(f"{run.name}: {ended}")
+        if run.stage.digest() != run.before:
+            wrong.append(run.name)
+        with Child(run.reset, parent=True) as child:
+            ended = child.finish(60)
+        if not ended.ok or run.stage.digest() != run.before:
+            failed.append(f"{run.name}: {ended.error or 'wrong content'}")
+    return [
+        *found,
+        none("unclear errors", unclear),
+        none("database not the old one", wrong),
+        none("next resets failed", failed),
+    ]

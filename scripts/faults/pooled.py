@@ -1,0 +1,60 @@
+"""A pooler in transaction mode stands before the server, and hands its sessions from one client to the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dbtools import chain
+from dbtools.config import Project
+from dbtools.contender import Silent
+from scripts.faults.child import Child
+from scripts.faults.figures import Skipped, exactly, none
+from scripts.faults.stage import OLD, stage
+from tests.pgbouncer import PROGRAM, pooler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbtools.server.embedded import EmbeddedServer
+    from scripts.faults.figures import Figure
+    from scripts.faults.stage import Stage
+
+REFUSED = "A session lock cannot be held through this connection."
+
+
+def behind(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+    """Run the chain through PgBouncer: resets and seeds at once, then what it has to refuse."""
+    if PROGRAM is None:
+        raise Skipped("no pgbouncer (Debian: apt-get install pgbouncer)")
+    failed: list[str] = []
+    accepted: list[str] = []
+    with stage(server) as here:
+        contents = here.contents()
+        # Fewer sessions than clients: they have to be shared.
+        with pooler(here.url, "transaction", size=2, round_robin=True) as url:
+            pooled = replace(here, url=url)
+            for _ in range(20 if full else 3):
+                with ExitStack() as stack:
+                    actions = [partial(pooled.reset, OLD), partial(pooled.seed, OLD)] * 2
+                    for child in [stack.enter_context(Child(action)) for action in actions]:
+                        ended = child.finish()
+                        failed += [ended.error] * (not ended.ok)
+                if contents.get(here.digest()) != OLD:
+                    failed.append("wrong content")
+            for action in (partial(pooled.reset, OLD, in_place=True), partial(_migrate, pooled)):
+                with Child(action) as child:
+                    ended = child.finish()
+                if REFUSED not in ended.error:
+                    accepted.append(ended.error or "no error")
+        same = int(contents.get(here.digest()) == OLD)
+        yield none("swap resets and seeds that failed", failed)
+        yield none("in-place reset and migrate not refused", accepted)
+        yield exactly("database whole", same, 1)
+        yield exactly("locks left", here.locks(), 0)
+
+
+def _migrate(here: Stage) -> tuple[str, str]:
+    return chain.migrate(here.target(), Project.find().migrations, Silent())

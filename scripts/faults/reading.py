@@ -1,0 +1,60 @@
+"""Resets under readers and a writer: by the swap, and beside it in place and seeds, under the same load."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from scripts.faults.child import Child
+from scripts.faults.figures import at_least, exactly, none, shown
+from scripts.faults.load import Crowd, answers, crowd
+from scripts.faults.stage import NEW, OLD, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dbtools.phase import Outcome
+    from dbtools.server.embedded import EmbeddedServer
+    from scripts.faults.figures import Figure
+    from scripts.faults.load import Answers
+    from scripts.faults.stage import Stage
+
+READERS = 4
+
+
+def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+    """Reset 10 times (100 in full) under four readers, joins and transactions of two reads, and one writer."""
+    number, compared = (100, 30) if full else (10, 2)
+    with stage(server) as here:
+        known = answers(here, (NEW, OLD))
+        swap, in_place = here.reset, partial(here.reset, in_place=True)
+        seen, failed, seconds = _runs(here, known, number, swap)
+        yield none(f"of {number} swap resets failed", failed)
+        yield none(f"of {seen.readers.reads} reads failed", seen.readers.errors)
+        yield exactly("reads of a mixture", seen.readers.mixtures, 0)
+        yield none(f"of {seen.writer.reads} writes failed", seen.writer.errors)
+        yield at_least("reads during a reset", seen.readers.reads / number, 10)
+        yield shown("worst latency of a read", seen.readers.worst, "s")
+        yield shown("longest reset", seconds, "s")
+        seen, failed, seconds = _runs(here, known, compared, in_place)
+        yield shown(f"in place: of {compared} resets failed", len(failed))
+        yield shown("in place: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
+        yield shown("in place: worst latency of a read", seen.readers.worst, "s")
+        yield shown("in place: longest reset", seconds, "s")
+        seen, failed, _ = _runs(here, known, compared, here.seed)
+        yield shown(f"seed: of {compared} seeds failed", len(failed))
+        yield shown("seed: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
+        yield shown("seed: reads of a mixture", seen.readers.mixtures)
+
+
+def _runs(here: Stage, known: Answers, number: int, action: Callable[[int], Outcome]) -> tuple[Crowd, list[str], float]:
+    failed, longest = list[str](), 0.0
+    with crowd(here, known, READERS, writer=True) as seen:
+        for turn in range(number):
+            started = time.monotonic()
+            with Child(partial(action, OLD if turn % 2 else NEW)) as child:
+                ended = child.finish()
+            longest = max(longest, time.monotonic() - started)
+            failed += [ended.error] * (not ended.ok)
+    return seen, failed, longest

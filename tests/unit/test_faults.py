@@ -1,0 +1,118 @@
+"""What the faults' table rests on: figures, rows that break off or cannot be shown, and children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dbtools.errors import ChainFailed
+from scripts.faults.__main__ import play
+from scripts.faults.child import Child, Ended, until
+from scripts.faults.figures import Figure, Skipped, at_least, at_most, exactly, none, shown
+from scripts.faults.load import Seen
+from scripts.faults.stage import moments
+
+
+@pytest.mark.parametrize(
+    ("figure", "text", "required", "holds"),
+    [
+        (at_most("n", 15.0, 15, "s"), "15 s", "<= 15 s", True),
+        (at_most("n", 15.01, 15, "s"), "15 s", "<= 15 s", False),
+        (at_most("n", float("inf"), 15, "s"), "inf s", "<= 15 s", False),
+        (at_least("n", 2, 3), "2", ">= 3", False),
+        (exactly("n", "2, 2", "2, 2"), "2, 2", "2, 2", True),
+        (exactly("n", 1, 0), "1", "0", False),
+        (none("n", []), "0", "0", True),
+        (none("n", ["one\n line", "two"]), "2: one line", "0", False),
+        (shown("n", 0.0512, "s"), "0.0512 s", "", True),
+        (shown("n", 1234.5, "MB"), "1234 MB", "", True),
+    ],
+)
+def test_a_figure_says_what_is_required_and_whether_it_holds(
+    figure: Figure, text: str, required: str, holds: bool
+) -> None:
+    assert (figure.text, figure.required, figure.holds) == (text, required, holds)
+
+
+def test_a_long_cell_is_cut_and_the_text_is_not() -> None:
+    figure = none("n", ["x" * 200])
+    assert figure.cell == f"1: {'x' * 77}..."
+    assert len(figure.text) == 203
+
+
+def test_a_row_that_breaks_off_keeps_its_figures_and_is_off() -> None:
+    def row(server: object, *, full: bool) -> Iterator[Figure]:
+        yield shown("before", 1)
+        raise ValueError("no\nmore")
+
+    assert play(row, None, full=False) == [  # type: ignore[arg-type]
+        shown("before", 1),
+        Figure("broke off", "ValueError('no\\nmore')", "", "0", holds=False),
+    ]
+
+
+@pytest.mark.parametrize("ci", [False, True])
+def test_a_row_that_cannot_be_shown_says_why_and_is_off_in_ci(ci: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(server: object, *, full: bool) -> Iterator[Figure]:
+        raise Skipped("no iptables")
+        yield
+
+    monkeypatch.setenv("CI", "true" if ci else "")
+    assert play(row, None, full=False) == [  # type: ignore[arg-type]
+        Figure("skipped", "no iptables", holds=not ci)
+    ]
+
+
+def _fail_as_foreseen() -> None:
+    raise ChainFailed("The seed phase failed.", "It said no.", "Run this again.")
+
+
+def _fail() -> None:
+    raise ValueError("no")
+
+
+def test_how_a_child_ended() -> None:
+    with Child(lambda: 7) as child:
+        assert child.finish() == Ended(7)
+    with Child(_fail_as_foreseen) as child:
+        ended = child.finish()
+    assert (ended.error.split("\n")[0], ended.code, ended.clear) == ("ChainFailed: The seed phase failed.", 1, True)
+    with Child(_fail) as child:
+        ended = child.finish()
+    assert (ended.error, ended.code, ended.clear) == ("ValueError: no", 1, False)
+    with Child(lambda: os.kill(os.getpid(), signal.SIGKILL)) as child:
+        assert not child.finish().ok
+
+
+def test_an_error_that_blames_a_migration_for_the_server_is_not_clear() -> None:
+    assert not Ended(error="ChainFailed: ...\nCorrect that revision and run this again.", code=1).clear
+
+
+def test_a_child_that_hangs_is_ended_and_one_that_is_killed_is_known_to_have_worked() -> None:
+    with Child(lambda: time.sleep(60)) as child:
+        ended = child.finish(0.1)
+        assert (ended.error, ended.ok, ended.foreseen) == ("hung for 0 s", False, False)
+    with Child(lambda: time.sleep(60)) as child:
+        assert child.working
+        assert child.kill()
+        assert not Child(lambda: None).finish().error
+    with Child(lambda: None) as child:
+        assert until(lambda: not child.working) < 30
+        assert not child.kill()
+
+
+def test_what_does_not_come_true_in_time_takes_for_ever() -> None:
+    assert until(lambda: False, 0.01) == float("inf")
+
+
+def test_moments_are_spread_over_the_whole_length() -> None:
+    found = sorted(moments(10, 5.0))
+    assert [int(one * 2) for one in found] == list(range(10))
+
+
+def test_what_readers_saw_adds_up() -> None:
+    assert Seen(1, ["a"], 1, 0.5) + Seen(2, ["b"], 0, 0.7) == Seen(3, ["a", "b"], 1, 0.7)
