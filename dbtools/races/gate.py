@@ -84,7 +84,7 @@ class Session:
 
     async def hold(self, sql: str) -> None:
         """Return when the request has been let through."""
-        if self.phase is Phase.RUNNING:  # what was let through before it in one batch was only BEGIN or the like
+        if self.phase is Phase.RUNNING:  # what was let through before it, in one batch with it
             self.ended += 1
         self.sql, self.choice = sql, not wire.is_trivial(sql)
         self.phase = Phase.HELD
@@ -296,6 +296,9 @@ class _Pumps:
             self._request = kind
             if kind not in (wire.SYNC, wire.FLUSH):
                 await self._session.hold(sql)
+        elif kind == wire.QUERY:  # a batch without Sync; what it prepared is over
+            self._request = kind
+            await self._session.hold(sql)
         elif kind in (wire.PARSE, wire.BIND) and not self._session.choice and not wire.is_trivial(sql):
             await self._session.hold(sql)
 

@@ -1,0 +1,579 @@
+"""The gate between clients and a real server: what it holds, what it lets pass, and what it does with rubbish."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import struct
+import sys
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from dbtools.races import wire
+from dbtools.races.gate import Gate, Phase, Session
+from dbtools.server.embedded import EmbeddedServer
+from tests.wire_client import (
+    FLUSH,
+    SYNC,
+    TERMINATE,
+    Wire,
+    bind,
+    describe,
+    execute,
+    message,
+    parse,
+    query,
+    startup,
+)
+
+Body = Callable[["Stage"], Awaitable[None]]
+
+
+class Stage:
+    """A gate before a server, and who lets requests through: everybody at once, unless `holding`."""
+
+    def __init__(self, url: str, port: int = 0) -> None:
+        parts = urlsplit(url)
+        self.direct = url
+        self.gate = Gate("actor", parts.hostname or "", port or parts.port or 0, self._notice)
+        self.holding = False
+        self.held: list[str] = []
+        """Every request that was held, in order."""
+        self._changed = asyncio.Event()
+        self._clients: list[Wire] = []
+
+    @property
+    def url(self) -> str:
+        parts = urlsplit(self.direct)
+        return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{self.gate.port}").geturl()
+
+    def _notice(self, session: Session) -> None:
+        self._changed.set()
+        if session.phase is Phase.KNOCKING:
+            session.admit()
+        elif session.phase is Phase.HELD:
+            self.held.append(session.sql)
+            if not self.holding or not session.choice:
+                session.release()
+
+    async def until(self, true: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.01)
+
+    async def is_held(self, number: int = 0) -> Session:
+        await self.until(lambda: len(self.sessions) > number and self.sessions[number].phase is Phase.HELD)
+        return self.sessions[number]
+
+    async def wire(self, version: int = 3 << 16) -> Wire:
+        """A client that has logged in."""
+        client = await self.open()
+        await client.log_in(self.direct, version)
+        return client
+
+    async def open(self) -> Wire:
+        """A client that has said nothing yet."""
+        self._clients.append(await Wire.open(self.gate.port))
+        return self._clients[-1]
+
+    async def close(self) -> None:
+        for one in self._clients:
+            one.close()
+            with suppress(OSError):
+                await one.writer.wait_closed()
+        await self.gate.close()
+
+    @property
+    def sessions(self) -> list[Session]:
+        return self.gate.sessions
+
+    def choices(self) -> list[str]:
+        return [one for one in self.held if not wire.is_trivial(one)]
+
+
+def play(url: str, body: Body, *, port: int = 0) -> None:
+    """Run a test's body with a gate; nothing that went wrong in the loop goes unseen."""
+    complaints: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        stage = Stage(url, port)
+        await stage.gate.open()
+        try:
+            async with asyncio.timeout(120):
+                await body(stage)
+        finally:
+            await stage.close()
+        assert all(one.phase is Phase.CLOSED for one in stage.sessions)
+
+    asyncio.run(run())
+    assert complaints == []
+
+
+@contextmanager
+def table(url: str, definition: str = "t (n int)") -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"create table {definition}")
+        yield connection
+
+
+def test_a_request_does_nothing_until_it_is_let_through(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(query("insert into t values (1)"))
+        session = await stage.is_held()
+        assert (session.name, session.sql, session.pid > 0) == ("actor", "insert into t values (1)", True)
+        assert direct.execute("select count(*) from t").fetchone() == (0,)
+        session.release()
+        assert await client.kinds() == "CZ"
+        assert (session.phase, session.tag, session.transaction, session.ended) == (Phase.IDLE, "INSERT 0 1", "I", 1)
+        assert direct.execute("select count(*) from t").fetchone() == (1,)
+        client.send(TERMINATE)
+        await stage.until(lambda: session.phase is Phase.CLOSED)
+
+    with table(pg_database) as direct:
+        play(pg_database, body)
+
+
+def test_encryption_is_declined_and_then_all_goes_on(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.open()
+        for code in (wire.SSL_REQUEST, wire.GSS_REQUEST):
+            client.send(struct.pack("!II", 8, code))
+            assert await client.reader.readexactly(1) == b"N"
+        client.send(startup(pg_database))
+        assert (await client.receive())[0] == b"R"
+        client.close()
+        connection = await psycopg.AsyncConnection.connect(stage.url, sslmode="prefer", gssencmode="prefer")
+        await connection.close()
+        with pytest.raises(psycopg.OperationalError, match="server does not support SSL"):
+            await psycopg.AsyncConnection.connect(stage.url, sslmode="require")
+
+    play(pg_database, body)
+
+
+def test_direct_tls_is_told_what_to_do(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.open()
+        client.send(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03")
+        ((kind, text),) = await client.until(b"E")
+        assert kind == b"E"
+        assert wire.fields(text)["M"] == "race gate: the client begins with TLS; connect with sslmode=disable"
+
+    play(pg_database, body)
+
+
+def test_protocol_3_2_and_its_long_keys() -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire(version=3 << 16 | 2)
+        assert len(client.key) > 8
+        client.send(query("select pg_backend_pid()"))
+        found = dict(await client.until(b"Z"))
+        assert int(found[b"D"][6:]) == stage.sessions[0].pid
+        stage.holding = True
+        client.send(query("select pg_sleep(600)"))
+        (await stage.is_held()).release()
+        cancel = await stage.open()
+        cancel.send(struct.pack("!II", 8 + len(client.key), wire.CANCEL_REQUEST) + client.key)
+        assert await client.kinds() == "TEZ"
+        assert stage.sessions[0].error["C"] == "57014"
+
+    with EmbeddedServer.start(18) as server:
+        play(server.url, body)
+
+
+def test_a_driver_that_waits_for_the_answer_to_flush_is_not_stalled(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(parse("insert into t values (1)", "s"), describe("s"), FLUSH)
+        (await stage.is_held()).release()
+        assert await client.kinds(until=b"n") == "1tn"
+        client.send(bind("", "s"), execute(), SYNC)
+        assert await client.kinds() == "2CZ"
+        client.send(bind("", "s"), execute(), SYNC)  # prepared before: named all the same
+        assert (await stage.is_held()).sql == "insert into t values (1)"
+        stage.sessions[0].release()
+        assert await client.kinds() == "2CZ"
+        assert stage.held == ["insert into t values (1)"] * 2
+
+    with table(pg_database):
+        play(pg_database, body)
+
+
+def test_every_sync_of_a_pipeline_is_a_step_of_its_own(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        for number in (1, 2, 3):
+            client.send(parse(f"insert into t values ({number})"), bind(), execute(), SYNC)
+        for number in (1, 2, 3):
+            session = await stage.is_held()
+            assert session.sql == f"insert into t values ({number})"
+            assert direct.execute("select count(*) from t").fetchone() == (number - 1,)
+            session.release()
+            assert await client.kinds() == "12CZ"
+        client.send(query("select 7 from t"), query("select 8 from t"))
+        for number in (7, 8):
+            session = await stage.is_held()
+            assert session.sql == f"select {number} from t"
+            session.release()
+            assert await client.kinds() == "TDDDCZ"
+
+    with table(pg_database) as direct:
+        play(pg_database, body)
+
+
+def test_what_follows_begin_in_one_batch_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(parse("begin"), bind(), execute(), parse("insert into t values (1)"), bind(), execute(), SYNC)
+        session = await stage.is_held()
+        assert (session.sql, session.ended) == ("insert into t values (1)", 1)
+        session.release()
+        assert await client.kinds() == "12C12CZ"
+        assert (session.transaction, session.ended) == ("T", 2)
+        client.send(query("commit"))
+        (await stage.is_held()).release()
+        assert await client.kinds() == "CZ"
+
+    with table(pg_database):
+        play(pg_database, body)
+
+
+def test_a_query_in_the_middle_of_a_batch_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(parse("select n from t", "s"), describe("s"), FLUSH)
+        (await stage.is_held()).release()
+        assert await client.kinds(until=b"T") == "1tT"
+        client.send(query("insert into t values (5)"))
+        session = await stage.is_held()
+        assert session.sql == "insert into t values (5)"
+        session.release()
+        assert await client.kinds() == "CZ"
+
+    with table(pg_database):
+        play(pg_database, body)
+
+
+def test_a_pipeline_of_psycopg(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        async with await psycopg.AsyncConnection.connect(stage.url) as connection, connection.pipeline():
+            await connection.execute("insert into t values (1)")
+            await connection.execute("insert into t values (2)")
+        assert direct.execute("select count(*) from t").fetchone() == (2,)
+
+    with table(pg_database) as direct:
+        play(pg_database, body)
+
+
+def test_an_error_is_written_down_with_its_constraint(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(parse("insert into t values (1)"), bind(), execute(), bind(), execute(), SYNC)
+        assert await client.kinds() == "12C2EZ"
+        error = stage.sessions[0].error
+        assert (error["C"], error["n"]) == ("23505", "t_pkey")
+
+    with table(pg_database, "t (n int primary key)"):
+        play(pg_database, body)
+
+
+def copying(*rows: bytes, end: bytes = b"") -> bytes:
+    return b"".join(message(b"d", row) for row in rows) + (end or message(b"c"))
+
+
+def test_copy_in_is_one_step_however_it_is_sent(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("copy t from stdin"))
+        await client.until(b"G")
+        client.send(copying(b"1\n", b"2\n3\n"), query("select n from t"))  # the next request is not waited for
+        assert await client.kinds() == "CZ"
+        assert await client.kinds() == "TDDDCZ"
+        client.send(parse("copy t from stdin"), bind(), execute(), SYNC)
+        await client.until(b"G")
+        client.send(copying(b"4\n"), SYNC)
+        assert await client.kinds() == "CZ"
+        client.send(query("copy t from stdin"))
+        await client.until(b"G")
+        client.send(copying(b"5\n", b"x\n", b"6\n"))  # the server says no while data is still on its way
+        assert await client.kinds() == "EZ"
+        client.send(parse("copy t from stdin"), bind(), execute(), SYNC)
+        await client.until(b"G")
+        client.send(copying(b"x\n", b"6\n"), SYNC)
+        assert await client.kinds() == "EZ"
+        client.send(query("copy t from stdin"))
+        await client.until(b"G")
+        client.send(copying(b"7\n", end=message(b"f", b"changed my mind\0")))
+        assert await client.kinds() == "EZ"
+        client.send(query("select count(*) from t"))
+        assert await client.kinds() == "TDCZ"
+        copies = "copy t from stdin"
+        assert stage.choices() == [copies, "select n from t", copies, copies, copies, copies, "select count(*) from t"]
+        assert direct.execute("select sum(n) from t").fetchone() == (10,)
+
+    with table(pg_database) as direct:
+        play(pg_database, body)
+
+
+def test_much_data_passes_in_little_memory(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        async with await psycopg.AsyncConnection.connect(stage.url, autocommit=True) as connection:
+            cursor = connection.cursor()
+            tracemalloc.start()
+            async with cursor.copy("copy t from stdin") as copy:
+                for _ in range(100):
+                    await copy.write(row * 1000)
+            async with cursor.copy("copy t to stdout") as copy:
+                size = 0
+                async for data in copy:
+                    size += len(data)
+            await connection.execute(f"select length('{'y' * 5_000_000}')")
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert size == 100 * 1000 * len(row)
+            assert max(len(one) for one in stage.held) == wire.HEAD
+            # Of the 100 MB in and out, and the statement that psycopg itself holds some times over.
+            assert peak < 50_000_000
+
+    row = b"x" * 499 + b"\n"
+    with table(pg_database, "t (text text)"):
+        play(pg_database, body)
+
+
+def test_portals_and_cursors_are_fetched_in_steps(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("begin"))
+        await client.kinds()
+        client.send(parse("select generate_series(1, 5)"), bind("p"), execute("p", 2), SYNC)
+        assert await client.kinds() == "12DDsZ"
+        client.send(execute("p", 2), SYNC)
+        assert await client.kinds() == "DDsZ"
+        client.send(execute("p", 2), SYNC)
+        assert await client.kinds() == "DCZ"
+        assert stage.choices() == ["select generate_series(1, 5)"] * 3
+        opened = await psycopg.AsyncConnection.connect(stage.url)
+        async with opened as connection, connection.cursor("c") as cursor:
+            await cursor.execute("select generate_series(1, 500)")
+            assert len(await cursor.fetchall()) == 500
+
+    play(pg_database, body)
+
+
+def test_a_notification_arrives_while_a_request_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("listen news"))
+        await client.kinds()
+        stage.holding = True
+        client.send(query("select 1 from t"))
+        session = await stage.is_held()
+        direct.execute("notify news, 'now'")
+        assert (await client.receive())[0] == b"A"
+        assert session.phase is Phase.HELD
+        session.release()
+        assert await client.kinds() == "TCZ"
+
+    with table(pg_database) as direct:
+        play(pg_database, body)
+
+
+def test_a_statement_is_cancelled_through_the_gate(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("select pg_sleep(600)"))
+        await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
+        cancel = await stage.open()
+        cancel.send(struct.pack("!II", 16, wire.CANCEL_REQUEST) + client.key)
+        assert await cancel.rest() == b""
+        assert await client.kinds() == "TEZ"
+        assert len(stage.sessions) == 1
+
+    play(pg_database, body)
+
+
+@pytest.mark.parametrize("when", [Phase.IDLE, Phase.HELD, Phase.RUNNING])
+def test_a_session_that_the_server_ends(pg_database: str, pg_admin: str, when: Phase) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        (session,) = stage.sessions
+        if when is not Phase.IDLE:
+            client.send(query("select pg_sleep(600)"))
+            await stage.is_held()
+        if when is Phase.RUNNING:
+            session.release()
+        with psycopg.connect(pg_admin, autocommit=True) as admin:
+            admin.execute("select pg_terminate_backend(%s)", (session.pid,))
+        await stage.until(lambda: session.phase is Phase.CLOSED)
+        assert session.ended == (when is Phase.RUNNING)
+        assert session.error["C"] == "57P01"
+        assert b"57P01" in await client.rest()
+
+    play(pg_database, body)
+
+
+@pytest.mark.parametrize("when", ["idle", "held", "running", "blocked", "copying"])
+def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
+    """What it had open is rolled back by the server, as without a gate; what was held never reached it."""
+    sql = {"held": "insert into t values (2)", "running": "select pg_sleep(0.5)", "blocked": "lock table other"}
+    program = (
+        "import psycopg, sys\n"
+        "with psycopg.connect(sys.argv[1]) as c:\n"
+        " c.execute('insert into t values (1)')\n"
+        " print('ready', flush=True)\n"
+        f" sql = {sql.get(when, '')!r}\n"
+        " if sql: c.execute(sql)\n"
+        " elif sys.argv[2] == 'copying': c.cursor().copy('copy t from stdin').__enter__().write(b'3\\n' * 9)\n"
+        " sys.stdin.read()\n"
+    )
+
+    async def body(stage: Stage) -> None:
+        stage.holding = when == "held"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            stage.url,
+            when,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        if when == "held":
+            (await stage.is_held()).release()
+        assert await process.stdout.readline() == b"ready\n"
+        (session,) = stage.sessions
+        wanted = {"held": Phase.HELD, "idle": Phase.IDLE}.get(when, Phase.RUNNING)
+        await stage.until(lambda: session.phase is wanted and (when == "idle" or len(stage.choices()) == 2))
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        if when == "blocked":
+            locker.execute("rollback")
+        await stage.until(lambda: session.phase is Phase.CLOSED)
+        assert direct.execute("select count(*) from t").fetchone() == (0,)
+
+    with table(pg_database) as direct, psycopg.connect(pg_database) as locker:
+        direct.execute("create table other ()")
+        locker.execute("lock table other")
+        play(pg_database, body)
+
+
+def test_connections_of_one_actor_have_names(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        clients = [await stage.wire() for _ in range(3)]
+        assert [one.name for one in stage.sessions] == ["actor", "actor#2", "actor#3"]
+        assert len({one.pid for one in stage.sessions}) == 3
+        for one in clients:
+            one.close()
+        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+
+    play(pg_database, body)
+
+
+def test_a_server_that_is_not_there_or_says_no(pg_database: str) -> None:
+    async def nobody(stage: Stage) -> None:
+        client = await stage.open()
+        client.send(startup(pg_database))
+        assert b"race gate: the server cannot be reached: " in await client.rest()
+
+    async def wrong(stage: Stage) -> None:
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            await psycopg.AsyncConnection.connect(stage.url, password="wrong")
+        assert stage.sessions[0].error["C"] == "28P01"
+
+    play(pg_database, nobody, port=1)
+    play(pg_database, wrong)
+
+
+def test_a_server_that_crashes_in_the_middle() -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("select pg_sleep(600)"))
+        await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
+        os.kill(server._process.pid, signal.SIGQUIT)
+        await stage.until(lambda: stage.sessions[0].phase is Phase.CLOSED)
+        await client.rest()
+
+    with EmbeddedServer.start() as server:
+        play(server.url, body)
+
+
+SESSION = [
+    query("select 1 + 1"),
+    parse("select 2 + 2", "s"), bind("", "s"), execute(), SYNC,
+    query("copy t from stdin"), message(b"d", b"1\n"), message(b"c"),
+    query("select n from t"), TERMINATE,
+]  # fmt: skip
+
+
+def test_a_session_that_breaks_off_anywhere(pg_database: str) -> None:
+    whole = b"".join(SESSION)
+
+    async def body(stage: Stage) -> None:
+        for cut in range(0, len(whole), 3):
+            client = await stage.wire()
+            client.send(whole[:cut])
+            client.writer.write_eof()
+            await client.rest()
+            client.close()
+        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+
+    with table(pg_database):
+        play(pg_database, body)
+
+
+def test_rubbish_is_refused_and_the_next_client_is_served(pg_database: str) -> None:
+    chance = random.Random(7)  # noqa: S311
+
+    def rubbish() -> bytes:
+        junk = chance.randbytes(chance.randrange(1, 200))
+        giant = chance.choice([b"Q", b"P", b"d", b"?"]) + struct.pack("!I", chance.choice([0, 3, 2**30, 2**32 - 1]))
+        return chance.choice([junk, giant + junk, chance.choice(SESSION)[:-1] + junk, query("select 1") + junk])
+
+    async def body(stage: Stage) -> None:
+        for number in range(120):
+            started = number % 3 > 0
+            client = await (stage.wire() if started else stage.open())
+            client.send(rubbish())
+            with suppress(ConnectionError):
+                client.writer.write_eof()
+                answer = await client.rest()
+                if b"race gate" in answer:
+                    assert b"C08P01\0" in answer
+            client.close()
+        async with await psycopg.AsyncConnection.connect(stage.url) as connection:
+            assert await (await connection.execute("select 2 + 3")).fetchone() == (5,)
+        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+
+    play(pg_database, body)
+
+
+def test_both_directions_in_single_bytes(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        for byte in b"".join(SESSION[:5]):
+            client.send(bytes([byte]))
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        assert await client.kinds() == "TDCZ"
+        assert await client.kinds() == "12DCZ"
+        assert stage.choices() == ["select 1 + 1", "select 2 + 2"]
+
+    play(pg_database, body)
