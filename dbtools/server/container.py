@@ -2,7 +2,8 @@
 
 testcontainers cleans up after kill -9 with a second container, Ryuk, whose image needs a registry. Here a small
 process does it: it reads a pipe whose other end only this process holds and removes the container at its end of file.
-What a power cut leaves is a stopped container with our label; the next start removes it.
+Should that process be killed too (a CI job is ended with all it started), the container runs on; the next start sees
+that nobody holds its lease and removes it. What a power cut leaves is a stopped container with our label; it goes too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dbtools.dsn import Dsn, mask
 from dbtools.errors import DatabaseUnreachable, ServerError
 from dbtools.server import account as accounts
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, set_passwords
+from dbtools.server.lease import Lease, forget, has_living_owner
 from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 from dbtools.wait import wait_for_db
@@ -29,13 +31,15 @@ LABEL = "dbtools.throwaway"
 START_TIMEOUT = 60.0
 COMMAND = ["postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
 
+# The container's name and the file of its lease, which stays where the container could not be removed.
 _REMOVE = """
-import sys, docker
+import os, sys, docker
 sys.stdin.read()
 try:
     docker.from_env().containers.get(sys.argv[1]).remove(force=True, v=True)
 except docker.errors.NotFound:
     pass
+os.unlink(sys.argv[2])
 """
 
 
@@ -95,12 +99,13 @@ class ContainerServer(Throwaway):
 
     kind = "container"
 
-    def __init__(self, name: str, client: Any, pipe: Pipe) -> None:
+    def __init__(self, name: str, client: Any, lease: Lease, pipe: Pipe) -> None:
         self.name = name
         self.version = ""
         self.url = ""
         self.admin_url: str | None = None
         self._client = client
+        self._lease = lease
         self._pipe = pipe
 
     @classmethod
@@ -119,9 +124,10 @@ class ContainerServer(Throwaway):
             )
         _sweep(client)
         name = f"dbtools-{secrets.token_hex(6)}"
-        # Before the container, so that there is no moment in which our death would leave it.
-        pipe = Pipe([sys.executable, "-c", _REMOVE, name], environment=_engine_environment())
-        server = cls(name, client, pipe)
+        # Both before the container, so that there is no moment in which our death would leave it for good.
+        lease = Lease(name)
+        pipe = Pipe([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=_engine_environment())
+        server = cls(name, client, lease, pipe)
         try:
             server._run(wanted or image())
         except BaseException:
@@ -133,6 +139,7 @@ class ContainerServer(Throwaway):
         """Remove the container. Calling it twice is allowed."""
         if not self._pipe.closed:
             self._pipe.close()
+            self._lease.close()
             self._client.close()
 
     def _run(self, wanted: str) -> None:
@@ -212,12 +219,16 @@ def _engine_environment() -> dict[str, str]:
 
 
 def _sweep(client: Any) -> None:
-    """Remove stopped containers with our label: what runs has an owner, or an owner's watchdog."""
+    """Remove containers with our label whose owner is gone, and stopped ones of which we know no owner.
+
+    What runs without a lease of ours belongs to another account or machine that uses the same engine.
+    """
     import docker
 
-    for status in ("exited", "dead"):
-        wanted = {"label": f"{LABEL}=true", "status": status}
-        for container in client.containers.list(all=True, filters=wanted, ignore_removed=True):
+    for container in client.containers.list(all=True, filters={"label": f"{LABEL}=true"}, ignore_removed=True):
+        lives = has_living_owner(container.name)
+        if lives is False or (lives is None and container.status in {"exited", "dead"}):
             # Somebody else's start may be removing it at this moment.
             with suppress(docker.errors.APIError):
                 container.remove(force=True, v=True)
+                forget(container.name)
