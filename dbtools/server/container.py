@@ -16,6 +16,7 @@ import time
 import warnings
 from contextlib import suppress
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from dbtools.dsn import Dsn, mask
 from dbtools.errors import DatabaseUnreachable, ServerError
@@ -28,7 +29,12 @@ from dbtools.wait import wait_for_db
 
 DEFAULT_IMAGE = "postgres:16-alpine"
 LABEL = "dbtools.throwaway"
+PROBE_TIMEOUT = 5.0
+PULL_TIMEOUT = 60.0
+"""Seconds of silence of an engine, not of the whole pull."""
 START_TIMEOUT = 60.0
+MEMORY = "/pgdata"
+"""Where the container's tmpfs is: the official image keeps its data elsewhere since version 18, so we say where."""
 COMMAND = ["postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
 
 # The container's name and the file of its lease, which stays where the container could not be removed.
@@ -51,44 +57,69 @@ def image() -> str:
 def why_not() -> str:
     """Return why no container can be started here ("no engine", "no image ..."), or "" where one can.
 
-    An image that is not there is pulled. Never raises.
+    An engine that is silent for 5 s is none. An image that is not there is pulled. Never raises.
     """
     try:
         import docker
+        import testcontainers  # noqa: F401 - its presence is the question
     except ModuleNotFoundError:
         return "no client for an engine: pip install 'dbtools[container]'"
-    client = _client()
+    client = _client(timeout=PROBE_TIMEOUT)
     if client is None:
         return "no engine"
     try:
-        client.ping()
+        if host := _distant(client):
+            return f"the engine is on another machine, {host}"
         try:
             client.images.get(image())
         except docker.errors.ImageNotFound:
-            client.images.pull(*image().rpartition(":")[::2])
-    except docker.errors.APIError:
+            client.api.timeout = PULL_TIMEOUT
+            client.images.pull(image())
+    except _failures():
         return f"no image {image()}"
-    except (docker.errors.DockerException, OSError):
-        return "no engine"
     else:
         return ""
     finally:
         client.close()
 
 
-def _client() -> Any:
-    """Return a client of the engine, or None where none answers."""
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a call to the engine may raise; a connection that breaks in mid-answer comes as urllib3 has it."""
+    from docker.errors import DockerException
+    from urllib3.exceptions import HTTPError
+
+    return DockerException, HTTPError, OSError
+
+
+def _engine_variables() -> dict[str, str]:
+    """Return the variables that name the engine, as testcontainers finds it: also by the current Docker context."""
+    from testcontainers.core.docker_client import get_docker_host
+
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
+    host = get_docker_host()
+    return kept | ({"DOCKER_HOST": host} if host else {})
+
+
+def _client(*, timeout: float) -> Any:
+    """Return a client of the engine, or None where none answers within `timeout` seconds."""
     import docker
 
     with warnings.catch_warnings():
         # A client that could not be made leaves its socket to the garbage collector, which would complain later.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
-            return docker.from_env(timeout=60)
-        except docker.errors.DockerException:
+            return docker.from_env(timeout=timeout, environment=_engine_variables())
+        except _failures():
             pass
         gc.collect()  # out here, because the exception holds on to the socket
     return None
+
+
+def _distant(client: Any) -> str:
+    """Return the host of an engine on another machine, whose loopback is not ours, or "" for one on this machine."""
+    url = urlsplit(client.api.base_url)
+    local = url.scheme == "http+docker" and url.hostname != "ssh"  # a socket or a named pipe
+    return "" if local or url.hostname in {"localhost", "127.0.0.1", "::1"} else str(url.hostname)
 
 
 class ContainerServer(Throwaway):
@@ -115,18 +146,26 @@ class ContainerServer(Throwaway):
         Raises:
             ServerError: There is no engine or no such image, or the server did not come up; shows the end of its log.
         """
-        client = _client()
+        client = _client(timeout=PULL_TIMEOUT)
         if client is None:
             raise ServerError(
                 "A container cannot be started: there is no engine.",
                 "Nothing answers at DOCKER_HOST or the default socket.",
                 "Start Docker, or on Debian: scripts/container_engine; or use the embedded server.",
             )
+        if host := _distant(client):
+            client.close()
+            raise ServerError(
+                f"A container cannot be started: the engine is on another machine, {host}.",
+                "The server's port is published on that machine's loopback only, where nothing here could reach it.",
+                "Unset DOCKER_HOST, or use the embedded server.",
+            )
         _sweep(client)
         name = f"dbtools-{secrets.token_hex(6)}"
         # Both before the container, so that there is no moment in which our death would leave it for good.
         lease = Lease(name)
-        pipe = Pipe([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=_engine_environment())
+        environment = accounts.clean_environment() | _engine_variables()
+        pipe = Pipe([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=environment)
         server = cls(name, client, lease, pipe)
         try:
             server._run(wanted or image())
@@ -143,11 +182,9 @@ class ContainerServer(Throwaway):
             self._client.close()
 
     def _run(self, wanted: str) -> None:
-        import docker
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
-        testcontainers_config.ryuk_disabled = True
         password = secrets.token_urlsafe(18)
         container = (
             DockerContainer(wanted)
@@ -155,20 +192,26 @@ class ContainerServer(Throwaway):
             .with_env("POSTGRES_USER", SUPERUSER)
             .with_env("POSTGRES_PASSWORD", password)
             .with_env("POSTGRES_DB", "postgres")
+            .with_env("PGDATA", f"{MEMORY}/data")
+            .with_tmpfs_mount(MEMORY)
             .with_command(COMMAND)
             .with_kwargs(labels={LABEL: "true"})
         )
         # testcontainers would publish on every address of the machine.
         container.ports = {"5432/tcp": ("127.0.0.1", None)}  # type: ignore[dict-item]  # docker-py takes a pair
+        others = testcontainers_config.ryuk_disabled
+        testcontainers_config.ryuk_disabled = True
         try:
             container.start()
-        except docker.errors.DockerException as error:
+        except _failures() as error:
             raise ServerError(
                 f"The container of image {wanted} could not be started.",
                 f"{mask(' '.join(str(error).split()), password)}.",
                 "Set DBTOOLS_POSTGRES_IMAGE to an image that is there; without a registry: scripts/container_image",
             ) from None
         finally:
+            # Containers that this process starts by other means keep their Ryuk.
+            testcontainers_config.ryuk_disabled = others
             container.get_docker_client().client.close()
         port = self._port()
         self._await(Dsn.parse(f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres", source="the container"))
@@ -211,11 +254,6 @@ class ContainerServer(Throwaway):
                     raise self._failed(error.why.removesuffix(". Nothing was changed."), dsn.password) from None
             else:
                 return
-
-
-def _engine_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
-    return accounts.clean_environment() | kept
 
 
 def _sweep(client: Any) -> None:
