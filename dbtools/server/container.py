@@ -125,7 +125,8 @@ def _distant(client: Any) -> str:
 class ContainerServer(Throwaway):
     """A throwaway server in a container, its port on loopback only. See `dbtools.server.Server`.
 
-    The passwords are in the container's environment, which whoever may use the engine can read, and on no command line.
+    Whoever may use the engine can read a container's environment, so the password there is changed before the server
+    is handed out. None is on a command line.
     """
 
     kind = "container"

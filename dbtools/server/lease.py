@@ -6,6 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from dbtools.server import folders
 from dbtools.server.account import Account
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ class Lease:
     """Says that the thing called `name` has a living owner on this machine: this process.
 
     The kernel gives up the lock with the process, however it ends. A forked child holds it too.
+
+    Raises:
+        ServerError: The cache folder cannot be made.
     """
 
     def __init__(self, name: str) -> None:
         self.path = _path(name)
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(self.path.parent, folders.PRIVATE)
         self._handle: int | None = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 

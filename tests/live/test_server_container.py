@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,25 @@ def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> N
     assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
 
 
+def test_another_address_of_this_machine_is_refused(server: ContainerServer) -> None:
+    port = int(server.url.partition("@")[2].partition("/")[0].partition(":")[2])
+    socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+    with pytest.raises(ConnectionRefusedError):  # 127.0.0.2 is this machine as well
+        socket.create_connection(("127.0.0.2", port), timeout=DEADLINE)
+
+
+def test_its_data_is_in_memory(server: ContainerServer, engine: Any) -> None:
+    path = one(server.admin_url or "", "select current_setting('data_directory')")
+    found = engine.containers.get(server.name).exec_run(["stat", "-f", "-c", "%T", str(path)])
+    assert found.output.decode().strip() == "tmpfs"
+
+
+def test_other_containers_of_this_process_keep_their_ryuk(server: ContainerServer) -> None:
+    from testcontainers.core.config import testcontainers_config
+
+    assert testcontainers_config.ryuk_disabled is bool(os.environ.get("TESTCONTAINERS_RYUK_DISABLED"))
+
+
 def test_a_wrong_password_is_refused(server: ContainerServer) -> None:
     secret = server.url.partition("://")[2].partition("@")[0].partition(":")[2]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -117,6 +137,15 @@ def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
     assert server.admin_url is not None
     for url in (server.url, server.admin_url):
         assert url.partition("://")[2].partition("@")[0].partition(":")[2] not in log
+
+
+def test_the_password_in_its_environment_is_of_no_use(server: ContainerServer, engine: Any) -> None:
+    environment = engine.containers.get(server.name).attrs["Config"]["Env"]
+    (secret,) = (entry.partition("=")[2] for entry in environment if entry.startswith("POSTGRES_PASSWORD="))
+    assert server.admin_url is not None
+    before, at, after = server.admin_url.partition("@")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(before.rpartition(":")[0] + f":{secret}" + at + after)
 
 
 def test_stop_removes_it_and_may_be_called_twice(engine: Any) -> None:
