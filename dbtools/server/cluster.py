@@ -31,11 +31,12 @@ SUPERUSER = "postgres"
 ROLE = "app"
 DATABASE = "app"
 
-_SETUP = (
+SETUP = (
     f"create role {ROLE} login nosuperuser nocreatedb nocreaterole;\n"
     f"create database {DATABASE} owner {ROLE};\n"
     f"comment on database {DATABASE} is 'environment=development';\n"
 )
+"""The application's role and database, one statement a line."""
 # Most of the time of a copy goes into files, and each database is 300 of them.
 _TRIM = (
     "drop database postgres;\n"
@@ -72,7 +73,7 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
             if not home.is_dir():
                 for draft in account.cache.glob(f"{home.name}.*{DRAFT}"):
                     shutil.rmtree(draft, ignore_errors=True)  # its maker was killed
-                _build(binaries, account, home, _SETUP + _TRIM * lean)
+                _build(binaries, account, home, SETUP + _TRIM * lean)
     return Cluster(home / "data", (home / "password").read_text("utf-8"), (home / "version").read_text("utf-8"))
 
 

@@ -8,36 +8,32 @@ that nobody holds its lease and removes it. What a power cut leaves is a stopped
 
 from __future__ import annotations
 
-import gc
-import os
 import secrets
 import sys
 import time
-import warnings
 from contextlib import suppress
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self
 
 from dbtools.dsn import Dsn, mask
 from dbtools.errors import DatabaseUnreachable, ServerError
 from dbtools.server import account as accounts
-from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, set_passwords
-from dbtools.server.lease import Lease, forget, has_living_owner
+from dbtools.server import engine, folders
+from dbtools.server.cluster import DATABASE, ROLE, SETUP, SUPERUSER, set_passwords
+from dbtools.server.lease import Lease, is_held
 from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 from dbtools.wait import wait_for_db
 
-DEFAULT_IMAGE = "postgres:16-alpine"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LABEL = "dbtools.throwaway"
-PROBE_TIMEOUT = 5.0
-PULL_TIMEOUT = 60.0
-"""Seconds of silence of an engine, not of the whole pull."""
 START_TIMEOUT = 60.0
 MEMORY = "/pgdata"
 """Where the container's tmpfs is: the official image keeps its data elsewhere since version 18, so we say where."""
 COMMAND = ["postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
 
-# The container's name and the file of its lease, which stays where the container could not be removed.
+# argv: the container's name, and the file of its lease, which stays where the container could not be removed.
 _REMOVE = """
 import os, sys, docker
 sys.stdin.read()
@@ -47,79 +43,6 @@ except docker.errors.NotFound:
     pass
 os.unlink(sys.argv[2])
 """
-
-
-def image() -> str:
-    """Return the image that DBTOOLS_POSTGRES_IMAGE names, or the default."""
-    return os.environ.get("DBTOOLS_POSTGRES_IMAGE") or DEFAULT_IMAGE
-
-
-def why_not() -> str:
-    """Return why no container can be started here ("no engine", "no image ..."), or "" where one can.
-
-    An engine that is silent for 5 s is none. An image that is not there is pulled. Never raises.
-    """
-    try:
-        import docker
-        import testcontainers  # noqa: F401 - its presence is the question
-    except ModuleNotFoundError:
-        return "no client for an engine: pip install 'dbtools[container]'"
-    client = _client(timeout=PROBE_TIMEOUT)
-    if client is None:
-        return "no engine"
-    try:
-        if host := _distant(client):
-            return f"the engine is on another machine, {host}"
-        try:
-            client.images.get(image())
-        except docker.errors.ImageNotFound:
-            client.api.timeout = PULL_TIMEOUT
-            client.images.pull(image())
-    except _failures():
-        return f"no image {image()}"
-    else:
-        return ""
-    finally:
-        client.close()
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Return what a call to the engine may raise; a connection that breaks in mid-answer comes as urllib3 has it."""
-    from docker.errors import DockerException
-    from urllib3.exceptions import HTTPError
-
-    return DockerException, HTTPError, OSError
-
-
-def _engine_variables() -> dict[str, str]:
-    """Return the variables that name the engine, as testcontainers finds it: also by the current Docker context."""
-    from testcontainers.core.docker_client import get_docker_host
-
-    kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
-    host = get_docker_host()
-    return kept | ({"DOCKER_HOST": host} if host else {})
-
-
-def _client(*, timeout: float) -> Any:
-    """Return a client of the engine, or None where none answers within `timeout` seconds."""
-    import docker
-
-    with warnings.catch_warnings():
-        # A client that could not be made leaves its socket to the garbage collector, which would complain later.
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            return docker.from_env(timeout=timeout, environment=_engine_variables())
-        except _failures():
-            pass
-        gc.collect()  # out here, because the exception holds on to the socket
-    return None
-
-
-def _distant(client: Any) -> str:
-    """Return the host of an engine on another machine, whose loopback is not ours, or "" for one on this machine."""
-    url = urlsplit(client.api.base_url)
-    local = url.scheme == "http+docker" and url.hostname != "ssh"  # a socket or a named pipe
-    return "" if local or url.hostname in {"localhost", "127.0.0.1", "::1"} else str(url.hostname)
 
 
 class ContainerServer(Throwaway):
@@ -142,19 +65,19 @@ class ContainerServer(Throwaway):
 
     @classmethod
     def start(cls, wanted: str | None = None) -> Self:
-        """Return a running server of the image `wanted` (default: `image()`) whose application database is empty.
+        """Return a running server of an image (default: `engine.image()`) whose application database is empty.
 
         Raises:
             ServerError: There is no engine or no such image, or the server did not come up; shows the end of its log.
         """
-        client = _client(timeout=PULL_TIMEOUT)
+        client = engine.connect(timeout=engine.TIMEOUT)
         if client is None:
             raise ServerError(
                 "A container cannot be started: there is no engine.",
                 "Nothing answers at DOCKER_HOST or the default socket.",
                 "Start Docker, or on Debian: scripts/container_engine; or use the embedded server.",
             )
-        if host := _distant(client):
+        if host := engine.distant(client):
             client.close()
             raise ServerError(
                 f"A container cannot be started: the engine is on another machine, {host}.",
@@ -164,12 +87,12 @@ class ContainerServer(Throwaway):
         _sweep(client)
         name = f"dbtools-{secrets.token_hex(6)}"
         # Both before the container, so that there is no moment in which our death would leave it for good.
-        lease = Lease(name)
-        environment = accounts.clean_environment() | _engine_variables()
+        lease = Lease(_lease(name))
+        environment = accounts.clean_environment() | engine.variables()
         pipe = Pipe([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=environment)
         server = cls(name, client, lease, pipe)
         try:
-            server._run(wanted or image())
+            server._run(wanted or engine.image())
         except BaseException:
             server.stop()
             raise
@@ -204,7 +127,7 @@ class ContainerServer(Throwaway):
         testcontainers_config.ryuk_disabled = True
         try:
             container.start()
-        except _failures() as error:
+        except engine.failures() as error:
             raise ServerError(
                 f"The container of image {wanted} could not be started.",
                 f"{mask(' '.join(str(error).split()), password)}.",
@@ -219,9 +142,8 @@ class ContainerServer(Throwaway):
         application, superuser = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
         self.admin_url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
         with self._admin() as connection:
-            connection.execute(f"create role {ROLE} login nosuperuser nocreatedb nocreaterole")
-            connection.execute(f"create database {DATABASE} owner {ROLE}")
-            connection.execute(f"comment on database {DATABASE} is 'environment=development'")
+            for statement in SETUP.splitlines():
+                connection.execute(statement)
         set_passwords(port, password, application, superuser)
         self.admin_url = f"postgresql://{SUPERUSER}:{superuser}@127.0.0.1:{port}/{DATABASE}"
         self.url = f"postgresql://{ROLE}:{application}@127.0.0.1:{port}/{DATABASE}"
@@ -257,6 +179,13 @@ class ContainerServer(Throwaway):
                 return
 
 
+def _lease(name: str) -> Path:
+    # In the home of whoever calls, also as root: no server has to reach it.
+    folder = accounts.Account("self").cache / "leases"
+    folders.make(folder, folders.PRIVATE)
+    return folder / name
+
+
 def _sweep(client: Any) -> None:
     """Remove containers with our label whose owner is gone, and stopped ones of which we know no owner.
 
@@ -265,9 +194,10 @@ def _sweep(client: Any) -> None:
     import docker
 
     for container in client.containers.list(all=True, filters={"label": f"{LABEL}=true"}, ignore_removed=True):
-        lives = has_living_owner(container.name)
-        if lives is False or (lives is None and container.status in {"exited", "dead"}):
+        lease = _lease(container.name)
+        held = is_held(lease)
+        if held is False or (held is None and container.status in {"exited", "dead"}):
             # Somebody else's start may be removing it at this moment.
             with suppress(docker.errors.APIError):
                 container.remove(force=True, v=True)
-                forget(container.name)
+                lease.unlink(missing_ok=True)

@@ -6,26 +6,19 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from dbtools.server import folders
-from dbtools.server.account import Account
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Lease:
-    """Says that the thing called `name` has a living owner on this machine: this process.
+    """Says that the thing whose lease is at `path` has a living owner on this machine: this process.
 
     The kernel gives up the lock with the process, however it ends. A forked child holds it too.
-
-    Raises:
-        ServerError: The cache folder cannot be made.
     """
 
-    def __init__(self, name: str) -> None:
-        self.path = _path(name)
-        folders.make(self.path.parent, folders.PRIVATE)
-        self._handle: int | None = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def close(self) -> None:
@@ -35,10 +28,10 @@ class Lease:
             self._handle = None
 
 
-def has_living_owner(name: str) -> bool | None:
-    """Return whether the owner of `name` lives; None where this account on this machine knows of no such lease."""
+def is_held(path: Path) -> bool | None:
+    """Return whether the owner of the lease lives; None where there is no such lease."""
     try:
-        handle = os.open(_path(name), os.O_RDWR)
+        handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
     try:
@@ -48,13 +41,3 @@ def has_living_owner(name: str) -> bool | None:
     finally:
         os.close(handle)
     return False
-
-
-def forget(name: str) -> None:
-    """Remove the lease of an owner that is gone."""
-    _path(name).unlink(missing_ok=True)
-
-
-def _path(name: str) -> Path:
-    # The home of whoever calls, also as root: no server has to reach it.
-    return Account("self").cache / "leases" / name

@@ -17,8 +17,9 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server.container import LABEL, ContainerServer, image, why_not
-from dbtools.server.lease import has_living_owner
+from dbtools.server.container import LABEL, ContainerServer, _lease
+from dbtools.server.engine import image, why_not
+from dbtools.server.lease import is_held
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 30.0
@@ -173,10 +174,10 @@ def test_a_running_leftover_is_removed_by_the_next_start_and_what_is_in_use_is_n
         assert name in names(engine)
         process.kill()
         process.wait()
-        assert has_living_owner(name) is False
+        assert is_held(_lease(name)) is False
         ContainerServer.start().stop()
     assert name not in names(engine)
-    assert has_living_owner(name) is None
+    assert is_held(_lease(name)) is None
     assert server.name in names(engine)
 
 
