@@ -190,6 +190,7 @@ def _sweep(client: Any) -> None:
     """Remove containers with our label whose owner is gone, and stopped ones of which we know no owner.
 
     What runs without a lease of ours belongs to another account or machine that uses the same engine.
+    A lease stays, an empty file, where its container went with its engine.
     """
     import docker
 
