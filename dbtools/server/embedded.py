@@ -54,7 +54,7 @@ SETTINGS = {
 # $1 the server's data directory, $2 its folder, $3 the marker.
 # - A pid file names our server only while the process of that number has our directory on its command line: the number
 #   may be another's by now. `ps` is not asked, as small images have none.
-# - Over and over, because the parent may have been killed while it copied: `cp` then goes on for a moment.
+# - Over and over, because what the parent started (the server; `cp` where it is not Linux) goes on for a moment.
 # - The marker goes last, so that what a cut-off clean-up leaves is still known to the sweep as ours to delete.
 _WATCHDOG = """
 ours() {
