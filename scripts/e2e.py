@@ -167,7 +167,8 @@ def start(kind: str) -> Server | str:
 
         return EmbeddedServer.start()
     if kind == "container":
-        from dbtools.server.container import ContainerServer, why_not
+        from dbtools.server.container import ContainerServer
+        from dbtools.server.engine import why_not
 
         reason = why_not()
         return f"{reason}, skipped" if reason else ContainerServer.start()

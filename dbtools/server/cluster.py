@@ -8,10 +8,12 @@ changed in every copy.
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +33,12 @@ SUPERUSER = "postgres"
 ROLE = "app"
 DATABASE = "app"
 
-_SETUP = (
+SETUP = (
     f"create role {ROLE} login nosuperuser nocreatedb nocreaterole;\n"
     f"create database {DATABASE} owner {ROLE};\n"
     f"comment on database {DATABASE} is 'environment=development';\n"
 )
+"""The application's role and database, one statement a line."""
 # Most of the time of a copy goes into files, and each database is 300 of them.
 _TRIM = (
     "drop database postgres;\n"
@@ -72,13 +75,17 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
             if not home.is_dir():
                 for draft in account.cache.glob(f"{home.name}.*{DRAFT}"):
                     shutil.rmtree(draft, ignore_errors=True)  # its maker was killed
-                _build(binaries, account, home, _SETUP + _TRIM * lean)
+                _build(binaries, account, home, SETUP + _TRIM * lean)
     return Cluster(home / "data", (home / "password").read_text("utf-8"), (home / "version").read_text("utf-8"))
 
 
 def copy(cluster: Cluster, destination: Path) -> None:
     """Copy the data directory, with owners and modes."""
-    subprocess.run(["cp", "-a", str(cluster.data), str(destination)], check=True, capture_output=True)
+    if sys.platform == "linux":
+        owner = cluster.data.stat()
+        _copy_folder(str(cluster.data), str(destination), owner.st_uid, owner.st_gid)
+    else:  # sendfile to a file is Linux's alone
+        subprocess.run(["cp", "-a", str(cluster.data), str(destination)], check=True, capture_output=True)
 
 
 def set_passwords(port: int, prepared: str, application: str, superuser: str) -> None:
@@ -90,6 +97,33 @@ def set_passwords(port: int, prepared: str, application: str, superuser: str) ->
         for role, password in ((ROLE, application), (SUPERUSER, superuser)):
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             connection.execute(f"alter role {role} password '{verifier.decode()}'")
+
+
+def _copy_folder(source: str, target: str, uid: int, gid: int) -> None:
+    # In this process: it takes half the time of cp, and ends with us. What initdb makes is 0700 or 0600.
+    Path(target).mkdir(0o700)
+    os.chown(target, uid, gid)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path = f"{target}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                _copy_folder(entry.path, path, uid, gid)
+            else:
+                _copy_file(entry.path, path, uid, gid)
+
+
+def _copy_file(source: str, target: str, uid: int, gid: int) -> None:
+    read = os.open(source, os.O_RDONLY)
+    try:
+        write = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.fchown(write, uid, gid)
+            while os.sendfile(write, read, None, 2**24):
+                pass
+        finally:
+            os.close(write)
+    finally:
+        os.close(read)
 
 
 def _build(binaries: Binaries, account: Account, home: Path, setup: str) -> None:

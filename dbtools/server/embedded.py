@@ -14,7 +14,6 @@ as long as its owner lives, and a folder whose lease is free is nobody's.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -30,6 +29,7 @@ from dbtools.server import account as accounts
 from dbtools.server import folders, postmaster
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
+from dbtools.server.lease import Lease, is_held
 from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 
@@ -55,7 +55,7 @@ SETTINGS = {
 # $1 the server's data directory, $2 its folder, $3 the marker.
 # - A pid file names our server only while the process of that number has our directory on its command line: the number
 #   may be another's by now. `ps` is not asked, as small images have none.
-# - Over and over, because the parent may have been killed while it copied: `cp` then goes on for a moment.
+# - Over and over, because what the parent started (the server; `cp` where it is not Linux) goes on for a moment.
 # - The marker goes last, so that what a cut-off clean-up leaves is still known to the sweep as ours to delete.
 _WATCHDOG = """
 ours() {
@@ -89,7 +89,7 @@ class EmbeddedServer(Throwaway):
         version: str,
         port: int,
         passwords: tuple[str, str],
-        held: tuple[subprocess.Popen[bytes], int, Pipe],
+        held: tuple[subprocess.Popen[bytes], Lease, Pipe],
     ) -> None:
         self.directory = directory
         self.version = version
@@ -117,8 +117,7 @@ class EmbeddedServer(Throwaway):
             _sweep(base)
             directory = Path(tempfile.mkdtemp(dir=base)).resolve()  # as its command line has it
             (directory / MARKER).touch(mode=0o600)
-            lease = os.open(directory / "lease", os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(lease, fcntl.LOCK_EX)
+            lease = Lease(directory / "lease")
         data, log, sockets = directory / "data", directory / "log", directory / "s"
         command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory), MARKER]
         watchdog = Pipe(command, environment=accounts.clean_environment())
@@ -149,7 +148,7 @@ class EmbeddedServer(Throwaway):
             if process is not None:
                 _end(process)
             watchdog.close()
-            os.close(lease)
+            lease.close()
             raise
         assert process is not None
         return cls(directory, cluster.version, port, passwords, (process, lease, watchdog))
@@ -160,7 +159,7 @@ class EmbeddedServer(Throwaway):
             return
         _end(self._process)
         self._watchdog.close()
-        os.close(self._lease)
+        self._lease.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -187,23 +186,9 @@ def _sweep(base: Path) -> None:
         if directory.is_dir() and not (directory / MARKER).exists():
             with suppress(OSError):  # not empty, so not ours; or gone
                 directory.rmdir()
-        elif directory.is_dir() and not _is_held(directory / "lease"):
+        elif directory.is_dir() and not is_held(directory / "lease"):
             postmaster.end(directory / "data", signal.SIGQUIT, 5.0)
             for name in ("data", "s"):
                 shutil.rmtree(directory / name, ignore_errors=True)
             if not (directory / "data").exists():  # else something is still writing: the next start tries again
                 shutil.rmtree(directory, ignore_errors=True)
-
-
-def _is_held(lease: Path) -> bool:
-    try:
-        handle = os.open(lease, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +17,29 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server.container import LABEL, ContainerServer, image, why_not
+from dbtools.server.container import LABEL, ContainerServer, _lease
+from dbtools.server.engine import image, why_not
+from dbtools.server.lease import is_held
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 30.0
 
-REASON = why_not()
-pytestmark = [
-    pytest.mark.container,
-    pytest.mark.skipif(bool(REASON) and not os.environ.get("CI"), reason=f"container: {REASON}"),
-]
+pytestmark = pytest.mark.container
 
 PARENT = """
 import time
 from dbtools.server.container import ContainerServer
-print(ContainerServer.start().name, flush=True)
+server = ContainerServer.start()
+print(server.name, server._pipe._process.pid, flush=True)
 time.sleep(60)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def can_start() -> None:
+    # Asked by the first test, not by the collection: the answer may take a pull of the image.
+    if reason := why_not():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"container: {reason}")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +65,21 @@ def one(url: str, query: str) -> object:
 
 
 def names(engine: Any) -> set[str]:
-    return {container.name for container in engine.containers.list(all=True, ignore_removed=True)}
+    """The containers of the harness, of everybody who uses this engine."""
+    label = {"label": f"{LABEL}=true"}
+    return {container.name for container in engine.containers.list(all=True, filters=label, ignore_removed=True)}
+
+
+@contextmanager
+def parent() -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """Another process with a server of its own: the process, the container's name, the watchdog's process id."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        name, watchdog = process.stdout.readline().split()
+        try:
+            yield process, name, int(watchdog)
+        finally:
+            process.kill()
 
 
 def wait_until_gone(engine: Any, name: str) -> None:
@@ -76,6 +99,25 @@ def test_it_is_postgresql_16_and_the_role_is_no_superuser(server: ContainerServe
 def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> None:
     ports = engine.containers.get(server.name).attrs["NetworkSettings"]["Ports"]["5432/tcp"]
     assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
+
+
+def test_another_address_of_this_machine_is_refused(server: ContainerServer) -> None:
+    port = int(server.url.partition("@")[2].partition("/")[0].partition(":")[2])
+    socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+    with pytest.raises(ConnectionRefusedError):  # 127.0.0.2 is this machine as well
+        socket.create_connection(("127.0.0.2", port), timeout=DEADLINE)
+
+
+def test_its_data_is_in_memory(server: ContainerServer, engine: Any) -> None:
+    path = one(server.admin_url or "", "select current_setting('data_directory')")
+    found = engine.containers.get(server.name).exec_run(["stat", "-f", "-c", "%T", str(path)])
+    assert found.output.decode().strip() == "tmpfs"
+
+
+def test_other_containers_of_this_process_keep_their_ryuk(server: ContainerServer) -> None:
+    from testcontainers.core.config import testcontainers_config
+
+    assert testcontainers_config.ryuk_disabled is bool(os.environ.get("TESTCONTAINERS_RYUK_DISABLED"))
 
 
 def test_a_wrong_password_is_refused(server: ContainerServer) -> None:
@@ -98,6 +140,15 @@ def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
         assert url.partition("://")[2].partition("@")[0].partition(":")[2] not in log
 
 
+def test_the_password_in_its_environment_is_of_no_use(server: ContainerServer, engine: Any) -> None:
+    environment = engine.containers.get(server.name).attrs["Config"]["Env"]
+    (secret,) = (entry.partition("=")[2] for entry in environment if entry.startswith("POSTGRES_PASSWORD="))
+    assert server.admin_url is not None
+    before, at, after = server.admin_url.partition("@")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(before.rpartition(":")[0] + f":{secret}" + at + after)
+
+
 def test_stop_removes_it_and_may_be_called_twice(engine: Any) -> None:
     server = ContainerServer.start()
     assert server.name in names(engine)
@@ -107,13 +158,27 @@ def test_stop_removes_it_and_may_be_called_twice(engine: Any) -> None:
 
 
 def test_kill_9_of_the_parent_removes_it(engine: Any) -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        name = parent.stdout.readline().strip()
+    with parent() as (process, name, _):
         assert name in names(engine)
-        parent.kill()
-        parent.wait()
+        process.kill()
+        process.wait()
         wait_until_gone(engine, name)
+
+
+def test_a_running_leftover_is_removed_by_the_next_start_and_what_is_in_use_is_not(
+    server: ContainerServer, engine: Any
+) -> None:
+    with parent() as (process, name, watchdog):
+        os.kill(watchdog, signal.SIGKILL)
+        ContainerServer.start().stop()
+        assert name in names(engine)
+        process.kill()
+        process.wait()
+        assert is_held(_lease(name)) is False
+        ContainerServer.start().stop()
+    assert name not in names(engine)
+    assert is_held(_lease(name)) is None
+    assert server.name in names(engine)
 
 
 def test_a_stopped_leftover_is_removed_by_the_next_start(engine: Any) -> None:
@@ -124,15 +189,13 @@ def test_a_stopped_leftover_is_removed_by_the_next_start(engine: Any) -> None:
     assert left.name not in names(engine)
 
 
-def test_an_image_that_is_not_there_is_a_clear_error(engine: Any) -> None:
-    before = names(engine)
+def test_an_image_that_is_not_there_is_a_clear_error() -> None:
     with pytest.raises(ServerError) as caught:
         ContainerServer.start("localhost:1/no/such/image:1")
     assert caught.value.what == "The container of image localhost:1/no/such/image:1 could not be started."
     assert caught.value.hint == (
         "Set DBTOOLS_POSTGRES_IMAGE to an image that is there; without a registry: scripts/container_image"
     )
-    assert names(engine) == before
 
 
 def test_a_container_that_ends_shows_the_end_of_its_log(engine: Any) -> None:
@@ -144,6 +207,8 @@ def test_a_container_that_ends_shows_the_end_of_its_log(engine: Any) -> None:
         broken.commit("dbtools/broken", "test", changes='ENTRYPOINT ["/bin/sh", "-c", "echo no room; exit 3"]')
         with pytest.raises(ServerError) as caught:
             ContainerServer.start("dbtools/broken:test")
+        left = engine.containers.list(all=True, filters={"ancestor": "dbtools/broken:test", "label": LABEL})
+        assert left == []
     finally:
         broken.remove(force=True)
         engine.images.remove("dbtools/broken:test", force=True)

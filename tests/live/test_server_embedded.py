@@ -24,6 +24,8 @@ from dbtools.errors import ServerError
 from dbtools.server import account as accounts
 from dbtools.server import embedded, lasting, postmaster
 from dbtools.server.account import Account
+from dbtools.server.binaries import find_binaries
+from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.watchdog import Pipe
 
@@ -48,6 +50,21 @@ if "fork" in sys.argv and os.fork() == 0:
     time.sleep(60)
 print(server.directory, server._process.pid, flush=True)
 time.sleep(60)
+"""
+
+COPYING = """
+import os, time
+from dbtools.server.embedded import EmbeddedServer
+EmbeddedServer.start().stop()  # from here on everything is prepared
+send, sent = os.sendfile, []
+def stall(write, *rest):
+    sent.append(write)
+    if len(sent) == 100:
+        print(os.readlink(f"/proc/self/fd/{write}"), flush=True)
+        time.sleep(60)
+    return send(write, *rest)
+os.sendfile = stall
+EmbeddedServer.start()
 """
 
 
@@ -232,18 +249,29 @@ def watchdog(directory: Path) -> Pipe:
     return Pipe(command, environment=accounts.clean_environment())
 
 
-def test_what_a_killed_parent_was_still_copying_goes_too(tmp_path: Path) -> None:
+def test_kill_9_while_it_copies_leaves_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", COPYING], cwd=ROOT, text=True, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        path = Path(parent.stdout.readline().strip())
+        assert path.is_file()
+        data = next(folder for folder in path.parents if folder.name == "data")
+        parent.kill()
+        parent.wait()
+        wait_until_gone(data.parent, parent.pid)
+
+
+def test_what_goes_on_writing_after_the_parent_goes_too(tmp_path: Path) -> None:
     data = tmp_path / "instance" / "data"
     data.mkdir(parents=True)
     guard = watchdog(data.parent)
     copying = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); : > $i || exit 0; done"
-    with subprocess.Popen(["/bin/sh", "-c", copying], cwd=data, stderr=subprocess.DEVNULL) as copy:
+    with subprocess.Popen(["/bin/sh", "-c", copying], cwd=data, stderr=subprocess.DEVNULL) as writer:
         deadline = time.monotonic() + DEADLINE
         while not (data / "100").exists():
             assert time.monotonic() < deadline
         guard.close()
         assert not data.parent.exists()
-        copy.kill()
+        writer.kill()
 
 
 def test_the_watchdog_ends_no_process_but_the_server(tmp_path: Path) -> None:
@@ -309,6 +337,23 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
         assert stat.S_IMODE(data.st_mode) == 0o700
         assert data.st_uid == uid
     assert not server.directory.exists()
+
+
+@pytest.mark.parametrize("mode", ["own", pytest.param("nobody", marks=ROOT_ONLY)])
+def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: str, tmp_path: Path) -> None:
+    account = Account("nobody") if mode == "nobody" else accounts.choose()
+    prepared = prepare(account.reach(find_binaries(16)), account, lean=True)
+    copy(prepared, tmp_path / "copy")
+
+    def everything(root: Path) -> dict[Path, tuple[int, int, int, bytes]]:
+        found = {}
+        for path in [root, *root.rglob("*")]:
+            status = path.lstat()
+            content = path.read_bytes() if path.is_file() else b""
+            found[path.relative_to(root)] = (status.st_mode, status.st_uid, status.st_gid, content)
+        return found
+
+    assert everything(tmp_path / "copy") == everything(prepared.data)
 
 
 @ROOT_ONLY

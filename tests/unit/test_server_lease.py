@@ -1,0 +1,38 @@
+"""What a lease tells of its owner."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from dbtools.server.lease import Lease, is_held
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+OWNER = """
+import pathlib, sys, time
+from dbtools.server.lease import Lease
+lease = Lease(pathlib.Path(sys.argv[1]))
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_lease_ends_with_its_owner_also_by_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    assert is_held(path) is None
+    with subprocess.Popen([sys.executable, "-c", OWNER, path], cwd=ROOT, text=True, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        assert is_held(path) is True
+        owner.kill()
+    assert is_held(path) is False
+
+
+def test_a_lease_may_be_closed_twice(tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "one")
+    assert is_held(lease.path) is True
+    lease.close()
+    lease.close()
+    assert is_held(lease.path) is False
