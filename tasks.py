@@ -660,8 +660,9 @@ def explore(
         invoke race.explore my-race.toml --bound 1 --html race.html
     """
     from dbtools.races import report, shelf
-    from dbtools.races.explore import BOUND, DEPTH, SCHEDULES, Verdict
+    from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
     from dbtools.races.explore import explore as run
+    from dbtools.races.explored import Verdict
 
     out = console.Console(quiet=json)
     project = config.Project.find()
@@ -770,8 +771,8 @@ def show(
     """
     from dbtools.races import shelf
     from dbtools.races import token as tokens
-    from dbtools.races.explore import encode
     from dbtools.races.explore import replay as run
+    from dbtools.races.explored import encode
 
     out = console.Console()
     project = config.Project.find()

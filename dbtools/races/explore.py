@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from dbtools.errors import VerificationFailed
 from dbtools.races import token
+from dbtools.races.explored import Explored, Verdict
 from dbtools.races.lab import Lab, Played
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import Bounded, Replay, in_order, pct, preemptions, random_walk, runs_of
@@ -45,81 +43,6 @@ REPLAYS = 2
 """Times that a failure must come again before it is reported."""
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
 LATCHED = "Statements were overlapped at the latches only."
-
-
-class Verdict(StrEnum):
-    """What an exploration proves."""
-
-    HELD = "held"
-    VIOLATED = "violated"
-    INCONCLUSIVE = "inconclusive"
-
-
-@dataclass
-class Explored:
-    """What was tried and what was found."""
-
-    scenario: Scenario
-    major: int
-    verdict: Verdict = Verdict.INCONCLUSIVE
-    reason: str = ""
-    """Why it is inconclusive."""
-    schedules: Counter[str] = field(default_factory=Counter)
-    """How many were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
-    complete: int = -1
-    """Every schedule with so many preemptions, and none beyond it, was surely tried; -1: not even those with 0."""
-    outcomes: Counter[str] = field(default_factory=Counter)
-    """How many failed, by how."""
-    waits: Counter[str] = field(default_factory=Counter)
-    """In how many schedules a lock was waited for, by what it was."""
-    silent: set[str] = field(default_factory=set)
-    """The actors that have sent no SQL."""
-    switched: bool = False
-    """A schedule took the turn from an actor that could have gone on."""
-    unstable: set[str] = field(default_factory=set)
-    """Tables that one and the same serial order leaves different: they are not compared."""
-    played: Played | None = None
-    """The failing run, shrunk."""
-    runs: Runs = ()
-    """Its schedule."""
-    shrunk_from: int = 0
-    """How many preemptions it had when it was found."""
-    seconds: float = 0.0
-    seed: int = 0
-
-    @property
-    def failure(self) -> str:
-        """What failed, in the names of `Played.failure`."""
-        return self.played.failure if self.played else ""
-
-    @property
-    def token(self) -> str:
-        """The token of the failing schedule, or ""."""
-        return encode(self.scenario, self.major, self.runs) if self.played else ""
-
-    @property
-    def total(self) -> int:
-        """How many schedules were run."""
-        return sum(self.schedules.values())
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the scenario says that it ends so."""
-        if self.scenario.expect:
-            return self.verdict is Verdict.VIOLATED and self.scenario.expect in self.failure.split(", ")
-        return self.verdict is Verdict.HELD
-
-    def require_held(self) -> Explored:
-        """Return itself where the scenario held.
-
-        Raises:
-            VerificationFailed: It did not. The message holds the token and the picture of the run.
-        """
-        if self.verdict is Verdict.HELD:
-            return self
-        from dbtools.races.report import failure_of
-
-        raise VerificationFailed(*failure_of(self))
 
 
 def explore(
@@ -144,12 +67,6 @@ def explore(
     """
     with Lab(scenario, major) as lab:
         return _Exploration(lab, seed, note).run(bound, schedules, random, depth)
-
-
-def encode(scenario: Scenario, major: int, runs: Runs) -> str:
-    """Return the token of a schedule of this scenario on a server of this major version."""
-    letters = [(chr(65 + actor), count) for actor, count in runs]
-    return token.encode(scenario.name, scenario.fingerprint(major), letters)
 
 
 class _Exploration:
@@ -270,7 +187,8 @@ class _Exploration:
         out.runs, out.played = shrink(found, play)
         for number in range(1, REPLAYS + 1):
             again = play(out.runs)
-            if again.failure != wanted or again.trace.steps != out.played.trace.steps:
+            out.unsteady = out.unsteady or again.trace.steps != out.played.trace.steps
+            if again.failure != wanted:
                 came = again.failure or again.diverged or again.trace.stalled or "no failure"
                 out.reason = (
                     f"{wanted} was found, but replay {number} of its schedule {_letters(runs)} gave {came}:"

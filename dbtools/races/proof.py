@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.errors import ServerError
 from dbtools.races import report, shelf
-from dbtools.races.explore import Explored, explore, replay
+from dbtools.races.explore import explore, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbtools.config import Project
+    from dbtools.races.explored import Explored
 
 SCENARIO = "reset-vs-seed"
 PARTS = {"unlocked": "without the lock", "session-lock": "with the lock", "different-keys": "with different keys"}

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dbtools.races import picture
-from dbtools.races.explore import BLIND, LATCHED, Explored, Verdict
+from dbtools.races.explore import BLIND, LATCHED
+from dbtools.races.explored import Explored, Verdict
 from dbtools.races.strategies import preemptions
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def verdict(found: Explored) -> list[str]:
         lines += [f"  {one.detail}" for one in found.played.trace.failures]
         others = [f"{one} in {count}" for one, count in found.outcomes.items() if one != found.failure]
         lines += [f"  Other failures on the way: {', '.join(others)}."] if others else []
+        if found.unsteady:
+            lines.append("  Its replays failed so too, but not step for step: the programs do not always do the same.")
         lines.append(f"  Token: {found.token}")
     elif found.verdict is Verdict.HELD:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
@@ -61,6 +64,7 @@ def to_json(found: Explored) -> dict[str, Any]:
         "reason": found.reason,
         "failure": found.failure,
         "token": found.token,
+        "unsteady": found.unsteady,
         "switches": preemptions(found.played.choices) if found.played else None,
         "schedules": dict(found.schedules),
         "complete": found.complete,

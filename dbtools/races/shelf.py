@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from dbtools.errors import ConfigurationError
 from dbtools.races import token
-from dbtools.races.scenario import Scenario, read, variants
+from dbtools.races.scenario_file import read, variants
 
 if TYPE_CHECKING:
     from dbtools.config import Project
+    from dbtools.races.scenario import Scenario
     from dbtools.races.trace import Trace
 
 

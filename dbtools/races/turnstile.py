@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.races.gate import Gate, Phase, Session
+from dbtools.races.lane import Lane
 from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from dbtools.races.actors import Program
     from dbtools.races.probe import Probe
@@ -37,10 +38,6 @@ DEADLOCK_TIMEOUT = 0.01
 """Seconds: `deadlock_timeout` of the lab's servers."""
 LOOK = 0.001
 """Seconds between two looks at what runs."""
-QUIET = 0.002
-"""Seconds for which a program with several connections must not have run to count as asleep."""
-GRACE = 0.1
-"""Seconds that news of a program's end, and news for a program, may take to arrive."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +65,6 @@ class Point:
     """Whom the last choice let through."""
 
 
-class _Lane:
-    """One actor in a run."""
-
-    def __init__(self, number: int, program: Program, gate: Gate) -> None:
-        self.number = number
-        self.program = program
-        self.gate = gate
-        self.over = False
-        self.since = time.monotonic()
-        """Since when it does nothing that can be seen."""
-        self.events: list[Event] = []
-        """What happened since the last choice."""
-        self.ran = 0
-        """`Program.ran` before the last answer was passed on to it, where it has several connections."""
-        self.looked = (0, 0.0)
-        """`Program.ran` when it was last seen to change, and when that was."""
-
-    @property
-    def live(self) -> list[Session]:
-        return [one for one in self.gate.sessions if one.phase is not Phase.CLOSED]
-
-    def in_phase(self, *phases: Phase) -> list[Session]:
-        return [one for one in self.gate.sessions if one.phase in phases]
-
-
 class Turnstile:
     """The actors of one run, and the one who lets them through."""
 
@@ -100,7 +72,7 @@ class Turnstile:
         self.trace = Trace(())
         self.choices: list[tuple[Point, int]] = []
         """Every choice: where, and which actor it fell on."""
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         self._probe = probe
         self._changed = asyncio.Event()
         self._limits = limits
@@ -112,15 +84,14 @@ class Turnstile:
 
     def add(self, program: Program, gate: Gate) -> None:
         """Add an actor."""
-        self._lanes.append(_Lane(len(self._lanes), program, gate))
+        self._lanes.append(Lane(len(self._lanes), program, gate))
         self.trace.actors = (*self.trace.actors, gate.actor)
 
     def notice(self, session: Session) -> None:
         """Take note that a session has changed; at the end of a request its program does not know of it yet."""
         self._changed.set()
-        for lane in self._lanes:
-            if lane.gate.actor == session.actor and session.phase is Phase.IDLE and len(lane.live) > 1:
-                lane.ran = lane.program.ran()
+        if session.phase is Phase.IDLE:
+            self._lane(session).about_to_hear()
 
     async def play(self, choose: Callable[[Point], int]) -> Trace:
         """Run to the end, or to where it cannot go on, and return what happened.
@@ -176,15 +147,14 @@ class Turnstile:
         began = time.monotonic()
         while True:
             self._note_ends()
-            busy = [one for lane in self._lanes for one in self._busy(lane)]
+            busy = [one for lane in self._lanes for one in lane.busy(self._blocked, self._limits.patience)]
             now = time.monotonic()
-            if not busy:
-                if now >= self._quiet_at and not (self._blocked and self._wake()):
-                    if self._is_over() or self._can_go_on():
-                        return
-                    if now - began > self._limits.hang:
-                        self._hang()
-                        return
+            if not busy and now >= self._quiet_at and not (self._blocked and self._wake()):
+                if self._is_over() or self._can_go_on():
+                    return
+                if now - began > self._limits.hang:
+                    self._hang()
+                    return
             elif now - began > self._limits.step:
                 self.trace.stalled = self._why(busy)
                 return
@@ -194,54 +164,12 @@ class Turnstile:
             except TimeoutError:
                 self._probe_running()
 
-    def _busy(self, lane: _Lane) -> Iterable[str]:
-        """Return what an actor still does, in words; nothing when it is settled."""
-        if lane.over:
-            return
-        running = [one for one in lane.in_phase(Phase.RUNNING) if one not in self._blocked]
-        for session in running:
-            yield f"{session.name} runs: {session.sql}"
-        for session in lane.in_phase(Phase.STARTING, Phase.CLOSING):
-            yield f"{session.name} is {session.phase}"
-        if running:
-            return
-        now = time.monotonic()
-        if lane.program.is_over():
-            # A request at the gate may be that of a child process, or of a connection whose end was not heard of yet.
-            if lane.live and (not lane.in_phase(Phase.HELD, Phase.RUNNING) or now - lane.since < GRACE):
-                yield f"{lane.gate.actor} has ended; its connections have not"
-            elif not lane.live:
-                lane.over = True
-                lane.events.append(Event(Happened.FINISHED, lane.gate.actor))
-        elif not lane.program.is_asleep():
-            lane.since = now
-            yield f"{lane.gate.actor} computes"
-        elif self._is_reading(lane):
-            yield f"{lane.gate.actor} has an answer to read"
-        elif not lane.in_phase(Phase.KNOCKING, Phase.HELD, Phase.RUNNING) and now - lane.since < self._limits.patience:
-            yield f"{lane.gate.actor} sleeps"
-
-    @staticmethod
-    def _is_reading(lane: _Lane) -> bool:
-        """Return whether a program with several connections may still be at work on an answer that has reached it.
-
-        It sleeps, but may not have woken up yet, or sleep for a moment in between: it must have run since, and then not
-        have run for `QUIET`. With one connection there is nothing to mistake: its next request is there, or is not.
-        """
-        now = time.monotonic()
-        if len(lane.live) < 2 or now - lane.since > GRACE or all(one.kind is not Happened.ENDED for one in lane.events):
-            return False
-        ran = lane.program.ran()
-        if ran != lane.looked[0]:
-            lane.looked = (ran, now)
-        return ran == lane.ran or now - lane.looked[1] < QUIET
-
     def _note_ends(self) -> None:
         for session in [one for one in self._steps if one.ended > self._ended[one]]:
             step = self._steps.pop(session)
-            lane = next(one for one in self._lanes if one.gate.actor == session.actor)
+            lane = self._lane(session)
             if self._blocked.pop(session, None):
-                lane.events.append(Event(Happened.WOKEN, session.actor, step.number))
+                lane.note(Happened.WOKEN, step.number)
             step.tag = session.tag
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
@@ -250,12 +178,11 @@ class Turnstile:
             step.subject = session.error.get("n") or session.error.get("t", "")
             if session.phase is Phase.CLOSED and not step.sqlstate:
                 step.sqlstate, step.message = "08006", "the connection was lost"
-            lane.events.append(Event(Happened.ENDED, session.actor, step.number))
-            lane.since = time.monotonic()
+            lane.note(Happened.ENDED, step.number)
 
     def _named(self, detail: str) -> str:
         """Return the server's words with names for its numbers, which are others in every run."""
-        names = {str(one.pid): one.name for lane in self._lanes for one in lane.gate.sessions}
+        names = {str(one.pid): one.name for lane in self._lanes for one in lane.sessions}
         detail = re.sub(r"\b[Pp]rocess (\d+)", lambda found: names.get(found[1], "another process"), detail)
         return re.sub(r"\btransaction \d+", "transaction", detail)
 
@@ -271,8 +198,7 @@ class Turnstile:
                 continue
             self._blocked[session] = on
             self._quiet_at = time.monotonic() + 2 * DEADLOCK_TIMEOUT
-            lane = next(one for one in self._lanes if one.gate.actor == session.actor)
-            lane.events.append(Event(Happened.BLOCKED, session.actor, self._steps[session].number, on, lock))
+            self._lane(session).note(Happened.BLOCKED, self._steps[session].number, on, lock)
 
     def _wake(self) -> bool:
         """Return whether somebody who was blocked is so no more, or waits in a circle, which the server is to break."""
@@ -283,8 +209,7 @@ class Turnstile:
         for session in woken:
             del self._blocked[session]
             if session in self._steps:
-                lane = next(one for one in self._lanes if one.gate.actor == session.actor)
-                lane.events.append(Event(Happened.WOKEN, session.actor, self._steps[session].number))
+                self._lane(session).note(Happened.WOKEN, self._steps[session].number)
         return bool(woken) or self._waits_in_circle()
 
     def _waits_in_circle(self) -> bool:
@@ -306,9 +231,12 @@ class Turnstile:
             found = self._probe.blockers(sessions)
         except psycopg.errors.LockNotAvailable:
             return {}  # it waits itself, for somebody who has locked a catalogue: ask again
-        names = {one.pid: one.name for lane in self._lanes for one in lane.gate.sessions}
+        names = {one.pid: one.name for lane in self._lanes for one in lane.sessions}
         within = {pid: tuple(names[one] for one in on if one in names) for pid, on in found.items()}
         return {pid: on for pid, on in within.items() if on}
+
+    def _lane(self, session: Session) -> Lane:
+        return next(one for one in self._lanes if one.name == session.actor)
 
     def _is_over(self) -> bool:
         return all(lane.over for lane in self._lanes)
@@ -323,7 +251,7 @@ class Turnstile:
             blocked = [one for one in lane.live if one in self._blocked]
             said += [f"{one.name} waits for {' and '.join(self._blocked[one])}" for one in blocked]
             if not blocked:
-                said.append(f"{lane.gate.actor} sleeps with nothing under way")
+                said.append(f"{lane.name} sleeps with nothing under way")
         self.trace.failures.append(Failure("hang", "hang", f"Nobody can go on: {', '.join(said)}."))
 
     def _why(self, busy: Sequence[str]) -> str:
@@ -341,6 +269,6 @@ class Turnstile:
         Who was let through comes first; what others did in the same moment has no order that is the same every time.
         """
         first = self.trace.steps[-1].actor if self.trace.steps else ""
-        for lane in sorted(self._lanes, key=lambda lane: lane.gate.actor != first):
+        for lane in sorted(self._lanes, key=lambda lane: lane.name != first):
             self.trace.events.extend(lane.events)
             lane.events.clear()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["alembic", "reset", "seed", "sqlalchemy", "start"]
 
 # A wait is cut into slices by the clock; in the lab nothing is to depend on a clock.
-lock.SLICE = 3600.0
+lock.SLICE = lock.LONGEST = 3600.0
 
 with rows() as _rows:
     _rows.bulk()  # kept: the programs only copy it in
