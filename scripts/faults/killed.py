@@ -103,7 +103,7 @@ def backend_in_place(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     with stage(server) as here:
         audit, length = Audit(here), here.duration(in_place=True)
         yield exactly("a planted interleaving is seen", audit.planted(), 1)
-        yield from _pairs(here, audit, list(moments(60 if full else 8, 0.7 * length)), lock_only=False)
+        yield from _pairs(here, audit, list(moments(60 if full else 8, 0.5 * length)), lock_only=False)
 
 
 def lock_lost(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
