@@ -110,7 +110,7 @@ def _disk(*, full: bool) -> list[Figure]:
     unclear, wrong, failed, stopped, tries = list[str](), list[str](), list[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
-        must("mount", "-t", "tmpfs", "-o", "size=64m", "none", folder)
+        must("mount", "-t", "tmpfs", "-o", "size=256m", "none", folder)
         space = Path(folder) / "space"
         space.mkdir(mode=0o700)
         accounts.choose().give(space)
@@ -145,7 +145,7 @@ def _disk(*, full: bool) -> list[Figure]:
         finally:
             must("umount", "-l", folder)
     return [
-        shown("how", "tablespace of 64 MB on tmpfs"),
+        shown("how", "tablespace of 256 MB on tmpfs"),
         at_least("resets stopped by the full disk", stopped, tries // 2),
         none("unclear errors", unclear),
         none("database not the old one", wrong),

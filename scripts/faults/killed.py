@@ -103,14 +103,14 @@ def backend_in_place(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     with stage(server) as here:
         audit, length = Audit(here), here.duration(in_place=True)
         yield exactly("a planted interleaving is seen", audit.planted(), 1)
-        yield from _pairs(here, audit, list(moments(60 if full else 12, length)), lock_only=False)
+        yield from _pairs(here, audit, list(moments(60 if full else 8, 0.5 * length)), lock_only=False)
 
 
 def lock_lost(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """End only the session that holds the lock of an in-place reset, while it works and another one waits."""
     with stage(server) as here:
         audit, length = Audit(here), here.duration(in_place=True)
-        yield from _pairs(here, audit, list(moments(60 if full else 12, 0.6 * length)), lock_only=True)
+        yield from _pairs(here, audit, list(moments(60 if full else 8, 0.6 * length)), lock_only=True)
 
 
 def _pairs(here: Stage, audit: Audit, when: list[float], *, lock_only: bool) -> Iterator[Figure]:
