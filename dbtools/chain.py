@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from dbtools import guard, in_place, swap
 from dbtools.fill import fill
-from dbtools.load import empty
+from dbtools.load import to_be_emptied
 from dbtools.migrate import Online, current, script
-from dbtools.phase import UNTOUCHED, Outcome, Report, phase
+from dbtools.phase import UNTOUCHED, Outcome, Report, in_use, phase
+from dbtools.tables import PATIENCE, lock_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,9 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
 def seed(target: Target, rows: Rows, report: Report) -> Outcome:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 
+    Readers wait from the emptying to the commit, but are not failed: all the tables are locked at one moment. Only a
+    transaction with a snapshot from before, REPEATABLE READ, finds them empty: TRUNCATE is not for older snapshots.
+
     In the known-users mode nothing is emptied: rows are inserted where they are missing.
 
     Raises:
@@ -60,7 +64,12 @@ def seed(target: Target, rows: Rows, report: Report) -> Outcome:
         swap.held(work, target, report, outcome),
         phase("seed", UNTOUCHED, outcome),
     ):
-        empty(work, [one.table for one in rows.bulk()[0]], target.schema)
+        emptied = to_be_emptied(work, [one.table for one in rows.bulk()[0]], target.schema)
+        if emptied and not target.unprotected:
+            what = "The seeded tables are in use and could not be emptied."
+            lock_tables(work, emptied, max(PATIENCE, target.lock_timeout), in_use(report), what)
+        if emptied:
+            work.execute(f"truncate {', '.join(emptied)}")
         outcome.rows = fill(work, rows, report)
     return outcome
 

@@ -156,8 +156,8 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     return inserted
 
 
-def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> None:
-    """Truncate the tables (names in SQL form) and those that refer to them, in one statement.
+def to_be_emptied(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> list[str]:
+    """Return the tables (names in SQL form) and those that refer to them: truncating one needs the others.
 
     Raises:
         ChainFailed: A table of another schema refers to one of them; it would have to lose rows too.
@@ -170,8 +170,7 @@ def empty(connection: psycopg.Connection, tables: Sequence[str], schema: str) ->
             "Emptying them would leave that table without its rows. Nothing was changed.",
             "Drop that foreign key, or move the table into the application's schema.",
         )
-    if rows:
-        connection.execute("truncate " + ", ".join(str(name) for name, _ in rows))
+    return [str(name) for name, _ in rows]
 
 
 def quote(name: str) -> str:

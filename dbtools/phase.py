@@ -112,3 +112,8 @@ def hint(error: psycopg.Error) -> str:
         case None | "57P01" | "57P02" | "08006":
             return "The connection to the server broke; once it is back, run this again."
     return "Read the server's answer above; --debug shows the traceback."
+
+
+def in_use(report: Report) -> Callable[[Holder | None], None]:
+    """Return what tells a person whose transaction uses the tables."""
+    return lambda user: report.note(f"Waiting for the tables, used by the open transaction of {user}")

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from dbtools import guard
 from dbtools.connect import open_session
 from dbtools.errors import ChainFailed
-from dbtools.exchange import PATIENCE, exchange, sweep
+from dbtools.exchange import exchange, sweep
 from dbtools.fill import fill_new
 from dbtools.in_place import search_path
 from dbtools.lock import TransactionLock
 from dbtools.migrate import Online, Script
-from dbtools.phase import UNTOUCHED, Outcome, Report, clock, draining, phase, waiting
+from dbtools.phase import UNTOUCHED, Outcome, Report, clock, draining, in_use, phase, waiting
 from dbtools.shadow import IN_PLACE, Shadow
+from dbtools.tables import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import psycopg
 
     from dbtools.config import SeedPlan
-    from dbtools.holder import Holder
     from dbtools.rows import Rows
     from dbtools.target import Target
 
@@ -55,9 +55,6 @@ def rebuild(
             IN_PLACE,
         )
 
-    def in_use(user: Holder | None) -> None:
-        report.note(f"Waiting for the tables, used by the open transaction of {user}")
-
     with opened(target, "reset", rows.plan) as work, ExitStack() as stack:
         sweep(work, patience=0)  # before the new tables need the room
         migrator: Script | Online
@@ -76,7 +73,7 @@ def rebuild(
                 outcome.rows = fill_new(work, shadow.name, rows, report)
             with phase("swap", UNTOUCHED, outcome):
                 patience = max(target.lock_timeout, PATIENCE)
-                exchange(work, target.schema, shadow.name, shadow.kept, patience, in_use)
+                exchange(work, target.schema, shadow.name, shadow.kept, patience, in_use(report))
                 report.done("All tables and enums replaced")
         work.autocommit = True
         with phase("drop", "The new tables are in place; the next reset drops the old ones.", outcome):

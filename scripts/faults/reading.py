@@ -1,4 +1,4 @@
-"""Resets under readers and a writer: by the swap, and beside it in place and seeds, under the same load."""
+"""Resets and seeds under readers and a writer, and beside them resets in place, under the same load."""
 
 from __future__ import annotations
 
@@ -42,10 +42,13 @@ def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield shown("in place: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
         yield shown("in place: worst latency of a read", seen.readers.worst, "s")
         yield shown("in place: longest reset", seconds, "s")
-        seen, failed, _ = _runs(here, known, compared, here.seed)
-        yield shown(f"seed: of {compared} seeds failed", len(failed))
-        yield shown("seed: reads failed", f"{len(seen.readers.errors)} of {seen.readers.reads}")
+        seen, failed, _ = _runs(here, known, number, here.seed)
+        yield none(f"of {number} seeds failed", failed)
+        yield none(f"of {seen.readers.reads} reads under them failed", seen.readers.errors)
+        yield none(f"of {seen.writer.reads} writes under them failed", seen.writer.errors)
+        # Not required: TRUNCATE shows an empty table to a snapshot that is older than it.
         yield shown("seed: reads of a mixture", seen.readers.mixtures)
+        yield shown("seed: worst latency of a read", seen.readers.worst, "s")
 
 
 def _runs(here: Stage, known: Answers, number: int, action: Callable[[int], Outcome]) -> tuple[Crowd, list[str], float]:
