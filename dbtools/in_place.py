@@ -4,7 +4,7 @@ One session holds the seed advisory lock and does nothing else; the work runs on
 one transaction, so that a failure at any point leaves the database as it was. Work sessions are opened only once the
 lock is held, so a waiter costs the server one connection. The work is fenced (`lock`): once the lock's session is gone
 nothing more is committed, and the next run waits until this one's work has ended. Readers wait from the drop to the
-commit, and one that holds what the drop wants may end up in a deadlock with it.
+commit.
 
 A history of migrations that commits by itself (CREATE INDEX CONCURRENTLY, autocommit blocks) cannot run in one
 transaction. It runs in phases instead, each committed, still under the one lock; a failure then leaves a database that
@@ -22,12 +22,14 @@ from dbtools.connect import settle
 from dbtools.drop import BATCH, drop_all
 from dbtools.errors import ChainFailed
 from dbtools.fill import fill
+from dbtools.inventory import items
 from dbtools.load import keys_checked_after, quote
 from dbtools.lock import SeedLock
 from dbtools.migrate import Online, Script
-from dbtools.phase import UNTOUCHED, Outcome, Report, clock, draining, phase, waiting
+from dbtools.phase import UNTOUCHED, Outcome, Report, clock, draining, in_use, phase, waiting
 from dbtools.pool import Pool
 from dbtools.pooler import refuse_shared_sessions
+from dbtools.tables import PATIENCE, lock_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +61,10 @@ def rebuild(
         with phase("drop", UNTOUCHED, outcome):
             report.doing("Dropping all application tables...")
             check_rights(work, target.schema)
+            if whole:
+                tables = [one.name for one in items(work, target.schema) if one.lockable]
+                what = "The old tables are in use and could not be dropped."
+                lock_tables(work, tables, max(PATIENCE, target.lock_timeout), in_use(report), what)
             drop_all(work, target.schema, batch=None if whole else BATCH)
             report.done("All tables and enums dropped")
         dropped = UNTOUCHED if whole else "The schema is dropped and only partly rebuilt: run reset again."
