@@ -70,5 +70,5 @@ def package(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: whole reset beside psql replaying a dump, server start, waiting for the lock."""
+    """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab."""
     session.run("python", "scripts/bench.py", *session.posargs)

@@ -3,11 +3,13 @@
 
     nox -s bench                    all of it
     nox -s bench -- --rounds 9      more rounds; each figure is a median
-    nox -s bench -- reset           one part: reset, server or lock
+    nox -s bench -- reset           one part, or some
 
 reset   whole process of `invoke reset`, beside the floor: `psql -1` replaying a pg_dump of the same result
 server  a throwaway server: start to the first query, and stop
 lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in slices beside polling
+gate    statements through the race lab's gate, open and with the lab's scheduler, beside a direct connection
+races   what a schedule of the shipped races costs
 """
 
 from __future__ import annotations
@@ -154,7 +156,98 @@ def bench_lock(rounds: int) -> None:
     print(table(("waiting for the lock", "wake-up", "CPU per second"), rows))
 
 
-PARTS = {"reset": bench_reset, "server": bench_server, "lock": bench_lock}
+STATEMENTS = 1_000
+
+
+def statements(url: str) -> None:
+    """Send so many small statements, one after the other."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(STATEMENTS):
+            connection.execute("select 2", prepare=False)
+
+
+def through_open_gate(url: str) -> float:
+    """Return how long the statements take in a process of their own, through a gate that holds nothing."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    from dbtools.races.actors import Actor, Program
+    from dbtools.races.gate import Gate, Phase, Session
+
+    def let_through(session: Session) -> None:
+        if session.phase is Phase.KNOCKING:
+            session.admit()
+        elif session.phase is Phase.HELD:
+            session.release()
+
+    async def measure() -> float:
+        parts = urlsplit(url)
+        gate = Gate("bench", parts.hostname or "", parts.port or 0, let_through)
+        await gate.open()
+        behind = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{gate.port}").geturl()
+        started = time.perf_counter()
+        program = Program(Actor("bench", call=statements), behind, ROOT)
+        while not program.is_over():
+            await asyncio.sleep(0.001)
+        taken = time.perf_counter() - started
+        program.end()
+        await gate.close()
+        return taken
+
+    return asyncio.run(measure())
+
+
+def bench_gate(rounds: int) -> None:
+    """Statements a second: direct, through an open gate, and one by one as the lab schedules them."""
+    from dbtools.races import Actor, Scenario
+    from dbtools.races.actors import Program
+    from dbtools.races.lab import Lab
+    from dbtools.races.strategies import stay
+
+    def direct(url: str) -> float:
+        started = time.perf_counter()
+        program = Program(Actor("bench", call=statements), url, ROOT)
+        while not program.is_over():
+            time.sleep(0.001)
+        taken = time.perf_counter() - started
+        program.end()
+        return taken
+
+    times: dict[str, list[float]] = {"direct": [], "open gate": [], "scheduled": []}
+    with Lab(Scenario("bench", [Actor("bench", call=statements)])) as lab:
+        for _ in range(rounds):
+            times["direct"].append(direct(lab.url))
+            times["open gate"].append(through_open_gate(lab.url))
+            times["scheduled"].append(seconds(partial(lab.run, stay)))
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    rows = [(name, f"{STATEMENTS / taken:.0f}", f"{taken / medians['direct']:.1f}") for name, taken in medians.items()]
+    print(table(("statements", "a second", "time beside direct"), rows))
+
+
+def bench_races(rounds: int) -> None:
+    """One schedule of shipped races: with its clone, its programs, and the look at what they leave."""
+    from dbtools.config import Project
+    from dbtools.races import shelf
+    from dbtools.races.lab import Lab
+    from dbtools.races.strategies import stay
+
+    project, rows = Project.find(ROOT), []
+    for name in ("lost-update", "write-skew", "two-upgrades", "reset-vs-seed.unlocked", "reset-vs-seed"):
+        with Lab(shelf.find(project, name)) as lab:
+            lab.run(stay)
+            taken, steps = [], 0
+            for _ in range(rounds * 4):
+                started = time.perf_counter()
+                steps = len(lab.run(stay).trace.steps)
+                taken.append(time.perf_counter() - started)
+        middle = statistics.median(taken)
+        rows.append((name, f"{middle * 1000:.0f} ms", f"{1 / middle:.1f}", str(steps), f"{steps / middle:.0f}"))
+    print(table(("race", "a schedule", "schedules a second", "statements", "statements a second"), rows))
+
+
+PARTS = {"reset": bench_reset, "server": bench_server, "lock": bench_lock, "gate": bench_gate, "races": bench_races}
 
 
 def main() -> None:

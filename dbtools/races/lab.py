@@ -41,6 +41,8 @@ SETTINGS = {
     "max_parallel_maintenance_workers": "0",
     "jit": "off",
     "max_prepared_transactions": "10",
+    # The passwords are 144 random bits: hashing them 4,096 times only costs time, at every connection.
+    "scram_iterations": "1",
 }
 
 
@@ -94,6 +96,11 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """The server's own database, beside the clones."""
+        return self._server.url
 
     def run(self, choose: Callable[[Point], int], actors: Sequence[Actor] | None = None) -> Played:
         """Run the actors (default: all of the scenario) from the start state, by the choices of `choose`."""

@@ -118,11 +118,11 @@ class Turnstile:
         return self.trace
 
     def _admit(self) -> bool:
-        """Let one new connection through, where one waits for that."""
-        waiting = [one for lane in self._lanes for one in lane.in_phase(Phase.KNOCKING)]
-        if waiting and not self.trace.stalled:
-            waiting[0].admit()
-        return bool(waiting) and not self.trace.stalled
+        """Let one new connection of each actor through, where one waits for that."""
+        waiting = [] if self.trace.stalled else [lane.in_phase(Phase.KNOCKING)[:1] for lane in self._lanes]
+        for session in [one for first in waiting for one in first]:
+            session.admit()
+        return any(waiting)
 
     def _ask(self, choose: Callable[[Point], int]) -> Session:
         enabled = [lane.number for lane in self._lanes if lane.in_phase(Phase.HELD)]

@@ -167,7 +167,7 @@ def test_a_program_that_sleeps_for_a_while_is_waited_for() -> None:
 def test_somebody_from_outside_is_named() -> None:
     def outsider(url: str) -> None:
         database = url.partition("?")[0].rpartition("/")[2]
-        direct = f"{lab._server.url.rpartition('/')[0]}/{database}"  # not through the gate
+        direct = f"{lab.url.rpartition('/')[0]}/{database}"  # not through the gate
         with psycopg.connect(direct, application_name="outsider") as connection:
             connection.execute("lock table counter")
             Script(["select 1 + 1"])(url)  # from here on the others may go
