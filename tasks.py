@@ -625,6 +625,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         unlocked="Short for --variant unlocked",
         bound="Most switches away from a program that could go on (default 2)",
         schedules="Most schedules to try within the bound (default 1000)",
+        seconds="Most seconds to try (default: no limit)",
         random="Schedules to try after that by random walk, and as many by PCT (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="What the random schedules begin with (default 0)",
@@ -641,6 +642,7 @@ def explore(
     unlocked: bool = False,
     bound: str = "",
     schedules: str = "",
+    seconds: str = "",
     random: str = "",
     depth: str = "",
     seed: str = "",
@@ -676,8 +678,9 @@ def explore(
             ("seed", seed, 0, 0),
         )
     }
+    limit = config.number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
     wanted = shelf.find(project, scenario, variant or ("unlocked" if unlocked else ""))
-    found = run(wanted, major=_major(server), note=out.note, **numbers)
+    found = run(wanted, seconds=limit, major=_major(server), note=out.note, **numbers)
     if found.played:
         _draw(found.played.trace, wanted.title, found.token, html, svg, out)
     if found.played and found.verdict is Verdict.VIOLATED:

@@ -50,13 +50,14 @@ def explore(
     *,
     bound: int = BOUND,
     schedules: int = SCHEDULES,
+    seconds: float = float("inf"),
     random: int = 0,
     depth: int = DEPTH,
     seed: int = 0,
     major: int = 16,
     note: Callable[[str], None] = lambda _: None,
 ) -> Explored:
-    """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` is reached.
+    """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` or `seconds` are up.
 
     `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`, follow. `note` is told
     how far it is.
@@ -66,7 +67,7 @@ def explore(
         ConfigurationError: The start state cannot be made, or an actor not be started.
     """
     with Lab(scenario, major) as lab:
-        return _Exploration(lab, seed, note).run(bound, schedules, random, depth)
+        return _Exploration(lab, seed, note).run(bound, schedules, seconds, random, depth)
 
 
 class _Exploration:
@@ -76,12 +77,14 @@ class _Exploration:
         self._out = Explored(lab.scenario, lab.major, silent={one.name for one in lab.scenario.actors}, seed=seed)
         self._serial: list[dict[str, str]] = []
         self._faults: Counter[str] = Counter()
+        self._until = float("inf")
         self._longest = 1
         self._other: Played | None = None
         """The first failure, whatever it was."""
 
-    def run(self, bound: int, schedules: int, random: int, depth: int) -> Explored:
+    def run(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> Explored:
         out, began = self._out, time.monotonic()
+        self._until = began + seconds
         found = self.orders() or self._bounded(bound, schedules) or self._random(random, depth) or self._other
         if found is not None:
             self._violated(found)
@@ -114,7 +117,7 @@ class _Exploration:
         for _ in range(schedules):
             runs = search.next()
             self._out.complete = search.depth - 1
-            if runs is None:
+            if runs is None or time.monotonic() > self._until:
                 return None
             kind = f"{search.depth} switch{'' if search.depth == 1 else 'es'}"
             played = self._play(kind, Replay(runs))
@@ -128,6 +131,8 @@ class _Exploration:
     def _random(self, count: int, depth: int) -> Played | None:
         actors = len(self._lab.scenario.everybody)
         for number in range(count):
+            if time.monotonic() > self._until:
+                break
             seed = self._out.seed * 1_000_003 + number
             for kind, choose in (("random walk", random_walk(seed)), ("PCT", pct(seed, depth, actors, self._longest))):
                 played = self._play(kind, choose)
@@ -206,7 +211,7 @@ class _Exploration:
         elif out.silent:
             out.reason = f"{', '.join(sorted(out.silent))} sent no SQL."
         elif out.complete < min(1, bound):
-            out.reason = f"Not even all schedules with 1 switch were tried: --schedules {out.total} is too few."
+            out.reason = f"Not even all schedules with 1 switch were tried: {out.total} are too few."
         elif not out.switched:
             out.reason = "No schedule took the turn from an actor: there is nothing to interleave."
         elif missing:

@@ -94,7 +94,10 @@ def test_held_needs_evidence() -> None:
     assert without.verdict is Verdict.INCONCLUSIVE
     assert without.reason == "No schedule waited for advisory lock 7, so the lock was not tested."
     assert explore(counter(careful, careful), schedules=3).reason == (
-        "Not even all schedules with 1 switch were tried: --schedules 7 is too few."
+        "Not even all schedules with 1 switch were tried: 7 are too few."
+    )
+    assert explore(counter(careful, careful), seconds=0).reason == (
+        "Not even all schedules with 1 switch were tried: 4 are too few."
     )
 
 
