@@ -111,9 +111,9 @@ class Run:
 
     def race(self) -> None:
         """Collisions without the lock, none with it."""
-        # The schedules run on a server of their own: once is enough.
-        only = () if self.server.kind == "embedded" else ("--no-schedules",)
-        found = json.loads(self.check("verify-concurrency", "--rounds", "2", "--as-of", AS_OF, "--json", *only))
+        # The schedules run on a server of their own, and in the session `races`.
+        options = ("--rounds", "2", "--no-schedules", "--as-of", AS_OF, "--json")
+        found = json.loads(self.check("verify-concurrency", *options))
         if not found["proved"]:
             raise StepFailed("; ".join(found["complaints"]))
 

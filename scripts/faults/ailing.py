@@ -168,7 +168,7 @@ def memory(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """Give the server no room for the locks of so many tables."""
     del server, full
     body = f"do $$ begin for i in 1..{TABLES} loop execute 'create table t' || i || ' (a int)'; end loop; end $$"
-    settings = {"max_locks_per_transaction": "10", "max_connections": "20"}
+    settings = {"max_locks_per_transaction": "12", "max_connections": "20"}
     stopped, unclear, wrong, failed = 0, list[str](), list[str](), list[str]()
     with (
         tempfile.TemporaryDirectory() as folder,
