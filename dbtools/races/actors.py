@@ -58,7 +58,7 @@ class Program:
         self.actor = actor
         self.code: int | None = None
         """Its exit status once it has ended by itself; -9 and the like after a signal."""
-        self.killed = False
+        self._password = unquote(urlsplit(url).password or "") or "\0"
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         environment = os.environ | _addresses(url) | dict(actor.environment)
         if actor.call is not None:
@@ -104,15 +104,13 @@ class Program:
         return sum(_ran(one) for one in _tasks(self.pid))
 
     def output(self) -> str:
-        """Return the end of what it printed."""
+        """Return the end of what it printed, without the password of its URL."""
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - 4 * OUTPUT))
-        return self._output.read().decode("utf-8", "replace")[-OUTPUT:]
+        return self._output.read().decode("utf-8", "replace").replace(self._password, "***")[-OUTPUT:]
 
     def end(self) -> None:
         """Kill what is left of it. Its output can't be read any more."""
-        if not self.is_over():
-            self.killed = True
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # the group: what it has started goes with it
         while not self.is_over():

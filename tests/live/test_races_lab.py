@@ -307,11 +307,12 @@ def test_a_command_is_given_the_address_and_its_output_is_kept(tmp_path: Path) -
         "assert os.environ['PGDATABASE'] in os.environ['DATABASE_URL'], os.environ\n"
         "with psycopg.connect('') as connection:\n"
         "    print(connection.execute('update counter set n = n + 1 returning n').fetchone(), os.getcwd())\n"
+        "print(os.environ['PGPASSWORD'])\n"
     )
     actor = Actor("command", command=(sys.executable, "-c", program))
     with Lab(Scenario("command", [actor], start=[COUNTER], folder=tmp_path)) as lab:
         played = lab.run(Replay(()))
-    assert (played.failure, played.trace.ends[0].output) == ("", f"(1,) {tmp_path}\n")
+    assert (played.failure, played.trace.ends[0].output) == ("", f"(1,) {tmp_path}\n***\n")
     gone = Scenario("gone", [Actor("gone", command=("no-such-program", "-x"))])
     with Lab(gone) as lab, pytest.raises(ConfigurationError) as caught:
         lab.run(Replay(()))
