@@ -208,7 +208,12 @@ def _ran(task: str) -> int:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:  # noqa: PTH123
-            return file.read()
+        file = os.open(path, os.O_RDONLY)
     except OSError:
         return ""
+    try:
+        return os.read(file, 65536).decode("ascii", "replace")
+    except OSError:
+        return ""  # it ended meanwhile
+    finally:
+        os.close(file)

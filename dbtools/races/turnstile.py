@@ -29,7 +29,7 @@ from dbtools.races.lane import Lane
 from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from dbtools.races.actors import Program
     from dbtools.races.probe import Probe
@@ -147,7 +147,7 @@ class Turnstile:
         began = time.monotonic()
         while True:
             self._note_ends()
-            busy = [one for lane in self._lanes for one in lane.busy(self._blocked, self._limits.patience)]
+            busy = self._busy()
             now = time.monotonic()
             if not busy and now >= self._quiet_at and not (self._blocked and self._wake()):
                 if self._is_over() or self._can_go_on():
@@ -156,7 +156,7 @@ class Turnstile:
                     self._hang()
                     return
             elif now - began > self._limits.step:
-                self.trace.stalled = self._why(busy)
+                self.trace.stalled = self._why()
                 return
             self._changed.clear()
             try:
@@ -254,21 +254,33 @@ class Turnstile:
                 said.append(f"{lane.name} sleeps with nothing under way")
         self.trace.failures.append(Failure("hang", "hang", f"Nobody can go on: {', '.join(said)}."))
 
-    def _why(self, busy: Sequence[str]) -> str:
+    def _busy(self) -> list[str]:
+        """Return what is not settled, in words: all of it, or enough to know that something is not."""
+        found: list[str] = []
+        for lane in self._latest_first():
+            # One with a request under way is looked at last; one without may do anything meanwhile.
+            if not found or not lane.in_phase(Phase.KNOCKING, Phase.HELD, Phase.RUNNING):
+                found += lane.busy(self._blocked, self._limits.patience)
+        return found
+
+    def _latest_first(self) -> list[Lane]:
+        latest = self.trace.steps[-1].actor if self.trace.steps else ""
+        return sorted(self._lanes, key=lambda lane: lane.name != latest)
+
+    def _why(self) -> str:
         running = [one for one in self._steps if one.phase is Phase.RUNNING and one not in self._blocked]
         outside = ""
         if running:
             found = self._probe.blockers([one.pid for one in running])
             on = sorted({pid for one in found.values() for pid in one})
             outside = f" Blocked from outside, by {', '.join(self._probe.describe(on).values())}." if on else ""
-        return f"After {self._limits.step:g} s: {'; '.join(busy)}.{outside}"
+        return f"After {self._limits.step:g} s: {'; '.join(self._busy())}.{outside}"
 
     def _write_down(self) -> None:
         """Put the events since the last choice into the trace, whose they are in the actors' order.
 
         Who was let through comes first; what others did in the same moment has no order that is the same every time.
         """
-        first = self.trace.steps[-1].actor if self.trace.steps else ""
-        for lane in sorted(self._lanes, key=lambda lane: lane.name != first):
+        for lane in self._latest_first():
             self.trace.events.extend(lane.events)
             lane.events.clear()
