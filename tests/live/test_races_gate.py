@@ -75,6 +75,12 @@ class Stage:
         await self.until(lambda: len(self.sessions) > number and self.sessions[number].phase is Phase.HELD)
         return self.sessions[number]
 
+    async def is_asleep(self) -> None:
+        """Wait until the first session is in the middle of pg_sleep: a cancel request before that would be lost."""
+        with psycopg.connect(self.direct, autocommit=True) as connection:
+            ask = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"
+            await self.until(lambda: connection.execute(ask, (self.sessions[0].pid,)).fetchone() == (True,))
+
     async def wire(self, version: int = 3 << 16) -> Wire:
         """A client that has logged in."""
         client = await self.open()
@@ -184,6 +190,7 @@ def test_protocol_3_2_and_its_long_keys() -> None:
         stage.holding = True
         client.send(query("select pg_sleep(600)"))
         (await stage.is_held()).release()
+        await stage.is_asleep()
         cancel = await stage.open()
         cancel.send(struct.pack("!II", 8 + len(client.key), wire.CANCEL_REQUEST) + client.key)
         assert await client.kinds() == "TEZ"
@@ -398,7 +405,8 @@ def test_a_statement_is_cancelled_through_the_gate(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         client = await stage.wire()
         client.send(query("select pg_sleep(600)"))
-        await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
+        await stage.until(lambda: stage.sessions and stage.sessions[0].phase is Phase.RUNNING)
+        await stage.is_asleep()
         cancel = await stage.open()
         cancel.send(struct.pack("!II", 16, wire.CANCEL_REQUEST) + client.key)
         assert await cancel.rest() == b""
