@@ -78,7 +78,7 @@ def test_every_task_is_in_the_table() -> None:
 def test_every_variable_is_in_the_table_and_every_variable_of_the_table_is_read() -> None:
     sources = "".join(
         path.read_text("utf-8") for folder in ("dbtools", "groombook") for path in (ROOT / folder).rglob("*.py")
-    ) + (ROOT / "tasks.py").read_text("utf-8")
+    )
     table = README[README.index("| variable | meaning") : README.index("A flag beats its variable")]
     documented = set(re.findall(r"`([A-Z][A-Z_]+)`", table))
     read = set(

@@ -1,0 +1,27 @@
+"""The command line: Invoke tasks that parse, call one function of the library, and print.
+
+A tasks.py needs one line: from dbtools.commands import namespace.
+"""
+
+from invoke.collection import Collection
+from invoke.main import program
+
+from dbtools.commands import checks, database, race, server, spec
+
+namespace = Collection(
+    checks.doctor,
+    database.wait_for_db,
+    database.reset,
+    database.seed,
+    database.migrate,
+    database.digest,
+    checks.verify_concurrency,
+)
+_server = Collection("server", server.start, server.stop, server.status, server.url, server.psql)
+_server.__doc__ = server.__doc__
+namespace.add_collection(_server)
+_race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
+_race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
+namespace.add_collection(_race)
+if hasattr(program, "core"):  # not where this is imported by something else than Invoke
+    spec.name_files(program.core.unparsed)

@@ -1,0 +1,242 @@
+"""Tasks that wait for, rebuild, seed, migrate and fingerprint the database."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from dbtools import config, console
+from dbtools.commands.common import describe, dsn_of, reported, target_of
+from dbtools.errors import DbtoolsError, VerificationFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+
+@task(auto_shortflags=False, help=describe("timeout", "json", "debug"))
+@reported
+def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug: bool = False) -> None:
+    """Wait until the database answers; fail at once on what waiting cannot heal.
+
+    A server that is not there yet, or starts, stops or is full, is waited for. A wrong password, an unknown role or
+    database, and a port where something else listens end the wait at once, exit code 3.
+
+        invoke wait-for-db --timeout 30
+    """
+    from dbtools.wait import wait_for_db as wait
+
+    out = console.Console(quiet=json)
+    seconds = config.number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
+    started = time.monotonic()
+    dsn = dsn_of(config.Project.find(), out)
+    version = wait(dsn, timeout=seconds, note=out.note)
+    out.done(f"PostgreSQL {version} answers: {dsn.target}")
+    if json:
+        out.data({"version": version, "seconds": round(time.monotonic() - started, 3)})
+
+
+_RUN = (
+    *("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host"),
+    *("json", "evidence", "debug"),
+)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["allow_host"],
+    help=describe(*_RUN, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}),
+)
+@reported
+def reset(
+    _context: Context,
+    profile: str = "",
+    as_of: str = "",
+    seed: str = "",
+    in_place: bool = False,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
+    json: bool = False,
+    evidence: str = "",
+    debug: bool = False,
+) -> None:
+    """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
+
+    Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
+    readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where NODE_ENV,
+    APP_ENV or ENVIRONMENT says production, on another machine, and where the database is marked or on the protect
+    list; the message says what opens it.
+
+        invoke reset
+        invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
+    """
+    _run(
+        "reset",
+        profile,
+        as_of,
+        seed,
+        lock_timeout,
+        pool_size,
+        confirm,
+        allow_host,
+        json,
+        evidence,
+        in_place=in_place,
+    )
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["allow_host"],
+    help=describe(
+        *_RUN,
+        **{
+            "known-users-only": "Add the known users where they are missing, touch nothing else (SEED_KNOWN_USERS_ONLY)"
+        },
+    ),
+)
+@reported
+def seed(
+    _context: Context,
+    profile: str = "",
+    as_of: str = "",
+    seed: str = "",
+    known_users_only: bool = False,
+    lock_timeout: str = "",
+    pool_size: str = "",
+    confirm: str = "",
+    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
+    json: bool = False,
+    evidence: str = "",
+    debug: bool = False,
+) -> None:
+    """Empty the seeded tables and load them again, in one transaction under the seed lock.
+
+    The same profile, seed and day give the same bytes every time.
+
+        invoke seed --profile dev
+        invoke seed --known-users-only
+    """
+    _run(
+        "seed",
+        profile,
+        as_of,
+        seed,
+        lock_timeout,
+        pool_size,
+        confirm,
+        allow_host,
+        json,
+        evidence,
+        known_users_only=known_users_only,
+    )
+
+
+def _run(
+    action: str,
+    profile: str,
+    as_of: str,
+    number: str,
+    lock_timeout: str,
+    pool_size: str,
+    confirm: str,
+    allow_host: Sequence[str] | None,
+    json: bool,
+    evidence: str,
+    *,
+    known_users_only: bool = False,
+    in_place: bool = False,
+) -> None:
+    from dbtools import chain, guard
+    from dbtools.rows import prepare
+
+    guard.check_environment(action)
+    out = console.Console(quiet=json)
+    started = time.monotonic()
+    project = config.Project.find()
+    application = project.load_application()
+    plan = config.SeedPlan.choose(
+        application, profile=profile, as_of=as_of, seed=number, known_users_only=known_users_only
+    )
+    # The rows are computed in a second process from here on, beside everything that follows.
+    with prepare(application, plan) as rows:
+        target = target_of(project, out, lock_timeout, pool_size, confirm, allow_host, in_place=in_place)
+        code = 1
+        try:
+            if action == "reset":
+                outcome = chain.reset(target, project.migrations, project.cache, rows, out)
+            else:
+                outcome = chain.seed(target, rows, out)
+            code = 0
+        except DbtoolsError as error:
+            code = error.exit_code
+            out.lines += console.explain(error).splitlines()
+            raise
+        finally:
+            if evidence:
+                facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
+                facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
+                console.write_evidence(Path(evidence), f"invoke {action}", facts, out.lines, code)
+    if json:
+        out.data(
+            {
+                "action": action,
+                "profile": plan.profile,
+                "as_of": plan.as_of.isoformat(),
+                "seed": plan.seed,
+                "rows": outcome.rows,
+                "lock": {"key": target.lock_key, "waited": round(outcome.waited, 3)}
+                | {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at},
+                "seconds": outcome.seconds,
+            }
+        )
+
+
+@task(auto_shortflags=False, help=describe("json", "debug"))
+@reported
+def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
+    """Upgrade the database to the newest revision and keep its data; under the seed lock.
+
+    invoke migrate
+    """
+    from dbtools.chain import migrate as run
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    before, after = run(target_of(project, out), project.migrations, out)
+    if json:
+        out.data({"from": before, "to": after})
+
+
+@task(auto_shortflags=False, help=describe("json", "debug", expect="Fail (exit code 6) unless the digest is this one"))
+@reported
+def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
+    """Print a fingerprint of the content: rows and hash of each table, and one SHA-256 over all.
+
+    invoke digest
+    invoke digest --expect 2f1c...
+    """
+    from dbtools.connect import open_session
+    from dbtools.digest import digest as fingerprint
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    with open_session(dsn_of(project, out), "digest") as connection:
+        found = fingerprint(connection, project.schema)
+    rows = [(one.table, str(one.rows), one.md5) for one in found.tables]
+    out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
+    out.say(f"sha256 {found.sha256}")
+    if json:
+        out.data({"sha256": found.sha256, "tables": {name: {"rows": int(n), "md5": md5} for name, n, md5 in rows}})
+    if expect and expect != found.sha256:
+        raise VerificationFailed(
+            "The content is not what was expected.",
+            f"Its digest is {found.sha256}, expected {expect}.",
+            "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset",
+        )

@@ -1,0 +1,240 @@
+"""Tasks of the race lab: list, explore, replay, draw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from dbtools import config, console
+from dbtools.commands.common import describe, reported
+from dbtools.errors import ConfigurationError, DbtoolsError, VerificationFailed
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+    from dbtools.races.trace import Trace
+
+HELP = {
+    "scenario": "A scenario of the project (invoke race.list), or a file: my-race.toml",
+    "token": "What race.explore printed",
+    "file": "The scenario's file, where it is not in the project's folder of races",
+    "server": "Major version of the throwaway PostgreSQL: 16 or 18 (default 16)",
+}
+
+
+def _major(text: str) -> int:
+    if text and text not in ("16", "18"):
+        raise ConfigurationError(
+            f"There is no PostgreSQL {text} here.", "The lab has 16 and 18. Nothing was run.", "Choose one: --server 18"
+        )
+    return int(text or 16)
+
+
+@task(name="list", auto_shortflags=False, help=describe("json", "debug"))
+@reported
+def race_list(_context: Context, json: bool = False, debug: bool = False) -> None:
+    """List the project's races: every scenario and its variants, and how each is to end.
+
+    invoke race.list
+    """
+    from dbtools.races import shelf
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    found = shelf.names(project)
+    out.say(console.table(("scenario", "what", "expected"), found) if found else f"No scenario in {project.races}.")
+    if json:
+        out.data({"scenarios": [dict(zip(("name", "title", "expected"), one, strict=True)) for one in found]})
+
+
+@task(
+    auto_shortflags=False,
+    positional=["scenario"],
+    help=describe(
+        "json",
+        "debug",
+        scenario=HELP["scenario"],
+        variant="A variant of it (invoke race.list)",
+        unlocked="Short for --variant unlocked",
+        bound="Most switches away from a program that could go on (default 2)",
+        schedules="Most schedules to try within the bound (default 1000)",
+        seconds="Most seconds to try (default: no limit)",
+        random="Schedules to try after that by random walk, and as many by PCT (default 0)",
+        depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
+        seed="What the random schedules begin with (default 0)",
+        server=HELP["server"],
+        html="Write the failing run as a page to this file",
+        svg="Write the failing run as an image to this file",
+    ),
+)
+@reported
+def explore(
+    _context: Context,
+    scenario: str,
+    variant: str = "",
+    unlocked: bool = False,
+    bound: str = "",
+    schedules: str = "",
+    seconds: str = "",
+    random: str = "",
+    depth: str = "",
+    seed: str = "",
+    server: str = "",
+    html: str = "",
+    svg: str = "",
+    json: bool = False,
+    debug: bool = False,
+) -> None:
+    """Interleave a scenario's programs in every order up to a bound; print the race that it finds, and its token.
+
+    Each schedule runs on a fresh clone of the start state, on a throwaway PostgreSQL, never on DATABASE_URL. Exit code
+    0 where it ends as the scenario expects (nothing fails, or the failure it names), 6 where it does not, 1 where
+    nothing can be said.
+
+        invoke race.explore reset-vs-seed --unlocked
+        invoke race.explore my-race.toml --bound 1 --html race.html
+    """
+    from dbtools.races import report, shelf
+    from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
+    from dbtools.races.explore import explore as run
+    from dbtools.races.explored import Verdict
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    numbers = {
+        name: int(config.number(f"--{name}", text, low=low)) if text else default
+        for name, text, low, default in (
+            ("bound", bound, 0, BOUND),
+            ("schedules", schedules, 1, SCHEDULES),
+            ("random", random, 0, 0),
+            ("depth", depth, 1, DEPTH),
+            ("seed", seed, 0, 0),
+        )
+    }
+    limit = config.number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
+    wanted = shelf.find(project, scenario, variant or ("unlocked" if unlocked else ""))
+    found = run(wanted, seconds=limit, major=_major(server), note=out.note, **numbers)
+    if found.played:
+        _draw(found.played.trace, wanted.title, found.token, html, svg, out)
+    if found.played and found.verdict is Verdict.VIOLATED:
+        shelf.keep(project, found.token, found.played.trace)
+    for line in report.verdict(found):
+        out.say(line)
+    if json:
+        out.data(report.to_json(found))
+    if not found.as_expected:
+        if found.verdict is Verdict.INCONCLUSIVE:
+            raise Exit(code=1)
+        raise Exit(code=VerificationFailed.exit_code)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["token"],
+    help=describe("json", "debug", times="How often (default 1)", **{n: HELP[n] for n in ("token", "file", "server")}),
+)
+@reported
+def replay(
+    _context: Context,
+    token: str,
+    times: str = "",
+    file: str = "",
+    server: str = "",
+    json: bool = False,
+    debug: bool = False,
+) -> None:
+    """Run the schedule of a token again, on a fresh clone of the start state.
+
+    Exit code 0 where it fails as the scenario expects, or where it expects nothing and nothing fails; 6 where not; 1
+    where the programs do something else than they did when the token was made: it says at which step.
+
+        invoke race.replay pgr1-6b9c558914fc-A1.B-6ad2 --times 100
+    """
+    from dbtools.races import report, shelf
+    from dbtools.races.explore import replay as run
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    major = _major(server)
+    scenario = shelf.of_token(project, token, file, major)
+    count = int(config.number("--times", times, low=1)) if times else 1
+    runs = run(scenario, token, times=count, major=major)
+    if count == 1:
+        _draw(runs[0].trace, scenario.title, token, "", "", out)
+    for line in report.replayed(runs, token):
+        out.say(line)
+    if json:
+        out.data(report.replayed_json(runs, token))
+    for one in runs:
+        why = one.diverged or shelf.difference(project, token, one.trace) or one.trace.stalled
+        if why:
+            raise DbtoolsError(
+                f"The replay of {token} is not the run that it was made from.",
+                f"{why[:1].upper()}{why[1:]}.",
+                "The programs have changed, or do something by chance. Find the race again: invoke race.explore",
+            )
+    if any(not report.is_expected(scenario, one) for one in runs):
+        raise Exit(code=VerificationFailed.exit_code)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["token"],
+    help=describe(
+        "debug",
+        html="Write it as a self-contained page to this file",
+        svg="Write it as an image to this file",
+        **{name: HELP[name] for name in ("token", "file", "server")},
+    ),
+)
+@reported
+def show(
+    _context: Context,
+    token: str,
+    html: str = "",
+    svg: str = "",
+    file: str = "",
+    server: str = "",
+    debug: bool = False,
+) -> None:
+    """Draw the run of a token: who ran what when, who waited for whom, where it broke.
+
+    A scenario's name in the place of the token draws its programs one after the other.
+
+        invoke race.show TOKEN --html race.html
+    """
+    from dbtools.races import shelf
+    from dbtools.races import token as tokens
+    from dbtools.races.explore import replay as run
+    from dbtools.races.explored import encode
+
+    out = console.Console()
+    project = config.Project.find()
+    major = _major(server)
+    if tokens.is_token(token):
+        scenario = shelf.of_token(project, token, file, major)
+    else:
+        scenario = shelf.find(project, token)
+        token = encode(scenario, major, ((0, None),))
+    _draw(run(scenario, token, major=major)[0].trace, scenario.title, token, html, svg, out)
+
+
+def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
+    """Draw a run: into the files that are named, else as text."""
+    from dbtools.races import picture
+
+    for name, draw in ((html, picture.html), (svg, picture.svg)):
+        if name:
+            Path(name).write_text(draw(trace, title=title, token=token), "utf-8")
+            out.note(f"Written: {name}")
+    if not html and not svg:
+        size = shutil.get_terminal_size((120, 24)).columns
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        out.say(picture.text(trace, token=token, width=size, color=color))
+        out.say()
