@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
 
 DUPLICATE = 'duplicate key value violates unique constraint "invoices_pkey"'
-TOKEN = "pgr1-reset-vs-seed-4be07c-A3.B.A-9a75"
+TOKEN = "pgr1-3f9a4be07c12-A3.B.A-06b9"
 
 
 class Tape:

@@ -190,9 +190,11 @@ class _Exploration:
         out.shrunk_from = preemptions(found.choices)
         self._note(f"{self._lab.scenario.name}: {wanted} found after {out.total} schedules; shrinking")
         out.runs, out.played = shrink(found, play)
+        out.repeated = True
         for number in range(1, REPLAYS + 1):
             again = play(out.runs)
             out.unsteady = out.unsteady or again.trace.steps != out.played.trace.steps
+            out.repeated = out.repeated and again.trace.statements == out.played.trace.statements
             if again.failure != wanted:
                 came = again.failure or again.diverged or again.trace.stalled or "no failure"
                 out.reason = (

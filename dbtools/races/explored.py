@@ -49,6 +49,8 @@ class Explored:
     """Tables that one and the same serial order leaves different: they are not compared."""
     unsteady: bool = False
     """A replay failed in the same way, but not step for step: something else than the schedule decides too."""
+    repeated: bool = False
+    """The programs sent the same statements, but for the values in them, in every replay."""
     played: Played | None = None
     """The failing run, shrunk."""
     runs: Runs = ()
@@ -66,7 +68,10 @@ class Explored:
     @property
     def token(self) -> str:
         """The token of the failing schedule, or ""."""
-        return encode(self.scenario, self.major, self.runs) if self.played else ""
+        if self.played is None:
+            return ""
+        statements = self.played.trace.fingerprint if self.repeated else ""
+        return encode(self.scenario, self.major, self.runs, statements)
 
     @property
     def total(self) -> int:
@@ -93,7 +98,7 @@ class Explored:
         raise VerificationFailed(*failure_of(self))
 
 
-def encode(scenario: Scenario, major: int, runs: Runs) -> str:
+def encode(scenario: Scenario, major: int, runs: Runs, statements: str = "") -> str:
     """Return the token of a schedule of this scenario on a server of this major version."""
     letters = [(chr(65 + actor), count) for actor, count in runs]
-    return token.encode(scenario.name, scenario.fingerprint(major), letters)
+    return token.encode(token.shorten(scenario.name), scenario.fingerprint(major), letters, statements)

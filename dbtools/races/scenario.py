@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.errors import ConfigurationError
+from dbtools.races import token
 from dbtools.races.actors import Actor
 from dbtools.races.turnstile import Limits
 
@@ -114,7 +114,7 @@ class Scenario:
         return (*self.actors, *(one.actor for one in self.latches))
 
     def fingerprint(self, major: int) -> str:
-        """Return six hex digits that change with the scenario and with the server's major version."""
+        """Return four hex digits that change with the scenario and with the server's major version."""
         text = self.definition or repr(
             [
                 [(one.name, one.command, sorted(one.environment.items())) for one in self.actors],
@@ -123,4 +123,4 @@ class Scenario:
                 self.latches,
             ]
         )
-        return hashlib.sha256(f"{major} {text}".encode()).hexdigest()[:6]
+        return token.shorten(f"{major} {text}")

@@ -65,6 +65,7 @@ KEYS = {
     "limits": dict,
     "variants": dict,
 }
+TYPES = {str: "string", bool: "boolean", dict: "table"}
 WORDS = ("title", "about", "expect", "waits")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
@@ -83,7 +84,8 @@ def read(path: Path, variant: str, folder: Path) -> Scenario:
             f"{error}. Nothing was run.",
             "To see what there is: invoke race.list",
         ) from None
-    variants = table.pop("variants", {})
+    # What is no table stays, for the reader to say so.
+    variants = table.pop("variants", {}) if isinstance(table.get("variants"), dict) else {}
     if variant and variant not in variants:
         known = ", ".join(variants) or "none"
         raise ConfigurationError(
@@ -116,7 +118,7 @@ class _Reader:
             if key not in KEYS:
                 raise self._wrong(key, f"there is no such key; there are {', '.join(KEYS)}")
             if not isinstance(value, KEYS[key]):
-                raise self._wrong(key, f"it is to be a {KEYS[key].__name__}, not {value!r}")
+                raise self._wrong(key, f"it is to be a {TYPES[KEYS[key]]}, not {value!r}")
         environment = self._words("env", table.get("env", {}))
         return Scenario(
             self._name,

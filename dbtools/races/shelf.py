@@ -49,24 +49,23 @@ def find(project: Project, name: str, variant: str = "") -> Scenario:
 
 
 def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
-    """Return the scenario that a token was made in, from the project's folder or from `file`.
+    """Return the scenario that a token was made in: from `file`, else from the project's folder or this one.
 
     Raises:
         ConfigurationError: It is no token, its scenario is not here, or has changed since.
     """
     wanted = token.decode(text)
-    stem, _, variant = wanted.scenario.partition(".")
-    scenario = find(project, file or stem, variant)
-    if scenario.name != wanted.scenario:
+    scenario = _called(project, wanted.scenario, file)
+    if scenario is None:
         raise ConfigurationError(
-            f"The token {text} is of the scenario {wanted.scenario}, not of {scenario.name}.",
-            "Nothing was run.",
-            f"Replay it with {stem}.toml: invoke race.replay {text} --file {stem}.toml",
+            f"The scenario of the token {text} is not here.",
+            f"None in {file or f'{project.races} and {Path.cwd()}'} has its name. Nothing was run.",
+            f"Name its file: invoke race.replay {text} --file my-race.toml",
         )
-    if (now := scenario.fingerprint(major)) != wanted.fingerprint:
+    if (now := scenario.fingerprint(major)) != wanted.state:
         raise ConfigurationError(
             f"The token {text} is of another version of the scenario {scenario.name}.",
-            f"It was made when that was {wanted.fingerprint}; with PostgreSQL {major} it is {now}. Nothing was run.",
+            f"It was made when that was {wanted.state}; with PostgreSQL {major} it is {now}. Nothing was run.",
             f"Take the version it was made with, or find the race again: invoke race.explore {scenario.name}",
         )
     if beyond := [actor for actor, _ in wanted.runs if ord(actor) - 65 >= len(scenario.everybody)]:
@@ -78,28 +77,51 @@ def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
     return scenario
 
 
+def _called(project: Project, short: str, file: str) -> Scenario | None:
+    """Return the scenario whose name a token has shortened to this."""
+    folders = (project.races, Path.cwd())
+    for path in [Path(file)] if file else [path for folder in folders for path in sorted(folder.glob("*.toml"))]:
+        try:
+            every = ["", *variants(path)]
+        except (OSError, ValueError, TypeError):  # no TOML, or another kind of it
+            if file:
+                read(path, "", project.root)  # says what is wrong with it
+            continue
+        for variant in every:
+            if token.shorten(".".join(filter(None, (path.stem, variant)))) == short:
+                return read(path, variant, project.root)
+    return None
+
+
 def keep(project: Project, text: str, trace: Trace) -> None:
     """Keep the statements of a token's run in the project's cache."""
     path = _path(project, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([[one.actor, one.sql] for one in trace.steps]), "utf-8")
+    path.write_text(json.dumps(trace.statements), "utf-8")
 
 
 def difference(project: Project, text: str, trace: Trace) -> str:
-    """Return where a run of the token differs from the one that was kept; "" where it does not, or none was kept."""
+    """Return how the statements of a run differ from those that its token was made from; "" where they do not.
+
+    Where that run was kept, the first statement that differs is named. Anywhere else the token knows no more than
+    whether they are the same, and not even that where the programs sent others in each run.
+    """
+    wanted = token.decode(text).statements
+    if not wanted or wanted == trace.fingerprint:
+        return ""
     try:
         kept = json.loads(_path(project, text).read_text("utf-8"))
     except (OSError, ValueError):
-        return ""
-    came = [[one.actor, one.sql] for one in trace.steps]
+        kept = []
+    came = trace.statements
     for number, (before, now) in enumerate(zip(kept, came, strict=False), 1):
         if before != now:
             return f"step {number}: expected {_said(before)}; came {_said(now)}"
     if len(came) < len(kept):
         return f"step {len(came) + 1}: expected {_said(kept[len(came)])}; came nothing"
-    if len(came) > len(kept):
+    if kept and len(came) > len(kept):
         return f"step {len(kept) + 1}: expected nothing; came {_said(came[len(kept)])}"
-    return ""
+    return "the programs sent other statements; which, is known only where the race was found"
 
 
 def _path(project: Project, text: str) -> Path:

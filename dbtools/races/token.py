@@ -1,9 +1,10 @@
-"""A schedule as a short string that anyone can replay: pgr1-lost-update-4be07c-A2.B.A-9b54.
+"""A schedule as a short string that anyone can replay: pgr1-3f9a4be07c12-A2.B.A-ace8.
 
-Five parts: the version, the scenario's name, six hex digits that tell one state of the scenario from another, the runs,
-and a checksum. A run is an actor (A, B, C, ... in the scenario's order) and how many steps it may choose; without a
-number it goes on until it is blocked or finished. Only letters, digits, "." and "-" occur, so no shell, file system or
-URL needs a quote.
+Four parts: the version, what it is a schedule of, the runs, and a checksum. What it is of, twelve hex digits say: four
+from the scenario's name, four that tell one state of the scenario from another, and four from the statements of the
+run, which are left out where the programs send others in each run. A run is an actor (A, B, C, ... in the scenario's
+order) and how many steps it may choose; without a number it goes on until it is blocked or finished. Only letters,
+digits, "." and "-" occur, so no shell, file system or URL needs a quote.
 
 The checksum is CRC-16 over all before it. An error burst of at most 16 bits never passes it, and one changed character
 (8 bits) or two neighbours that changed places (16) are no more than that; anything else passes once in 65,536.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import hashlib
 import re
 import string
 from dataclasses import dataclass
@@ -25,15 +27,14 @@ if TYPE_CHECKING:
 
 VERSION = "pgr1"
 
-_SCENARIO = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
-_FINGERPRINT = re.compile(r"[0-9a-f]{6}", re.ASCII)
+_SUBJECT = re.compile(r"([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})?", re.ASCII)
 _RUN = re.compile(r"([A-Z])([1-9][0-9]{0,5})?", re.ASCII)
 _CHECK = re.compile(r"[0-9a-f]{4}", re.ASCII)
 _LETTERS = f"{string.ascii_letters}{string.digits}.-_"
 _LONG = 100
 """From this length on a wrong token is not guessed at: too many others are one character away."""
-_FORM = f"A token reads {VERSION}-SCENARIO-FINGERPRINT-RUNS-CHECK, such as pgr1-lost-update-4be07c-A2.B.A-9b54."
-_PARTS = ("The scenario's name is", "The fingerprint is", "The runs are", "The checksum is")
+_FORM = f"A token reads {VERSION}-SCENARIO-RUNS-CHECK, such as pgr1-3f9a4be07c12-A2.B.A-ace8."
+_PARTS = ("The scenario is", "The runs are", "The checksum is")
 _AGAIN = "Copy the whole token again from where it was reported."
 
 
@@ -42,35 +43,37 @@ class Token:
     """What a token says."""
 
     scenario: str
-    fingerprint: str
-    """Six hex digits: the state of the scenario that the schedule belongs to."""
+    """Four hex digits, from the scenario's name."""
+    state: str
+    """Four hex digits: the state of the scenario that the schedule belongs to."""
     runs: tuple[tuple[str, int | None], ...]
     """Which actor, and how many choice steps; None: until it is blocked or finished."""
+    statements: str = ""
+    """Four hex digits, from the statements of the run; "" where they are not known, or by chance."""
 
     def __str__(self) -> str:
-        return encode(self.scenario, self.fingerprint, self.runs)
+        return encode(self.scenario, self.state, self.runs, self.statements)
 
 
-def encode(scenario: str, fingerprint: str, runs: Sequence[tuple[str, int | None]]) -> str:
+def shorten(text: str) -> str:
+    """Return four hex digits that stand for a text in a token."""
+    return hashlib.sha256(text.encode()).hexdigest()[:4]
+
+
+def encode(scenario: str, state: str, runs: Sequence[tuple[str, int | None]], statements: str = "") -> str:
     """Return the token of a schedule.
 
     Raises:
-        ConfigurationError: The scenario's name has characters that a token cannot hold.
-        ValueError: The fingerprint is not six hex digits, or a run is none.
+        ValueError: A part is not four hex digits, or a run is none.
     """
-    if not _SCENARIO.fullmatch(scenario):
-        raise ConfigurationError(
-            f"The scenario's name {scenario!r} does not fit into a token.",
-            "A name is of ASCII letters, digits and . _ - and begins and ends with a letter or a digit.",
-            "Rename the scenario's file.",
-        )
-    if not _FINGERPRINT.fullmatch(fingerprint):
-        raise ValueError(f"a fingerprint is six hex digits, not {fingerprint!r}")
+    subject = f"{scenario}{state}{statements}"
+    if len(scenario) != 4 or len(state) != 4 or not _SUBJECT.fullmatch(subject):
+        raise ValueError(f"each part is four hex digits, not {scenario!r}, {state!r}, {statements!r}")
     words = [f"{actor}{'' if steps is None else steps}" for actor, steps in runs]
     for word in words or [""]:
         if not _RUN.fullmatch(word):
             raise ValueError(f"a run is a letter and at most six digits, not {word!r}")
-    body = f"{VERSION}-{scenario}-{fingerprint}-{'.'.join(words)}"
+    body = f"{VERSION}-{subject}-{'.'.join(words)}"
     return f"{body}-{_checksum(body)}"
 
 
@@ -94,7 +97,7 @@ def decode(token: str) -> Token:
         raise _wrong(
             token, "cannot be replayed here", why, "Replay it with the dbtools that made it, or explore again."
         )
-    if rest.count("-") < 3:
+    if rest.count("-") != 2:
         raise _wrong(token, "is not a whole race token", _FORM, _AGAIN)
     try:
         return _parse(token)
@@ -105,21 +108,21 @@ def decode(token: str) -> Token:
 def _parse(token: str) -> Token:
     """Return what a token says. A ValueError says what is wrong with it."""
     body, _, check = token.rpartition("-")
-    version, _, rest = body.partition("-")
-    scenario, fingerprint, runs = rest.rsplit("-", 2)
+    version, subject, runs = body.split("-")
+    parts = _SUBJECT.fullmatch(subject)
     words = [(word, _RUN.fullmatch(word)) for word in runs.split(".")]
     bad = next((word for word, match in words if not match), None)
-    if version != VERSION or not _SCENARIO.fullmatch(scenario):
-        raise ValueError(f"The scenario's name {scenario!r} is none.")
-    if not _FINGERPRINT.fullmatch(fingerprint):
-        raise ValueError(f"The fingerprint {fingerprint!r} is not six digits of 0-9 and a-f.")
+    if version != VERSION or parts is None:
+        raise ValueError(f"The scenario {subject!r} is not eight or twelve digits of 0-9 and a-f.")
     if bad is not None:
         raise ValueError(f"The run {bad!r} is not a capital letter with a number of steps or without one.")
     if not _CHECK.fullmatch(check):
         raise ValueError(f"The checksum {check!r} is not four digits of 0-9 and a-f.")
     if check != _checksum(body):
         raise ValueError("Its checksum does not fit.")
-    return Token(scenario, fingerprint, tuple((word[0], int(word[1:]) if word[1:] else None) for word, _ in words))
+    scenario, state, statements = parts.groups(default="")
+    schedule = tuple((word[0], int(word[1:]) if word[1:] else None) for word, _ in words)
+    return Token(scenario, state, schedule, statements)
 
 
 def _checksum(body: str) -> str:
@@ -147,5 +150,5 @@ def _suggestion(token: str) -> str:
     if len(valid) != 1:
         return ""
     (meant,) = valid
-    parts = zip(_PARTS, meant.rsplit("-", 3), token.rsplit("-", 3), strict=True)
+    parts = zip(_PARTS, meant.rsplit("-", 2), token.rsplit("-", 2), strict=True)
     return f"{next(name for name, a, b in parts if a != b)} one slip away from {meant}. "

@@ -6,8 +6,14 @@ no clock readings: two runs of one schedule have equal traces.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from dbtools.races.token import shorten
+
+_VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b")
 
 
 class Happened(StrEnum):
@@ -103,3 +109,16 @@ class Trace:
     failures: list[Failure] = field(default_factory=list)
     stalled: str = ""
     """Why the run could not go on, where it could not: such a run proves nothing."""
+
+    @property
+    def statements(self) -> list[list[str]]:
+        """Who sent what, in the order of release, without its values: 'x' and 12 are a "?" both.
+
+        A program that writes today's date is the same program tomorrow.
+        """
+        return [[one.actor, _VALUE.sub("?", one.sql)] for one in self.steps]
+
+    @property
+    def fingerprint(self) -> str:
+        """Four hex digits from the statements, for a token."""
+        return shorten(json.dumps(self.statements))

@@ -23,6 +23,7 @@ from dbtools.races.lab import Lab
 from dbtools.races.scenario import Latch, Script
 from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
+from dbtools.races.token import decode
 from dbtools.races.trace import Happened
 from dbtools.races.turnstile import Limits
 
@@ -149,9 +150,9 @@ def test_an_actor_that_computes_for_ever_proves_nothing() -> None:
         while True:
             pass
 
-    with Lab(counter(careful, computes, limits=Limits(patience=0.2, step=1))) as lab:
+    with Lab(counter(careful, computes, limits=Limits(patience=0.2, step=3))) as lab:
         played = lab.run(Replay(()))
-    assert (played.failure, played.trace.stalled) == ("", "After 1 s: actor2 computes.")
+    assert (played.failure, played.trace.stalled) == ("", "After 3 s: actor2 computes.")
 
 
 def test_a_program_that_sleeps_for_a_while_is_waited_for() -> None:
@@ -176,10 +177,10 @@ def test_somebody_from_outside_is_named() -> None:
             Script(["select 1 + 1"])(url)  # from here on the others may go
             time.sleep(3600)
 
-    with Lab(counter(outsider, careful, limits=Limits(patience=0.2, step=1))) as lab:
+    with Lab(counter(outsider, careful, limits=Limits(patience=0.2, step=3))) as lab:
         played = lab.run(Replay(()))
     start, _, end = played.trace.stalled.partition(" Blocked from outside, by pid ")
-    assert start == "After 1 s: actor2 runs: update counter set n = n + 1."
+    assert start == "After 3 s: actor2 runs: update counter set n = n + 1."
     assert end.endswith(" (outsider).")
 
 
@@ -339,7 +340,7 @@ def test_in_a_test_of_ones_own_the_failure_says_all() -> None:
     found = caught.value
     assert found.what == "The race counter is there: no serial order, with 1 switch."
     assert "preempted" in found.why
-    assert found.hint.startswith("To see it again: invoke race.replay pgr1-counter-")
+    assert found.hint.startswith("To see it again: invoke race.replay pgr1-")
     assert explore(counter(careful, careful)).require_held().verdict is Verdict.HELD
 
 
@@ -360,6 +361,8 @@ def test_programs_that_do_something_else_every_time_are_found_out(tmp_path: Path
     assert (found.verdict, found.failure or found.played) == (verdict, "22012")
     if verdict is Verdict.VIOLATED:
         assert found.unsteady
+        assert not found.repeated
+        assert decode(found.token).statements == ""  # a replay is not held to them
     else:
         assert found.reason.startswith("22012 was found, but replay 1 of its schedule ")
         assert found.reason.endswith(" gave no failure: something else than the schedule decides.")
@@ -387,44 +390,84 @@ def found_in(project: Project) -> Explored:
 
 def test_a_token_is_of_one_version_of_one_scenario(project: Project) -> None:
     found = found_in(project)
-    assert found.token.startswith("pgr1-count-")
+    assert 10 <= len(found.token) <= 30
     assert shelf.of_token(project, found.token, "", 16).name == "count"
     path = project.races / "count.toml"
     path.write_text(path.read_text("utf-8").replace("n = 10", "n = 11"), "utf-8")
-    now = shelf.find(project, "count").fingerprint(16)
+    before, now = decode(found.token).state, shelf.find(project, "count").fingerprint(16)
     with pytest.raises(ConfigurationError) as caught:
         shelf.of_token(project, found.token, "", 16)
     assert str(caught.value) == (
         f"The token {found.token} is of another version of the scenario count.\n"
-        f"It was made when that was {found.token.split('-')[2]}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
+        f"It was made when that was {before}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
         "Take the version it was made with, or find the race again: invoke race.explore count"
     )
     other = encode(shelf.find(project, "count", "more"), 16, ((0, 1),))
-    assert other.startswith("pgr1-count.more-")
+    assert shelf.of_token(project, other, "", 16).name == "count.more"
     with pytest.raises(ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2\. Nothing was run\."):
         shelf.of_token(project, encode(shelf.find(project, "count"), 16, ((2, 1),)), "", 16)
 
 
+def test_a_token_of_a_scenario_that_is_elsewhere(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = encode(shelf.find(project, "count", "more"), 16, ((0, 1),))
+    away = tmp_path / "away"
+    away.mkdir()
+    path = (project.races / "count.toml").rename(away / "count.toml")
+    (away / "another.toml").write_text("variants = 3", "utf-8")
+    (away / "broken.toml").write_text("= 3", "utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        shelf.of_token(project, token, "", 16)
+    assert str(caught.value) == (
+        f"The scenario of the token {token} is not here.\n"
+        f"None in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
+        f"Name its file: invoke race.replay {token} --file my-race.toml"
+    )
+    assert shelf.of_token(project, token, str(path), 16).name == "count.more"
+    for name in ("another", "broken", "missing"):
+        with pytest.raises(ConfigurationError, match=name):
+            shelf.of_token(project, token, str(away / f"{name}.toml"), 16)
+    monkeypatch.chdir(away)
+    assert shelf.of_token(project, token, "", 16).name == "count.more"
+
+
 def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Project) -> None:
     found = found_in(project)
-    (again,) = replay(found.scenario, found.token)
-    assert shelf.difference(project, found.token, again.trace) == ""
-    again.trace.steps[1].sql = "update counter set n = 99"
-    assert shelf.difference(project, found.token, again.trace) == (
-        "step 2: expected b: update counter set n = 10; came b: update counter set n = 99"
+    again = replay(found.scenario, found.token)[0].trace
+    assert shelf.difference(project, found.token, again) == ""
+    again.steps[1].sql = "update counter set n = 99"  # another value in the same statement
+    assert shelf.difference(project, found.token, again) == ""
+    again.steps[1].sql = "update counter set m = 99"
+    assert shelf.difference(project, found.token, again) == (
+        "step 2: expected b: update counter set n = ?; came b: update counter set m = ?"
     )
-    del again.trace.steps[1:]
-    assert shelf.difference(project, found.token, again.trace) == (
-        "step 2: expected b: update counter set n = 10; came nothing"
+    last = again.steps[2]
+    del again.steps[1:]
+    assert shelf.difference(project, found.token, again) == (
+        "step 2: expected b: update counter set n = ?; came nothing"
     )
-    assert shelf.difference(project, "pgr1-unknown", again.trace) == ""
+    again = replay(found.scenario, found.token)[0].trace
+    again.steps.append(last)
+    assert shelf.difference(project, found.token, again) == (
+        "step 4: expected nothing; came a: update counter set n = n + ?"
+    )
+    # Where the run was not kept, the token alone tells that it is another one.
+    for path in (project.cache / "races").iterdir():
+        path.unlink()
+    assert shelf.difference(project, found.token, again) == (
+        "the programs sent other statements; which, is known only where the race was found"
+    )
+    again.steps.pop()
+    assert shelf.difference(project, found.token, again) == ""
 
 
 @pytest.mark.parametrize(
     ("text", "where", "why"),
     [
         ("titel = 'x'", "titel", "There is no such key; there are title, about,"),
-        ("title = 3", "title", "It is to be a str, not 3"),
+        ("variants = 3", "variants", "It is to be a table, not 3"),
+        ("title = 3", "title", "It is to be a string, not 3"),
         ("[actors.a]", "actors.a", "An actor has one of command, call and sql"),
         ("[actors.a]\nsql = []", "actors.a.sql", "It is to be a list of strings, with one at least"),
         (

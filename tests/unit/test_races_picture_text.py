@@ -38,8 +38,8 @@ B seed: exit 0
 ✗ error 23505 invoices_pkey (step 8): duplicate key value violates unique constraint "invoices_pkey"
 ✗ exit reset failed: exit status 1
 
-Token: pgr1-reset-vs-seed-4be07c-A3.B.A-9a75
-Replay: invoke race.replay pgr1-reset-vs-seed-4be07c-A3.B.A-9a75
+Token: pgr1-3f9a4be07c12-A3.B.A-06b9
+Replay: invoke race.replay pgr1-3f9a4be07c12-A3.B.A-06b9
 """,
     "lost_update": """
    #    A alice                                         B bob
