@@ -1,7 +1,8 @@
 """Isolation specs on a real server: byte for byte what is expected, and an end to whatever cannot end by itself.
 
-The expected outputs in tests/data/isolation were checked line by line against the rules of PostgreSQL's isolation
-tester. DBTOOLS_ISOLATION names its own folder of specs (src/test/isolation of a source tree), to run those too.
+The expected outputs in tests/data/isolation are also what PostgreSQL's isolation tester prints (see
+test_races_spec_tester.py). DBTOOLS_ISOLATION names its own folder of specs (src/test/isolation of a source tree), to
+run those too.
 """
 
 from __future__ import annotations
