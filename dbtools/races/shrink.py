@@ -51,6 +51,7 @@ def _simpler(runs: Runs) -> Iterator[Runs]:
     for at, (actor, count) in enumerate(runs):
         if count is not None:
             yield (*runs[:at], (actor, None), *runs[at + 1 :])  # let it run on
-            if count > 1:
-                yield (*runs[:at], (actor, count // 2), *runs[at + 1 :])
-                yield (*runs[:at], (actor, count - 1), *runs[at + 1 :])
+            less = count // 2
+            while less:
+                yield (*runs[:at], (actor, count - less), *runs[at + 1 :])
+                less //= 2

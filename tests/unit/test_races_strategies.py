@@ -89,6 +89,20 @@ def test_fewer_preemptions_come_first() -> None:
     assert set(costs) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("first", [1, 30, 171, 270])
+def test_a_race_that_a_tenth_of_the_schedules_has_is_met_soon(first: int) -> None:
+    search = Bounded(1)
+    for number in range(1, 100):
+        runs = search.next()
+        assert runs is not None
+        choices = play([300, 300], Replay(runs))
+        if preemptions(choices) and order(choices).index(1) in range(first, first + 30):
+            assert number <= 2 + 600 / 30 * 2
+            return
+        search.learn(runs, choices)
+    raise AssertionError("not met")
+
+
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 1000))
 def test_a_schedule_written_as_runs_leads_to_the_same_choices(lengths: list[int], seed: int) -> None:
     choices = play(lengths, random_walk(seed))

@@ -1,0 +1,68 @@
+"""Shrinking, tried on programs that are only counters and fail in a known part of their schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dbtools.races.lab import Played
+from dbtools.races.shrink import shrink
+from dbtools.races.strategies import Divergence, Replay, preemptions
+from dbtools.races.trace import Failure, Trace
+from dbtools.races.turnstile import Point
+
+if TYPE_CHECKING:
+    from dbtools.races.strategies import Runs
+
+Fails = Callable[[list[tuple[int, int]]], bool]
+
+
+def program(lengths: list[int], fails: Fails, tries: list[Runs]) -> Callable[[Runs], Played]:
+    """Return what plays a schedule of programs of so many steps; `fails` is given the runs that came of it."""
+
+    def play(runs: Runs) -> Played:
+        tries.append(runs)
+        left, current, choose = list(lengths), None, Replay(runs)
+        choices: list[tuple[Point, int]] = []
+        diverged = ""
+        while any(left):
+            point = Point(len(choices), tuple(one for one, count in enumerate(left) if count), current)
+            try:
+                current = choose(point)
+            except Divergence as error:
+                diverged = str(error)
+                break
+            left[current] -= 1
+            choices.append((point, current))
+        came = [(actor, len(list(group))) for actor, group in groupby(one for _, one in choices)]
+        failed = not diverged and fails(came)
+        failures = [Failure("error", "23505 invoices_pkey")] if failed else []
+        return Played(Trace(("A", "B"), failures=failures), tuple(choices), {}, diverged)
+
+    return play
+
+
+def test_a_long_run_before_the_switch_is_cut_to_its_shortest_in_few_tries() -> None:
+    tries: list[Runs] = []
+    play = program([300, 300], lambda came: came[0][0] == 0 and 101 <= came[0][1] <= 250, tries)
+    runs, played = shrink(play(((0, 237), (1, None))), play)
+    assert runs == ((0, 101), (1, None))
+    assert played.failure == "23505 invoices_pkey"
+    assert len(tries) < 40
+
+
+def test_switches_that_do_not_matter_are_left_out() -> None:
+    tries: list[Runs] = []
+    play = program([20, 20], lambda came: (1, 3) in came, tries)
+    runs, played = shrink(play(((0, 4), (1, 2), (0, 5), (1, 3), (0, 7), (1, 1), (0, None))), play)
+    assert preemptions(played.choices) == 1
+    assert runs == ((1, 3), (0, None))
+
+
+@pytest.mark.parametrize("runs", [((0, 1), (1, None)), ((1, 1), (0, None))])
+def test_what_is_simple_stays(runs: Runs) -> None:
+    play = program([5, 5], lambda came: came[0][1] == 1, [])
+    assert shrink(play(runs), play)[0] == runs
