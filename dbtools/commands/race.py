@@ -68,6 +68,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         random="Schedules to try after that by random walk, and as many by PCT (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="What the random schedules begin with (default 0)",
+        every="Run also schedules that only begin a wait for an advisory lock later than others",
         server=HELP["server"],
         html="Write the failing run as a page to this file",
         svg="Write the failing run as an image to this file",
@@ -85,6 +86,7 @@ def explore(
     random: str = "",
     depth: str = "",
     seed: str = "",
+    every: bool = False,
     server: str = "",
     html: str = "",
     svg: str = "",
@@ -119,7 +121,7 @@ def explore(
     }
     limit = config.number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
     wanted = shelf.find(project, scenario, variant or ("unlocked" if unlocked else ""))
-    found = run(wanted, seconds=limit, major=_major(server), note=out.note, **numbers)
+    found = run(wanted, seconds=limit, every=every, major=_major(server), note=out.note, **numbers)
     if found.played:
         _draw(found.played.trace, wanted.title, found.token, html, svg, out)
     if found.played and found.verdict is Verdict.VIOLATED:

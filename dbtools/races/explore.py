@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from dbtools.races import token
 from dbtools.races.explored import Explored, Verdict
 from dbtools.races.lab import Lab, Played
+from dbtools.races.prune import idle_waits
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import Bounded, Replay, in_order, pct, preemptions, random_walk, runs_of
 from dbtools.races.trace import Failure, Happened
@@ -54,25 +55,28 @@ def explore(
     random: int = 0,
     depth: int = DEPTH,
     seed: int = 0,
+    every: bool = False,
     major: int = 16,
     note: Callable[[str], None] = lambda _: None,
 ) -> Explored:
     """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` or `seconds` are up.
 
-    `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`, follow. `note` is told
-    how far it is.
+    `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`, follow. With `every`,
+    schedules that differ from others only in when a wait for an advisory lock begins are run too. `note` is told how
+    far it is.
 
     Raises:
         ServerError: The server did not start.
         ConfigurationError: The start state cannot be made, or an actor not be started.
     """
     with Lab(scenario, major) as lab:
-        return _Exploration(lab, seed, note).run(bound, schedules, seconds, random, depth)
+        return _Exploration(lab, seed, note, every=every).run(bound, schedules, seconds, random, depth)
 
 
 class _Exploration:
-    def __init__(self, lab: Lab, seed: int, note: Callable[[str], None]) -> None:
+    def __init__(self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False) -> None:
         self._lab = lab
+        self._every = every
         self._note = note
         self._out = Explored(lab.scenario, lab.major, silent={one.name for one in lab.scenario.actors}, seed=seed)
         self._serial: list[dict[str, str]] = []
@@ -116,16 +120,16 @@ class _Exploration:
         search = Bounded(bound)
         for _ in range(schedules):
             runs = search.next()
-            self._out.complete = search.depth - 1
+            self._out.complete, self._out.left_out = search.depth - 1, search.left_out
             if runs is None or time.monotonic() > self._until:
                 return None
             kind = f"{search.depth} switch{'' if search.depth == 1 else 'es'}"
             played = self._play(kind, Replay(runs))
             if self._is_wanted(played):
                 return played
-            search.learn(runs, played.choices)
+            search.learn(runs, played.choices, [] if self._every else idle_waits(played))
         if search.next() is None:
-            self._out.complete = bound
+            self._out.complete, self._out.left_out = bound, search.left_out
         return None
 
     def _random(self, count: int, depth: int) -> Played | None:

@@ -35,6 +35,8 @@ class Explored:
     """Why it is inconclusive."""
     schedules: Counter[str] = field(default_factory=Counter)
     """How many were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
+    left_out: int = 0
+    """How many were not, as another one shows how they end (see prune.py)."""
     complete: int = -1
     """Every schedule with so many preemptions, and none beyond it, was surely tried; -1: not even those with 0."""
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -55,6 +55,8 @@ class Session:
         self.sql = ""
         """The request that is held or running, or was the last one."""
         self.choice = True
+        self.opening = b""
+        """The packet that it began with: user, database and settings."""
         self.tag = ""
         self.error: dict[str, str] = {}
         """The fields of the request's error, by the protocol's letters."""
@@ -147,6 +149,7 @@ class Gate:
                 number = len(self.sessions) + 1
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
                 session = Session(self.actor, name, self._changed)
+                session.opening = packet
                 self.sessions.append(session)
                 await _first((session.knock(), reader.gone.wait()))
             answers, server = await asyncio.open_connection(*self._address, limit=PIECE)

@@ -56,6 +56,8 @@ class Played:
     """The digest of every table that is left."""
     diverged: str = ""
     """Where the programs did not do what the schedule says of them, and the run was ended."""
+    plain: bool = False
+    """No setting of the database, a role or a connection makes the isolation level another than READ COMMITTED."""
 
     @property
     def failure(self) -> str:
@@ -130,7 +132,8 @@ class Lab:
             _end_sessions(control)
             trace.failures += [*_errors(trace), *self._broken(control)]
             content = {one.table: f"{one.rows} {one.md5}" for one in digest(control).tables}
-        return Played(trace, tuple(turnstile.choices), content, diverged)
+            plain = _is_plain(control) and not any(b"isolation" in packet for packet in turnstile.openings)
+        return Played(trace, tuple(turnstile.choices), content, diverged, plain)
 
     def _broken(self, control: psycopg.Connection) -> Iterator[Failure]:
         for one in self.scenario.invariants:
@@ -189,6 +192,12 @@ def _end_sessions(control: psycopg.Connection) -> None:
     others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     while control.execute(f"select pg_terminate_backend(pid, 1000) {others}").fetchall():
         pass
+
+
+def _is_plain(control: psycopg.Connection) -> bool:
+    return not control.execute(
+        "select from pg_db_role_setting, unnest(setconfig) as one where one ~ 'default_transaction_isolation'"
+    ).fetchall()
 
 
 def _errors(trace: Trace) -> Iterator[Failure]:

@@ -38,6 +38,8 @@ def verdict(found: Explored) -> list[str]:
     elif found.verdict is Verdict.HELD:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
         lines = [f"✓ {name}: held. All schedules with up to {switches(found.complete)}: {tried}, none fails."]
+        if found.left_out:
+            lines.append(f"  Left out: {found.left_out}, and what follows from them; they only begin a wait later.")
         others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
         more = sum(number for kind, number in found.schedules.items() if kind.startswith(f"{found.complete + 1} "))
         lines += [f"  Of those with one more, {more} were tried."] if more else []
@@ -67,6 +69,7 @@ def to_json(found: Explored) -> dict[str, Any]:
         "unsteady": found.unsteady,
         "switches": preemptions(found.played.choices) if found.played else None,
         "schedules": dict(found.schedules),
+        "left out": found.left_out,
         "complete": found.complete,
         "outcomes": dict(found.outcomes),
         "waits": dict(found.waits),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dbtools.races.prune import Wait
     from dbtools.races.turnstile import Point
 
     Runs = tuple[tuple[int, int | None], ...]
@@ -102,6 +103,9 @@ class Bounded:
         self._frontier: list[list[Runs]] = [[] for _ in range(bound + 1)]
         self._frontier[0].append(())
         self._taken = 0
+        self._waits: list[Wait] = []
+        self.left_out = 0
+        """How many schedules were not returned, because a wait covers them."""
         self.depth = 0
         """The preemptions of the schedules that are being tried; above `bound` when none is left."""
 
@@ -110,7 +114,12 @@ class Bounded:
         while self.depth <= self.bound:
             if self._taken < len(self._frontier[self.depth]):
                 self._taken += 1
-                return self._frontier[self.depth][self._taken - 1]
+                runs = self._frontier[self.depth][self._taken - 1]
+                actors = [actor for actor, count in runs for _ in range(count or 0)]
+                if not actors or not any(one.covers(actors) for one in self._waits):
+                    return runs
+                self.left_out += 1
+                continue
             self._frontier[self.depth].clear()
             self._taken = 0
             self.depth += 1
@@ -118,8 +127,13 @@ class Bounded:
                 self._frontier[self.depth] = _spread(self._frontier[self.depth])
         return None
 
-    def learn(self, runs: Runs, choices: Choices) -> None:
-        """Note what else could have been chosen after the given beginning `runs`."""
+    def learn(self, runs: Runs, choices: Choices, waits: Sequence[Wait] = ()) -> None:
+        """Note what else could have been chosen after the given beginning `runs`, and which of it need not be tried.
+
+        What a wait covers has no fewer preemptions than the run that it was seen in, nor have those that follow from
+        it: all that is left out has its like within the bound.
+        """
+        self._waits += waits
         begun = sum(count or 0 for _, count in runs)
         cost = preemptions(choices[:begun])
         for at in range(begun, len(choices)):

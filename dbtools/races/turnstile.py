@@ -87,6 +87,11 @@ class Turnstile:
         self._lanes.append(Lane(len(self._lanes), program, gate))
         self.trace.actors = (*self.trace.actors, gate.actor)
 
+    @property
+    def openings(self) -> list[bytes]:
+        """The packets that the programs' connections have begun with."""
+        return [one.opening for lane in self._lanes for one in lane.sessions]
+
     def notice(self, session: Session) -> None:
         """Take note that a session has changed; at the end of a request its program does not know of it yet."""
         self._changed.set()

@@ -96,6 +96,8 @@ def test_a_request_is_called_by_its_sql_however_it_is_sent() -> None:
         "savepoint a", "release a", "RELEASE SAVEPOINT a", "reset all", "discard all", "deallocate x", "", ";",
         "select 1",
         "select pg_catalog.version()", "SELECT current_schema()", "select set_config('a', 'b', false)", "(sync)",
+        "select b.oid, b.typarray from pg_catalog.pg_type a left join pg_catalog.pg_type b on b.oid = a.typelem"
+        " where a.typcategory = 'A' group by b.oid, b.typarray order by b.oid",
     ],
 )  # fmt: skip
 def test_what_is_no_choice(sql: str) -> None:
@@ -110,6 +112,9 @@ def test_what_is_no_choice(sql: str) -> None:
         "select set_config('a', (select b from t), false)", "select pg_advisory_lock(1)", "beginning", "listen x",
         "truncate t", "(execute)",
         "select 1; drop table t",
+        "select 1 from pg_catalog.pg_type join t on true", "select 1 from t join pg_catalog.pg_type on true",
+        "select f() from pg_catalog.pg_type", "select 1 from pg_catalog.pg_type where f(oid)",
+        "select 1 from pg_catalog.pg_type, t", "select oid from pg_catalog.pg_types",
     ],
 )  # fmt: skip
 def test_what_is_a_choice(sql: str) -> None:
