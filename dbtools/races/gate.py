@@ -65,6 +65,8 @@ class Session:
         """How many requests have ended."""
         self._changed = changed
         self._pass = asyncio.Event()
+        self._untouched = True
+        """Nothing was done in the open transaction that was a choice."""
 
     def admit(self) -> None:
         """Let the connection through."""
@@ -88,7 +90,11 @@ class Session:
         """Return when the request has been let through."""
         if self.phase is Phase.RUNNING:  # what was let through before it, in one batch with it
             self.ended += 1
-        self.sql, self.choice = sql, not wire.is_trivial(sql)
+        if self.transaction == "I":
+            self._untouched = True
+        ends_nothing = self._untouched and self.transaction == "T" and wire.is_end(sql)
+        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing)
+        self._untouched = self._untouched and not self.choice
         self.phase = Phase.HELD
         self._pass.clear()
         self._changed(self)

@@ -34,7 +34,7 @@ _LOCK = re.compile(
     re.IGNORECASE,
 )
 _LOOKS = re.compile(r"advisory|pg_locks|pg_stat|pg_blocking", re.IGNORECASE)
-_ISOLATION = re.compile(r"isolation(?!\s+level\s+read\s+committed)", re.IGNORECASE)
+_ISOLATION = re.compile(r"(?!\s*show\b).*isolation(?!\s+level\s+read\s+committed)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def idle_waits(played: Played) -> list[Wait]:
     actors = tuple(actor for _, actor in played.choices)
     steps = {one.number: one for one in trace.steps}
     index = {one.number: at for at, one in enumerate(one for one in trace.steps if one.choice)}
-    plain = played.plain and not any(_ISOLATION.search(one.sql) for one in trace.steps)
+    plain = played.plain and not any(_ISOLATION.match(one.sql) for one in trace.steps)
     waiting: dict[int, _Open] = {}
     latest = 0
 

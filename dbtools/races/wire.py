@@ -36,17 +36,18 @@ WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH))
 _HEADER = struct.Struct("!cI")
 _WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
-_PLAIN = r"((?!\b(from|join)\b)[^;()])*"
+_PLAIN = r"(to_regtype\(\$1\)|(?!\b(from|join)\b)[^;()])*"
 # Neither waits for another session nor makes one wait, and shows nobody anything: not worth a choice. The last select
 # is of the drivers that ask for the server's types before anything else.
 _TRIVIAL = re.compile(
     r"(begin|start\s+transaction|show|savepoint|release|reset|discard|deallocate|set(?!\s+constraints))\b[^;]*;?"
     r"|select\s+(1|(pg_catalog\.)?version\(\)|current_schema(\(\))?|(pg_catalog\.)?set_config\([^;()]*\))\s*;?"
-    rf"|select\s{_PLAIN}((from|join)\s+pg_catalog\.pg_type\b((?!\b(from|join)\b)[^;(),])*)+"
+    rf"|select\s{_PLAIN}((from|join)\s+(pg_catalog\.)?pg_type\b((?!\b(from|join)\b)[^;(),])*)+"
     rf"(\b(where|group|order)\b{_PLAIN})?;?"
     r"|;?",
     re.IGNORECASE,
 )
+_END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?", re.IGNORECASE)
 
 
 class ProtocolError(Exception):
@@ -165,6 +166,11 @@ class Statements:
 def is_trivial(sql: str) -> bool:
     """Return whether a request is no choice: it neither waits, nor makes others wait, nor shows them anything."""
     return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
+
+
+def is_end(sql: str) -> bool:
+    """Return whether a request ends a transaction and does nothing else."""
+    return _END.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
 
 
 def fatal(message: str) -> bytes:

@@ -242,6 +242,27 @@ def test_every_sync_of_a_pipeline_is_a_step_of_its_own(pg_database: str) -> None
         play(pg_database, body)
 
 
+def test_the_end_of_a_transaction_in_which_nothing_was_done_is_no_choice(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        for _ in range(2):
+            for sql, kinds in (("begin", "CZ"), ("select version()", "TDCZ"), ("rollback", "CZ")):
+                client.send(query(sql))
+                assert await client.kinds() == kinds
+            client.send(query("begin"))
+            assert await client.kinds() == "CZ"
+            for sql in ("insert into t values (1)", "rollback", "commit"):  # the last one outside of a transaction
+                client.send(query(sql))
+                session = await stage.is_held()
+                assert session.sql == sql
+                session.release()
+                await client.kinds()
+
+    with table(pg_database):
+        play(pg_database, body)
+
+
 def test_what_follows_begin_in_one_batch_is_held(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         stage.holding = True

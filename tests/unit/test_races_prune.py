@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbtools.races.prune import _LOCK, Wait
+from dbtools.races.prune import _ISOLATION, _LOCK, Wait
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,15 @@ def test_a_request_that_does_nothing_but_wait(sql: str) -> None:
 )  # fmt: skip
 def test_a_request_that_may_do_more(sql: str) -> None:
     assert not _LOCK.fullmatch(sql)
+
+
+def test_what_speaks_of_another_isolation_level() -> None:
+    for sql in ("begin isolation level serializable", "select set_config('default_transaction_isolation', $1, true)",
+                "set transaction\nisolation level repeatable read"):  # fmt: skip
+        assert _ISOLATION.match(sql)
+    for sql in ("show transaction isolation level", "set transaction isolation level read committed, read write",
+                " SHOW default_transaction_isolation", "begin"):  # fmt: skip
+        assert not _ISOLATION.match(sql)
 
 
 def test_a_wait_covers_the_schedules_that_begin_it_later() -> None:

@@ -98,6 +98,8 @@ def test_a_request_is_called_by_its_sql_however_it_is_sent() -> None:
         "select pg_catalog.version()", "SELECT current_schema()", "select set_config('a', 'b', false)", "(sync)",
         "select b.oid, b.typarray from pg_catalog.pg_type a left join pg_catalog.pg_type b on b.oid = a.typelem"
         " where a.typcategory = 'A' group by b.oid, b.typarray order by b.oid",
+        "SELECT typname AS name, oid, typarray AS array_oid, oid::regtype::text AS regtype, typdelim AS delimiter"
+        " FROM pg_type t WHERE t.oid = to_regtype($1) ORDER BY t.oid",
     ],
 )  # fmt: skip
 def test_what_is_no_choice(sql: str) -> None:
@@ -119,6 +121,13 @@ def test_what_is_no_choice(sql: str) -> None:
 )  # fmt: skip
 def test_what_is_a_choice(sql: str) -> None:
     assert not wire.is_trivial(sql)
+
+
+def test_what_ends_a_transaction() -> None:
+    for sql in ("commit", "ROLLBACK;", "end", "abort transaction", " commit work ; ", "/* so */ commit"):
+        assert wire.is_end(sql)
+    for sql in ("commit prepared 'a'", "rollback to a", "commit and chain", "commit; select 1", "endless", "begin"):
+        assert not wire.is_end(sql)
 
 
 def test_an_error_in_the_gates_own_name() -> None:
