@@ -125,7 +125,7 @@ def explore(
     if found.played:
         _draw(found.played.trace, wanted.title, found.token, html, svg, out)
     if found.played and found.verdict is Verdict.VIOLATED:
-        shelf.keep(project, found.token, found.played.trace)
+        shelf.keep(project, wanted, found.token, found.played.trace)
     for line in report.verdict(found):
         out.say(line)
     if json:

@@ -99,6 +99,8 @@ class Scenario:
     """What tells one version of it from another, where that is not its fields."""
     folder: Path = field(default_factory=Path.cwd)
     """Where commands run."""
+    file: Path | None = None
+    """Where it was read from."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.everybody) <= MOST_ACTORS:

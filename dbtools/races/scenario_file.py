@@ -135,6 +135,7 @@ class _Reader:
             # Not what only people read: a token outlives a better title.
             definition=json.dumps([{k: v for k, v in table.items() if k not in WORDS}, self._files], sort_keys=True),
             folder=self._folder,
+            file=self._path.resolve(),
         )
 
     def _actor(self, name: str, table: dict[str, Any], environment: dict[str, str]) -> Actor:

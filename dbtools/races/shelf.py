@@ -1,18 +1,20 @@
-"""Where a project's scenarios are, and what is kept of the races found in them: the statements, so that a replay can
-say which one came in the place of which.
+"""Where a project's scenarios are, and what is kept of the races found in them: the scenario's file, so that the token
+alone is enough to replay one, and the statements, so that a replay can say which one came in the place of which.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbtools.errors import ConfigurationError
 from dbtools.races import token
 from dbtools.races.scenario_file import read, variants
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbtools.config import Project
     from dbtools.races.scenario import Scenario
     from dbtools.races.trace import Trace
@@ -49,13 +51,17 @@ def find(project: Project, name: str, variant: str = "") -> Scenario:
 
 
 def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
-    """Return the scenario that a token was made in: from `file`, else from the project's folder or this one.
+    """Return the scenario that a token was made in: from `file`, else from the project's folder, this one, or where it
+    was found.
 
     Raises:
         ConfigurationError: It is no token, its scenario is not here, or has changed since.
     """
     wanted = token.decode(text)
-    scenario = _called(project, wanted.scenario, file)
+    folders = (project.races, Path.cwd())
+    kept = [Path(one) for one in [_kept(project, text).get("file")] if one]
+    anywhere = [*kept, *(path for folder in folders for path in sorted(folder.glob("*.toml")))]
+    scenario = _called(project, wanted.scenario, [Path(file)] if file else anywhere, strict=bool(file))
     if scenario is None:
         raise ConfigurationError(
             f"The scenario of the token {text} is not here.",
@@ -77,14 +83,13 @@ def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
     return scenario
 
 
-def _called(project: Project, short: str, file: str) -> Scenario | None:
-    """Return the scenario whose name a token has shortened to this."""
-    folders = (project.races, Path.cwd())
-    for path in [Path(file)] if file else [path for folder in folders for path in sorted(folder.glob("*.toml"))]:
+def _called(project: Project, short: str, paths: Sequence[Path], *, strict: bool) -> Scenario | None:
+    """Return the scenario in these files whose name a token has shortened to this."""
+    for path in paths:
         try:
             every = ["", *variants(path)]
         except (OSError, ValueError, TypeError):  # no TOML, or another kind of it
-            if file:
+            if strict:
                 read(path, "", project.root)  # says what is wrong with it
             continue
         for variant in every:
@@ -93,11 +98,12 @@ def _called(project: Project, short: str, file: str) -> Scenario | None:
     return None
 
 
-def keep(project: Project, text: str, trace: Trace) -> None:
-    """Keep the statements of a token's run in the project's cache."""
+def keep(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
+    """Keep where a token's scenario is, and the statements of its run, in the project's cache."""
     path = _path(project, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(trace.statements), "utf-8")
+    file = str(scenario.file) if scenario.file else None
+    path.write_text(json.dumps({"file": file, "statements": trace.statements}), "utf-8")
 
 
 def difference(project: Project, text: str, trace: Trace) -> str:
@@ -109,11 +115,7 @@ def difference(project: Project, text: str, trace: Trace) -> str:
     wanted = token.decode(text).statements
     if not wanted or wanted == trace.fingerprint:
         return ""
-    try:
-        kept = json.loads(_path(project, text).read_text("utf-8"))
-    except (OSError, ValueError):
-        kept = []
-    came = trace.statements
+    kept, came = _kept(project, text).get("statements", []), trace.statements
     for number, (before, now) in enumerate(zip(kept, came, strict=False), 1):
         if before != now:
             return f"step {number}: expected {_said(before)}; came {_said(now)}"
@@ -122,6 +124,14 @@ def difference(project: Project, text: str, trace: Trace) -> str:
     if kept and len(came) > len(kept):
         return f"step {len(kept) + 1}: expected nothing; came {_said(came[len(kept)])}"
     return "the programs sent other statements; which, is known only where the race was found"
+
+
+def _kept(project: Project, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_path(project, text).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _path(project: Project, text: str) -> Path:

@@ -24,7 +24,7 @@ from dbtools.races.scenario import Latch, Script
 from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
 from dbtools.races.token import decode
-from dbtools.races.trace import Happened
+from dbtools.races.trace import Happened, Trace
 from dbtools.races.turnstile import Limits
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -384,7 +384,7 @@ def project(tmp_path: Path) -> Project:
 def found_in(project: Project) -> Explored:
     found = explore(shelf.find(project, "count"))
     assert found.played is not None
-    shelf.keep(project, found.token, found.played.trace)
+    shelf.keep(project, found.scenario, found.token, found.played.trace)
     return found
 
 
@@ -429,6 +429,11 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
         with pytest.raises(ConfigurationError, match=name):
             shelf.of_token(project, token, str(away / f"{name}.toml"), 16)
     monkeypatch.chdir(away)
+    assert shelf.of_token(project, token, "", 16).name == "count.more"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="is not here"):
+        shelf.of_token(project, token, "", 16)
+    shelf.keep(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
     assert shelf.of_token(project, token, "", 16).name == "count.more"
 
 
