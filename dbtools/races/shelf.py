@@ -72,7 +72,8 @@ def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
         raise ConfigurationError(
             f"The token {text} is of another version of the scenario {scenario.name}.",
             f"It was made when that was {wanted.state}; with PostgreSQL {major} it is {now}. Nothing was run.",
-            f"Take the version it was made with, or find the race again: invoke race.explore {scenario.name}",
+            "Take the version it was made with, or find the race again:"
+            f" invoke race.explore {_place(project, scenario)}",
         )
     if beyond := [actor for actor, _ in wanted.runs if ord(actor) - 65 >= len(scenario.everybody)]:
         raise ConfigurationError(
@@ -96,6 +97,14 @@ def _called(project: Project, short: str, paths: Sequence[Path], *, strict: bool
             if token.shorten(".".join(filter(None, (path.stem, variant)))) == short:
                 return read(path, variant, project.root)
     return None
+
+
+def _place(project: Project, scenario: Scenario) -> str:
+    """Return what race.explore takes for the scenario."""
+    if scenario.file is None or scenario.file.parent == project.races.resolve():
+        return scenario.name
+    variant = scenario.name[len(scenario.file.stem) + 1 :]
+    return f"{scenario.file}{f' --variant {variant}' if variant else ''}"
 
 
 def keep(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:

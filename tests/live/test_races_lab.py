@@ -435,6 +435,13 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
         shelf.of_token(project, token, "", 16)
     shelf.keep(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
     assert shelf.of_token(project, token, "", 16).name == "count.more"
+    path.write_text(path.read_text("utf-8").replace("n = 20", "n = 21"), "utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        shelf.of_token(project, token, "", 16)
+    assert caught.value.hint == (
+        "Take the version it was made with, or find the race again:"
+        f" invoke race.explore {path.resolve()} --variant more"
+    )
 
 
 def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Project) -> None:
