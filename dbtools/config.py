@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.dsn import LONGEST, Dsn
+from dbtools.db.dsn import LONGEST, Dsn
 from dbtools.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from dbtools.dsn import mask
+from dbtools.db.dsn import mask
 from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server for all tests of the run. Override it to test on a server of your own."""
     from dbtools.server.embedded import EmbeddedServer
-    from dbtools.server.existing import ExistingServer
+    from dbtools.server.external import ExistingServer
 
     url = os.environ.get("DBTOOLS_TEST_URL")
     server: Server = ExistingServer(url) if url else EmbeddedServer.start()

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.dataset import Dataset, TableRows
-from dbtools.prng import Mulberry32
 from groombook.generate_billing import make_invoices
 from groombook.generate_dates import Days
 from groombook.generate_people import make_clients, make_pets, make_services, make_staff
 from groombook.generate_rows import COLUMNS, Row
 from groombook.generate_test_clients import LETTERS, make_test_clients
 from groombook.generate_visits import make_appointments, make_visit_logs
+from groombook.prng import Mulberry32
 from groombook.profiles import PROFILES
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from groombook.generate_rows import Row, invoice_row, line_item_row
 
 if TYPE_CHECKING:
-    from dbtools.prng import Mulberry32
     from groombook.generate_dates import Days
     from groombook.generate_visits import Visit
+    from groombook.prng import Mulberry32
 
 TIPPED_PERCENT = 70
 PAID_PERCENT = 95

@@ -10,8 +10,8 @@ from groombook import breeds, names
 from groombook.generate_rows import Row, client_row, pet_row, service_row, staff_row
 
 if TYPE_CHECKING:
-    from dbtools.prng import Mulberry32
     from groombook.generate_dates import Days
+    from groombook.prng import Mulberry32
     from groombook.profiles import Profile
 
 T = TypeVar("T")

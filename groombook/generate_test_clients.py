@@ -8,8 +8,8 @@ from groombook.generate_people import BATH, NEWEST_CLIENT, OPENING_MINUTE, Membe
 from groombook.generate_rows import Row, client_row, invoice_row, line_item_row, pet_row, visit_log_row
 
 if TYPE_CHECKING:
-    from dbtools.prng import Mulberry32
     from groombook.generate_dates import Days
+    from groombook.prng import Mulberry32
 
 LETTERS = ("Alpha", "Bravo", "Charlie", "Delta", "Echo")
 

@@ -9,8 +9,8 @@ from groombook.generate_people import DECK_SIZE, Member, Pet, Service, one_in
 from groombook.generate_rows import Row, visit_log_row
 
 if TYPE_CHECKING:
-    from dbtools.prng import Mulberry32
     from groombook.generate_dates import Days
+    from groombook.prng import Mulberry32
     from groombook.profiles import Profile
 
 OPENING_MINUTE = 8 * 60

@@ -45,7 +45,7 @@ def run_by_hand() -> None:
     """Run the migrations on the database at DATABASE_URL, saying which where Alembic is the program."""
     from sqlalchemy import create_engine, pool
 
-    from dbtools.dsn import Dsn
+    from dbtools.db.dsn import Dsn
 
     if config.cmd_opts is not None:
         # Not fileConfig, which Alembic's own templates use: it turns off every logger that exists already.

@@ -100,7 +100,7 @@ def bench_server(rounds: int) -> None:
 
 WAITER = """
 import sys, time, psycopg
-from dbtools.lock import SeedLock
+from dbtools.chain.lock import SeedLock
 with psycopg.connect(sys.stdin.readline().strip(), autocommit=True) as connection:
     lock = SeedLock(connection, 1)
     how = sys.argv[1]
@@ -173,8 +173,8 @@ def through_open_gate(url: str) -> float:
     import asyncio
     from urllib.parse import urlsplit
 
-    from dbtools.races.actors import Actor, Program
-    from dbtools.races.gate import Gate, Phase, Session
+    from dbtools.races.execution.actor_process import Actor, Program
+    from dbtools.races.execution.proxy import Gate, Phase, Session
 
     def let_through(session: Session) -> None:
         if session.phase is Phase.KNOCKING:
@@ -202,8 +202,8 @@ def through_open_gate(url: str) -> float:
 def bench_gate(rounds: int) -> None:
     """Statements a second: direct, through an open gate, and one by one as the lab schedules them."""
     from dbtools.races import Actor, Scenario
-    from dbtools.races.actors import Program
-    from dbtools.races.lab import Lab
+    from dbtools.races.execution.actor_process import Program
+    from dbtools.races.execution.lab import Lab
     from dbtools.races.strategies import stay
 
     def direct(url: str) -> float:
@@ -229,8 +229,8 @@ def bench_gate(rounds: int) -> None:
 def bench_races(rounds: int) -> None:
     """One schedule of shipped races: with its clone, its programs, and the look at what they leave."""
     from dbtools.config import Project
-    from dbtools.races import shelf
-    from dbtools.races.lab import Lab
+    from dbtools.races import store as shelf
+    from dbtools.races.execution.lab import Lab
     from dbtools.races.strategies import stay
 
     project, rows = Project.find(ROOT), []

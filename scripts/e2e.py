@@ -174,7 +174,7 @@ def start(kind: str) -> Server | str:
 
         reason = why_not()
         return f"{reason}, skipped" if reason else ContainerServer.start()
-    from dbtools.server.existing import ExistingServer
+    from dbtools.server.external import ExistingServer
 
     return ExistingServer(kind)
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from dbtools.config import Project  # noqa: E402 - found through the line above
 from dbtools.console import table  # noqa: E402
 from dbtools.errors import VerificationFailed  # noqa: E402
-from dbtools.races import shelf  # noqa: E402
+from dbtools.races import store as shelf  # noqa: E402
 from dbtools.races.explore import explore, replay  # noqa: E402
 
 HEADINGS = ("scenario", "verdict", "failure", "schedules", "waits in", "replays equal", "token")

@@ -10,11 +10,11 @@ from pathlib import Path
 import psycopg
 
 from dbtools import chain
+from dbtools.chain.phase import UNTOUCHED, Outcome
+from dbtools.chain.prefetch import prepare
+from dbtools.chain.target import Target
 from dbtools.config import SeedPlan
-from dbtools.digest import digest
-from dbtools.phase import UNTOUCHED, Outcome
-from dbtools.rows import prepare
-from dbtools.target import Target
+from dbtools.db.digest import digest
 from tests.toy import TABLES, ToyShop, execute, write_history
 
 TODAY = dt.date(2026, 11, 23)

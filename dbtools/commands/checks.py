@@ -61,9 +61,9 @@ def verify_concurrency(
         invoke verify-concurrency
         invoke verify-concurrency --rounds 10 --evidence race.md
     """
-    from dbtools import guard
-    from dbtools.races.proof import Proof, prove
-    from dbtools.verify import HEADINGS, verify
+    from dbtools.chain import guard
+    from dbtools.checks.concurrency import HEADINGS, verify
+    from dbtools.checks.schedules import Proof, prove
 
     guard.check_environment("verify-concurrency")
     out = console.Console(quiet=json)
@@ -110,7 +110,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     invoke doctor
     """
-    from dbtools.doctor import examine
+    from dbtools.checks.doctor import examine
 
     out = console.Console(quiet=json)
     project = config.Project.find()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from dbtools.dsn import Dsn
-    from dbtools.target import Target
+    from dbtools.chain.target import Target
+    from dbtools.db.dsn import Dsn
 
 HELP = {
     "profile": "What to seed: dev, uat or demo (SEED_PROFILE; default dev)",
@@ -68,8 +68,8 @@ def dsn_of(project: config.Project, out: console.Console) -> Dsn:
     found = config.database()
     if found is not None:
         return found
-    from dbtools.dsn import Dsn
-    from dbtools.server import lasting
+    from dbtools.db.dsn import Dsn
+    from dbtools.server import project as lasting
 
     return Dsn.parse(lasting.start(project.root, report=out.note).url, source="the embedded server's URL")
 
@@ -90,9 +90,9 @@ def target_of(
         ConfigurationError: A number is none, or the pool is too small.
         ServerError: The project's own server did not start.
     """
-    from dbtools.guard import Rules
-    from dbtools.pool import check_size
-    from dbtools.target import Target
+    from dbtools.chain.guard import Rules
+    from dbtools.chain.target import Target
+    from dbtools.db.sessions import check_size
 
     size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
     source = "--pool-size" if pool_size else "DBTOOLS_POOL_SIZE"

@@ -28,7 +28,7 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
 
         invoke wait-for-db --timeout 30
     """
-    from dbtools.wait import wait_for_db as wait
+    from dbtools.db.wait import wait_for_db as wait
 
     out = console.Console(quiet=json)
     seconds = config.number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
@@ -153,8 +153,9 @@ def _run(
     known_users_only: bool = False,
     in_place: bool = False,
 ) -> None:
-    from dbtools import chain, guard
-    from dbtools.rows import prepare
+    from dbtools import chain
+    from dbtools.chain import guard
+    from dbtools.chain.prefetch import prepare
 
     guard.check_environment(action)
     out = console.Console(quiet=json)
@@ -222,8 +223,8 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
     invoke digest
     invoke digest --expect 2f1c...
     """
-    from dbtools.connect import open_session
-    from dbtools.digest import digest as fingerprint
+    from dbtools.db.connect import open_session
+    from dbtools.db.digest import digest as fingerprint
 
     out = console.Console(quiet=json)
     project = config.Project.find()

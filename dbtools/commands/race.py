@@ -43,7 +43,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
 
     invoke race.list
     """
-    from dbtools.races import shelf
+    from dbtools.races import store as shelf
 
     out = console.Console(quiet=json)
     project = config.Project.find()
@@ -102,10 +102,11 @@ def explore(
         invoke race.explore reset-vs-seed --unlocked
         invoke race.explore my-race.toml --bound 1 --html race.html
     """
-    from dbtools.races import report, shelf
+    from dbtools.races import report
+    from dbtools.races import store as shelf
     from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
     from dbtools.races.explore import explore as run
-    from dbtools.races.explored import Verdict
+    from dbtools.races.result import Verdict
 
     out = console.Console(quiet=json)
     project = config.Project.find()
@@ -158,7 +159,8 @@ def replay(
 
         invoke race.replay pgr1-6b9c558914fc-A1.B-6ad2 --times 100
     """
-    from dbtools.races import report, shelf
+    from dbtools.races import report
+    from dbtools.races import store as shelf
     from dbtools.races.explore import replay as run
 
     out = console.Console(quiet=json)
@@ -211,10 +213,10 @@ def show(
 
         invoke race.show TOKEN --html race.html
     """
-    from dbtools.races import shelf
+    from dbtools.races import store as shelf
     from dbtools.races import token as tokens
     from dbtools.races.explore import replay as run
-    from dbtools.races.explored import encode
+    from dbtools.races.result import encode
 
     out = console.Console()
     project = config.Project.find()
@@ -229,7 +231,7 @@ def show(
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
     """Draw a run: into the files that are named, else as text."""
-    from dbtools.races import picture
+    from dbtools.races import render as picture
 
     for name, draw in ((html, picture.html), (svg, picture.svg)):
         if name:

@@ -15,14 +15,14 @@ from dbtools.commands.common import describe, reported
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from dbtools.server.lasting import LastingServer
+    from dbtools.server.project import LastingServer
 
 
 @task(auto_shortflags=False, help=describe("debug"))
 @reported
 def start(_context: Context, debug: bool = False) -> None:
     """Start the project's own PostgreSQL 16 if it is not running, and say where it is."""
-    from dbtools.server import lasting
+    from dbtools.server import project as lasting
 
     out = console.Console()
     out.say(_line(lasting.start(config.Project.find().root, report=out.note)))
@@ -32,7 +32,7 @@ def start(_context: Context, debug: bool = False) -> None:
 @reported
 def stop(_context: Context, debug: bool = False) -> None:
     """Stop the project's own PostgreSQL and keep its data."""
-    from dbtools.server import lasting
+    from dbtools.server import project as lasting
 
     out = console.Console()
     out.say("Stopped." if lasting.stop(config.Project.find().root) else "It was not running.")
@@ -42,7 +42,7 @@ def stop(_context: Context, debug: bool = False) -> None:
 @reported
 def status(_context: Context, json: bool = False, debug: bool = False) -> None:
     """Say whether the project's own PostgreSQL is running, since when, how large it is and where its log is."""
-    from dbtools.server import lasting
+    from dbtools.server import project as lasting
 
     out = console.Console(quiet=json)
     found = lasting.find(config.Project.find().root)
@@ -65,7 +65,7 @@ def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
 
     DATABASE_URL=$(invoke server.url) your-program
     """
-    from dbtools.server import lasting
+    from dbtools.server import project as lasting
 
     out = console.Console()
     found = lasting.start(config.Project.find().root, report=out.note)
@@ -80,7 +80,7 @@ def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     invoke server.psql
     invoke server.psql -- -c 'select count(*) from clients'
     """
-    from dbtools.server import lasting
+    from dbtools.server import project as lasting
 
     found = lasting.start(config.Project.find().root, report=console.Console().note)
     command, environment = lasting.psql(found.admin_url if admin else found.url)

@@ -47,7 +47,7 @@ def spec(
         invoke race.spec tests/data/isolation/write-skew.spec
         invoke race.spec postgresql/src/test/isolation/specs --expected postgresql/src/test/isolation/expected
     """
-    from dbtools.races import conformance
+    from dbtools.isolation import suite as conformance
 
     seconds = config.number("--step-timeout", step_timeout, low=1, whole=False) if step_timeout else 360.0
     paths = conformance.find(file, Path.cwd())

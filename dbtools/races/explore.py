@@ -21,9 +21,9 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from dbtools.races import token
-from dbtools.races.explored import Explored, Verdict
-from dbtools.races.lab import Lab, Played
-from dbtools.races.prune import idle_waits
+from dbtools.races.execution.lab import Lab, Played
+from dbtools.races.pruning import idle_waits
+from dbtools.races.result import Explored, Verdict
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import Bounded, Replay, in_order, pct, preemptions, random_walk, runs_of
 from dbtools.races.trace import Failure, Happened

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dbtools.races import picture
+from dbtools.races import render as picture
 from dbtools.races.explore import BLIND, LATCHED
-from dbtools.races.explored import Explored, Verdict
+from dbtools.races.result import Explored, Verdict
 from dbtools.races.strategies import preemptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbtools.races.lab import Played
+    from dbtools.races.execution.lab import Played
     from dbtools.races.scenario import Scenario
 
 

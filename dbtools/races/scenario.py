@@ -11,8 +11,8 @@ import psycopg
 
 from dbtools.errors import ConfigurationError
 from dbtools.races import token
-from dbtools.races.actors import Actor
-from dbtools.races.turnstile import Limits
+from dbtools.races.execution.actor_process import Actor
+from dbtools.races.execution.scheduler import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -43,9 +43,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.application import Invariant
 from dbtools.errors import ConfigurationError
-from dbtools.races.actors import Actor
+from dbtools.races.execution.actor_process import Actor
+from dbtools.races.execution.scheduler import Limits
 from dbtools.races.scenario import Latch, Scenario, Script
-from dbtools.races.turnstile import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

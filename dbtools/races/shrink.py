@@ -14,7 +14,7 @@ from dbtools.races.strategies import preemptions, runs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dbtools.races.lab import Played
+    from dbtools.races.execution.lab import Played
     from dbtools.races.strategies import Runs
 
 TRIES = 100

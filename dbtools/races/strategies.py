@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dbtools.races.prune import Wait
-    from dbtools.races.turnstile import Point
+    from dbtools.races.execution.scheduler import Point
+    from dbtools.races.pruning import Wait
 
     Runs = tuple[tuple[int, int | None], ...]
     Choices = Sequence[tuple[Point, int]]

@@ -23,8 +23,8 @@ from dbtools.errors import ServerError
 from dbtools.server import folders
 
 if TYPE_CHECKING:
-    from dbtools.server.account import Account
     from dbtools.server.binaries import Binaries
+    from dbtools.server.run_as import Account
 
 FORMAT = 1
 """Raise it when what is prepared changes."""

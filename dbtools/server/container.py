@@ -14,15 +14,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from dbtools.dsn import Dsn, mask
+from dbtools.db.dsn import Dsn, mask
+from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable, ServerError
-from dbtools.server import account as accounts
 from dbtools.server import engine, folders
+from dbtools.server import run_as as accounts
+from dbtools.server.base import Throwaway
 from dbtools.server.cluster import DATABASE, ROLE, SETUP, SUPERUSER, set_passwords
 from dbtools.server.lease import Lease, is_held
-from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
-from dbtools.wait import wait_for_db
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,19 +25,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dbtools.errors import ServerError
-from dbtools.server import account as accounts
 from dbtools.server import folders, postmaster
+from dbtools.server import run_as as accounts
+from dbtools.server.base import Throwaway
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
 from dbtools.server.lease import Lease, is_held
-from dbtools.server.throwaway import Throwaway
 from dbtools.server.watchdog import Pipe
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
 
-    from dbtools.server.account import Account
+    from dbtools.server.run_as import Account
 
 MARKER = "dbtools-throwaway-server"
 ROOM = 256 * 2**20

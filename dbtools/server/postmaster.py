@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
-from dbtools.server.account import clean_environment
+from dbtools.server.run_as import clean_environment
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
 
-    from dbtools.server.account import Account
     from dbtools.server.binaries import Binaries
+    from dbtools.server.run_as import Account
 
 READY_TIMEOUT = 60.0
 COMMON = {

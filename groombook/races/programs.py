@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import alembic.command
 import sqlalchemy.dialects.postgresql.psycopg
 
-from dbtools import chain, lock
+from dbtools import chain
+from dbtools.chain import lock
+from dbtools.chain.target import Target
+from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY
-from dbtools.contender import Silent
-from dbtools.dsn import Dsn
-from dbtools.pool import Pool
-from dbtools.target import Target
+from dbtools.db.dsn import Dsn
+from dbtools.db.sessions import Pool
 from groombook.races.till import MIGRATIONS, rows
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools.chain.prefetch import prepare
 from dbtools.config import SeedPlan
 from dbtools.dataset import Dataset, TableRows
-from dbtools.prng import Mulberry32
-from dbtools.rows import prepare
+from groombook.prng import Mulberry32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbtools.application import Invariant
-    from dbtools.rows import Rows
+    from dbtools.chain.prefetch import Rows
 
 MIGRATIONS = Path(__file__).parent / "till_migrations"
 """Alembic's folder."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools import chain
-from dbtools.contender import Silent
-from dbtools.rows import prepare
-from dbtools.server import account as accounts
+from dbtools.chain.prefetch import prepare
+from dbtools.checks.worker import Silent
 from dbtools.server import postmaster
+from dbtools.server import run_as as accounts
 from dbtools.server.binaries import find_binaries
 from dbtools.server.embedded import HINT, SETTINGS, EmbeddedServer
 from scripts.faults import slow

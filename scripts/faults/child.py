@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dbtools.dsn import mask
+from dbtools.db.dsn import mask
 from dbtools.errors import DbtoolsError
-from dbtools.server import account
+from dbtools.server import run_as as account
 
 if TYPE_CHECKING:
     from collections.abc import Callable

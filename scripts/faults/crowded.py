@@ -20,7 +20,7 @@ from tests.runs import AUTOCOMMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.phase import Outcome
+    from dbtools.chain.phase import Outcome
     from scripts.faults.figures import Figure
 
 TURNS = 3

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.server.embedded import EmbeddedServer
 from scripts.faults.apart import NETWORK, apart, must
 from scripts.faults.child import Child

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtools import chain
+from dbtools.checks.worker import Silent
 from dbtools.config import Project
-from dbtools.contender import Silent
 from scripts.faults.child import Child
 from scripts.faults.figures import Skipped, exactly, none
 from scripts.faults.stage import OLD, stage

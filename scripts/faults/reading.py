@@ -14,7 +14,7 @@ from scripts.faults.stage import NEW, OLD, stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dbtools.phase import Outcome
+    from dbtools.chain.phase import Outcome
     from dbtools.server.embedded import EmbeddedServer
     from scripts.faults.figures import Figure
     from scripts.faults.load import Answers

@@ -10,16 +10,16 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from dbtools import chain
-from dbtools.contender import Silent
-from dbtools.rows import prepare
+from dbtools.chain.prefetch import prepare
+from dbtools.checks.worker import Silent
 from tests.runs import PLAN
 from tests.toy import TABLES, ToyShop, execute, write_history
 
 if TYPE_CHECKING:
     from dbtools.application import Application
-    from dbtools.phase import Outcome
-    from dbtools.rows import Bulk, Rows
-    from dbtools.target import Target
+    from dbtools.chain.phase import Outcome
+    from dbtools.chain.prefetch import Bulk, Rows
+    from dbtools.chain.target import Target
 
 
 def reset(target: Target, folder: Path, *bodies: str, server: float = 0.0, client: float = 0.0) -> Outcome:

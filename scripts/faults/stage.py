@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dbtools import chain
+from dbtools.chain.prefetch import prepare
+from dbtools.chain.target import Target
+from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, Project, SeedPlan
-from dbtools.contender import Silent
-from dbtools.digest import digest
-from dbtools.dsn import Dsn
-from dbtools.rows import prepare
-from dbtools.target import Target
+from dbtools.db.digest import digest
+from dbtools.db.dsn import Dsn
 from scripts.faults.child import Child, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.phase import Outcome
-    from dbtools.rows import Rows
+    from dbtools.chain.phase import Outcome
+    from dbtools.chain.prefetch import Rows
     from dbtools.server.embedded import EmbeddedServer
 
 AS_OF = dt.date(2026, 11, 23)

@@ -17,9 +17,9 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from dbtools.chain.exchange import _SWEEP
 from dbtools.config import LOCK_KEY
-from dbtools.dsn import Dsn
-from dbtools.exchange import _SWEEP
+from dbtools.db.dsn import Dsn
 from dbtools.server.binaries import find_binaries
 from scripts.faults.child import Child
 from scripts.faults.figures import at_least, exactly, none
@@ -28,7 +28,7 @@ from scripts.faults.stage import OLD, stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.phase import Outcome
+    from dbtools.chain.phase import Outcome
     from dbtools.server.embedded import EmbeddedServer
     from scripts.faults.figures import Figure
     from scripts.faults.stage import Stage

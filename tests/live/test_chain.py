@@ -7,10 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY, SeedPlan
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, ResetRefused
-from dbtools.target import Target
 from tests.runs import PLAN, ROLLED_BACK, TODAY, Log, Runner, content, holders, query, seed
 from tests.toy import TABLES, execute
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from dbtools.digest import digest
+from dbtools.db.digest import digest
 
 SCHEMA = """
 create table a (id int primary key, at timestamptz, price numeric(8,2), ok bool, doc jsonb, raw bytea, ratio float8);

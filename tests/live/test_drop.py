@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from dbtools.drop import drop_all, find_owned
+from dbtools.chain.drop import drop_all, find_owned
 from dbtools.errors import ChainFailed
 
 EVERYTHING = """

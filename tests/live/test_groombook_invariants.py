@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.load import encode, insert_missing, load
-from dbtools.migrate import script
+from dbtools.chain.copy import encode, insert_missing, load
+from dbtools.chain.migrations import script
 from groombook.application import application
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"

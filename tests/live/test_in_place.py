@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError
-from dbtools.target import Target
 from tests.runs import AUTOCOMMIT, ROLLED_BACK, Log, Runner, content, holders, query, until
 from tests.toy import TABLES, execute
 

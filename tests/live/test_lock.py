@@ -10,10 +10,10 @@ from typing import TypeAlias
 import psycopg
 import pytest
 
+from dbtools.chain.lock import SeedLock
 from dbtools.config import LOCK_KEY
+from dbtools.db.blockers import Holder
 from dbtools.errors import ChainFailed, LockTimeout
-from dbtools.holder import Holder
-from dbtools.lock import SeedLock
 
 DEADLINE = 20.0
 Connect: TypeAlias = Callable[..., psycopg.Connection]

@@ -14,7 +14,7 @@ from urllib.parse import quote as percent
 import psycopg
 import pytest
 
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.server import embedded
 from dbtools.server.embedded import EmbeddedServer
 from tests.toy import execute, write_history
@@ -155,7 +155,7 @@ def test_no_password_gets_out(server: EmbeddedServer, project: Path, tmp_path: P
     log = server.log.read_text("utf-8", errors="replace")
     assert "statement: " in log
     assert 'password authentication failed for user "app"' in log
-    assert any(b"dbtools.contender" in line for line in processes.seen), "the process list was not read"
+    assert any(b"dbtools.checks.worker" in line for line in processes.seen), "the process list was not read"
     files = [path for path in tmp_path.rglob("*") if path.is_file() and ROOT not in path.resolve().parents]
     assert {path.suffix for path in files} >= {".md", ".sql"}
     found = {"output": "\n".join(said), "log": log}

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from dbtools.chain import migrate
+from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError
-from dbtools.target import Target
 from tests.pgbouncer import PROGRAM, pooler
 from tests.runs import Log, Runner, content, query, seed
 from tests.toy import TABLES, execute, write_history

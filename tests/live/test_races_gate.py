@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from dbtools.races import wire
-from dbtools.races.gate import Gate, Phase, Session
+from dbtools.races.execution import wire
+from dbtools.races.execution.proxy import Gate, Phase, Session
 from dbtools.server.embedded import EmbeddedServer
 from tests.wire_client import (
     FLUSH,

@@ -17,15 +17,16 @@ import pytest
 from dbtools.application import Invariant
 from dbtools.config import Project
 from dbtools.errors import ConfigurationError, VerificationFailed
-from dbtools.races import Actor, Scenario, explore, replay, shelf
-from dbtools.races.explored import Explored, Verdict, encode
-from dbtools.races.lab import Lab
+from dbtools.races import Actor, Scenario, explore, replay
+from dbtools.races import store as shelf
+from dbtools.races.execution.lab import Lab
+from dbtools.races.execution.scheduler import Limits
+from dbtools.races.result import Explored, Verdict, encode
 from dbtools.races.scenario import Latch, Script
 from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
 from dbtools.races.token import decode
 from dbtools.races.trace import Happened, Trace
-from dbtools.races.turnstile import Limits
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNTER = "create table counter (n int not null); insert into counter values (0)"

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from dbtools.races import Actor, Scenario, explore
-from dbtools.races.explored import Explored, Verdict
+from dbtools.races.result import Explored, Verdict
 from dbtools.races.scenario import Script
 
 START = ["create table counter (n int); insert into counter values (0)"]

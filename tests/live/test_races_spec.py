@@ -19,8 +19,9 @@ import psycopg
 import pytest
 
 from dbtools.errors import ConfigurationError, VerificationFailed
-from dbtools.races import conformance, specfile
-from dbtools.races.spec import run
+from dbtools.isolation import parser as specfile
+from dbtools.isolation import suite as conformance
+from dbtools.isolation.runner import run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / "tests" / "data" / "isolation"

@@ -16,8 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.races import conformance, specfile
-from dbtools.races.spec import run
+from dbtools.isolation import parser as specfile
+from dbtools.isolation import suite as conformance
+from dbtools.isolation.runner import run
 from dbtools.server import binaries
 from dbtools.server.embedded import EmbeddedServer
 

@@ -18,17 +18,17 @@ import psycopg
 import pytest
 
 from dbtools import chain
+from dbtools.chain.guard import Rules, check_database
+from dbtools.chain.prefetch import prepare
+from dbtools.chain.target import Target
+from dbtools.checks.doctor import examine
+from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
-from dbtools.contender import Silent
-from dbtools.doctor import examine
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
+from dbtools.db.sessions import Pool
 from dbtools.errors import DatabaseUnreachable, ResetRefused
-from dbtools.guard import Rules, check_database
-from dbtools.pool import Pool
-from dbtools.rows import prepare
 from dbtools.server import Server
 from dbtools.server.embedded import EmbeddedServer
-from dbtools.target import Target
 from tests.toy import TABLES, ToyShop, execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -15,13 +15,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool
 
 from dbtools.chain import reset
+from dbtools.chain.migrations import configure, script
+from dbtools.chain.prefetch import prepare
+from dbtools.chain.target import Target
+from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
-from dbtools.contender import Silent
-from dbtools.digest import digest
-from dbtools.dsn import Dsn
-from dbtools.migrate import configure, script
-from dbtools.rows import prepare
-from dbtools.target import Target
+from dbtools.db.digest import digest
+from dbtools.db.dsn import Dsn
 from groombook.application import application
 from groombook.models import Base
 from tests.catalogue import describe

@@ -13,19 +13,19 @@ import pytest
 
 from dbtools import chain
 from dbtools.application import Application, Invariant
+from dbtools.chain.copy import quote
+from dbtools.chain.guard import Rules
+from dbtools.chain.prefetch import prepare
+from dbtools.chain.target import Target
+from dbtools.checks.doctor import examine
+from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
-from dbtools.connect import open_session
-from dbtools.contender import Silent
 from dbtools.dataset import Dataset, TableRows
-from dbtools.digest import digest
-from dbtools.doctor import examine
-from dbtools.dsn import Dsn
+from dbtools.db.connect import open_session
+from dbtools.db.digest import digest
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, DatabaseUnreachable, ResetRefused
-from dbtools.guard import Rules
-from dbtools.load import quote
-from dbtools.rows import prepare
 from dbtools.server import Server
-from dbtools.target import Target
 from groombook.application import GroomBook
 from tests.toy import TABLES, ToyShop, execute, write_history
 

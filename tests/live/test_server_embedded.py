@@ -19,14 +19,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
-from dbtools.server import account as accounts
-from dbtools.server import embedded, lasting, postmaster
-from dbtools.server.account import Account
+from dbtools.server import embedded, postmaster
+from dbtools.server import project as lasting
+from dbtools.server import run_as as accounts
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
+from dbtools.server.run_as import Account
 from dbtools.server.watchdog import Pipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from dbtools.errors import DatabaseUnreachable, ServerError
-from dbtools.server.existing import ExistingServer
+from dbtools.server.external import ExistingServer
 
 
 def test_it_is_used_and_left_running(pg_admin: str) -> None:

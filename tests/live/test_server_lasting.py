@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server import account as accounts
-from dbtools.server import lasting
+from dbtools.server import project as lasting
+from dbtools.server import run_as as accounts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = "import sys, pathlib; from dbtools.server import lasting; print(lasting.start(pathlib.Path(sys.argv[1])).pid)"

@@ -8,14 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools import swap
+from dbtools.chain import swap
+from dbtools.chain.drop import drop_all
+from dbtools.chain.shadow import IN_PLACE
+from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
-from dbtools.drop import drop_all
-from dbtools.dsn import Dsn
+from dbtools.db.catalog import MARK, items
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
-from dbtools.inventory import MARK, items
-from dbtools.shadow import IN_PLACE
-from dbtools.target import Target
 from tests.live.test_drop import EVERYTHING
 from tests.runs import AUTOCOMMIT, ROLLED_BACK, Runner, content, query, until
 from tests.toy import TABLES, execute

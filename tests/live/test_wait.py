@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dbtools.dsn import Dsn
+from dbtools.db.dsn import Dsn
+from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable
-from dbtools.wait import wait_for_db
 
 PASSWORD = "hunter22"
 

@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from dbtools.connect import diagnose, unreachable
-from dbtools.dsn import Dsn
+from dbtools.db.connect import diagnose, unreachable
+from dbtools.db.dsn import Dsn
 
 PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 

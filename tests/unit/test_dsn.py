@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from dbtools.dsn import Dsn, mask
+from dbtools.db.dsn import Dsn, mask
 from dbtools.errors import ConfigurationError
 
 HINT = "Write it like this: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE"

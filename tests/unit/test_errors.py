@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dbtools import errors
+from dbtools.db.blockers import Holder
 from dbtools.errors import DbtoolsError
-from dbtools.holder import Holder
 from dbtools.server.binaries import find_binaries
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text("utf-8")

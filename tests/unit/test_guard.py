@@ -2,8 +2,8 @@
 
 import pytest
 
+from dbtools.chain.guard import check_environment
 from dbtools.errors import ResetRefused
-from dbtools.guard import check_environment
 
 
 @pytest.mark.parametrize("name", ["NODE_ENV", "APP_ENV", "ENVIRONMENT"])

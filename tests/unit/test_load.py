@@ -5,8 +5,8 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbtools.chain.copy import encode, quote
 from dbtools.dataset import Dataset, TableRows
-from dbtools.load import encode, quote
 from tests.toy import ToyShop
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.migrate import Revision, script
+from dbtools.chain.migrations import Revision, script
 from tests.toy import TABLES, execute, write_history
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.prng import Mulberry32
+from groombook.prng import Mulberry32
 
 REFERENCE = {
     42: [2581720956, 1925393290, 3661312704, 2876485805, 750819978],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.races.picture import html, svg
+from dbtools.races.render import html, svg
 from dbtools.races.trace import Trace
 from tests import traces
 from tests.browser import PROGRAM, Browser, browser

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 
-from dbtools.races.picture import html
-from dbtools.races.picture_words import printable
+from dbtools.races.render import html
+from dbtools.races.render.sanitize import printable
 from dbtools.races.trace import Trace
 from tests import traces
 

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 
-from dbtools.races.picture import svg
-from dbtools.races.picture_words import columns, one_line
+from dbtools.races.render import svg
+from dbtools.races.render.sanitize import columns, one_line
 from dbtools.races.trace import Trace
 from tests import traces
 

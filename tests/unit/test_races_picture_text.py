@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races.picture import text
-from dbtools.races.picture_words import columns
+from dbtools.races.render import text
+from dbtools.races.render.sanitize import columns
 from dbtools.races.trace import Trace
 from tests import traces
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races.pqprint import table
+from dbtools.isolation.format import table
 
 
 def test_a_table() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbtools.races.prune import _ISOLATION, _LOCK, Wait
+from dbtools.races.pruning import _ISOLATION, _LOCK, Wait
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtools.races.lab import Played
+from dbtools.races.execution.lab import Played
+from dbtools.races.execution.scheduler import Point
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import Divergence, Replay, preemptions
 from dbtools.races.trace import Failure, Trace
-from dbtools.races.turnstile import Point
 
 if TYPE_CHECKING:
     from dbtools.races.strategies import Runs

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbtools.errors import ConfigurationError
-from dbtools.races import specfile
-from dbtools.races.specfile import Marker, Place, Session, Step, interleavings, parse
+from dbtools.isolation import parser as specfile
+from dbtools.isolation.parser import Marker, Place, Session, Step, interleavings, parse
 
 ONE = "session s1 step a {A} step b {B} "
 TWO = ONE + "session s2 step c {C} "

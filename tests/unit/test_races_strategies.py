@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races.strategies import (
-    Bounded,
-    Divergence,
-    Replay,
-    pct,
-    preemptions,
-    random_walk,
-    runs_of,
-    stay,
-)
-from dbtools.races.turnstile import Point
+from dbtools.races.execution.scheduler import Point
+from dbtools.races.strategies import Bounded, Divergence, Replay, pct, preemptions, random_walk, runs_of, stay
 
 if TYPE_CHECKING:
     from dbtools.races.strategies import Choices, Choose

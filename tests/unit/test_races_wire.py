@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races import wire
-from dbtools.races.wire import Message, ProtocolError, Scanner, Statements
+from dbtools.races.execution import wire
+from dbtools.races.execution.wire import Message, ProtocolError, Scanner, Statements
 
 
 def message(kind: bytes, body: bytes = b"") -> bytes:

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
+from dbtools.chain.copy import encode
+from dbtools.chain.prefetch import prepare
 from dbtools.config import SeedPlan
 from dbtools.dataset import Dataset
-from dbtools.load import encode
-from dbtools.rows import prepare
 from tests.toy import ToyShop
 
 PLAN = SeedPlan("large", dt.date(2026, 11, 23))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server import account as accounts
 from dbtools.server import folders
-from dbtools.server.account import Account
+from dbtools.server import run_as as accounts
+from dbtools.server.run_as import Account
 
 
 @pytest.fixture(params=[0o000, 0o077], ids=["open", "narrow"])

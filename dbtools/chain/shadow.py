@@ -1,0 +1,188 @@
+"""The schema that a swap builds aside: who may, what it takes over, and that nothing outside of it is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbtools.chain.copy import quote
+from dbtools.chain.drop import find_owned
+from dbtools.chain.enums import keep_enums
+from dbtools.chain.in_place import check_rights
+from dbtools.db.catalog import items, outsiders, some
+from dbtools.errors import ChainFailed, TransactionEnded
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from dbtools.chain.migrations import Online, Script
+
+IN_PLACE = 'Run: invoke reset --in-place; or, for good, set strategy = "in-place" in [tool.dbtools].'
+
+_PUBLICATIONS = """
+select pubname from pg_publication_tables where schemaname = %(schema)s
+union
+select p.pubname from pg_publication p join pg_publication_namespace n on n.pnpubid = p.oid
+where n.pnnspid = %(schema_sql)s::regnamespace order by 1
+"""
+
+# What this role has said of the tables it will make in the schema. Defaults of other roles do not reach ours.
+_DEFAULTS = """
+select format('alter default privileges in schema %%s grant %%s on %%s to %%s%%s', %(shadow)s::text, a.privilege_type,
+              case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'routines'
+                   else 'types' end,
+              case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
+              case when a.is_grantable then ' with grant option' else '' end)
+from pg_default_acl d, aclexplode(d.defaclacl) a
+where d.defaclnamespace = %(schema_sql)s::regnamespace and d.defaclrole = quote_ident(current_user)::regrole
+"""
+
+_RELATIONS = """
+select oid from pg_class
+where relnamespace <> all (array[%(shadow)s, 'pg_catalog', 'pg_toast', 'information_schema']::regnamespace[])
+"""
+
+# Two traces of a transaction outside of the shadow. The locks that it keeps until its end: any on a relation of the
+# live schema, and one to write or alter on a relation of any other. And the rows of the catalogue that it wrote: those
+# that it sees although their transaction is in progress. (The 32 bits of xmin are read relative to its own number.)
+_CROSSINGS = """
+with mine as (select pg_current_xact_id() as id, age(pg_current_xact_id()::xid) as age),
+written(class, oid, schema, xid) as (
+    select 'pg_namespace'::regclass, oid, oid, xmin from pg_namespace
+    union all select 'pg_class'::regclass, oid, relnamespace, xmin from pg_class
+    union all select 'pg_proc'::regclass, oid, pronamespace, xmin from pg_proc
+    union all select 'pg_type'::regclass, oid, typnamespace, xmin from pg_type
+    union all select 'pg_operator'::regclass, oid, oprnamespace, xmin from pg_operator
+    union all select 'pg_type'::regclass, e.enumtypid, t.typnamespace, e.xmin
+              from pg_enum e join pg_type t on t.oid = e.enumtypid
+    union all select 'pg_extension'::regclass, oid, extnamespace, xmin from pg_extension
+)
+select pg_describe_object(w.class, w.oid, 0) from written w, mine m
+where age(w.xid) <= m.age
+  and pg_xact_status(((m.id::text::int8 + m.age - age(w.xid))::text)::xid8) = 'in progress'
+  and w.schema <> %(shadow)s::regnamespace and w.schema::regnamespace::text !~ '^pg_(toast|temp)'
+union
+select coalesce(pg_describe_object('pg_class'::regclass, c.oid, 0), 'a table that is gone now')
+from pg_locks l left join pg_class c on c.oid = l.relation
+where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.relation = any(%(before)s::oid[])
+  and (c.oid is null or c.relnamespace = %(schema)s::regnamespace
+       or l.mode not in ('AccessShareLock', 'RowShareLock'))
+order by 1
+"""
+
+
+class Shadow:
+    """The schema that is built beside the live one, in the open transaction of `work`."""
+
+    def __init__(self, work: psycopg.Connection, live: str, key: int) -> None:
+        """Refuse what cannot be swapped; then make the schema and have unqualified names mean it.
+
+        Raises:
+            ChainFailed: With the way out. Nothing was changed.
+        """
+        self.name = f"dbtools_new_{key % 2**64:x}"
+        self.kept: set[str] = set()
+        """The enums of the live schema that the new tables use."""
+        self._work = work
+        self._live = live
+        self._names = {"schema": live, "schema_sql": quote(live), "shadow": quote(self.name)}
+        check_rights(work, live)
+        self._check_database()
+        self._check_publications()
+        check_movable(work, live)
+        self._objects = len(find_owned(work, live))
+        work.execute(f"create schema {quote(self.name)}")
+        for (statement,) in work.execute(_DEFAULTS, self._names).fetchall():
+            work.execute(statement)
+        # Types and functions of extensions in the live schema have to be found. What else would be found there is not
+        # to be used: `check` sees to that.
+        row = work.execute(
+            "select exists (select from pg_extension where extnamespace = %s::regnamespace)", (quote(live),)
+        )
+        extended = bool((row.fetchone() or (False,))[0])
+        path = [quote(self.name), *([quote(live)] if extended else []), *(["public"] if live != "public" else [])]
+        work.execute(f"set local search_path to {', '.join(path)}")
+        self._transaction = self._id()
+        rows = work.execute(_RELATIONS, self._names)
+        self._before = [oid for (oid,) in rows]
+
+    def migrate(self, migrator: Script | Online) -> None:
+        """Run the migrations in the new schema.
+
+        Raises:
+            ChainFailed: One failed, or used something outside of the schema; names it.
+            TransactionEnded: One ended the transaction.
+        """
+        self._work.execute("savepoint unmigrated")
+        migrator.run(self._work, self._check_transaction)
+        if self._crossings():
+            # Again from the start, with a look after every revision: which one was it? (A look takes its time.)
+            self._work.execute("rollback to unmigrated")
+            migrator.run(self._work, self._check)
+        self._work.execute("release unmigrated")
+        check_movable(self._work, self.name)
+        self.kept = keep_enums(self._work, self.name, self._live)
+
+    def _check_transaction(self, revision: str) -> None:
+        if self._id() != self._transaction:
+            self._work.rollback()
+            self._work.execute(f"drop schema if exists {quote(self.name)} cascade")
+            self._work.commit()
+            raise TransactionEnded(
+                f"Migration {revision} ended the transaction that the new schema was built in.",
+                "The lock went with it, and what the migration did after that happened in the live schema.",
+                f"Remove COMMIT and ROLLBACK from it. {IN_PLACE}",
+            )
+
+    def _check(self, revision: str) -> None:
+        self._check_transaction(revision)
+        if found := self._crossings():
+            raise ChainFailed(
+                f"Migration {revision} reaches outside of the schema that is being built.",
+                f"It created, changed or used {some(found)}.",
+                f"Take the schema's name out of that revision. {IN_PLACE}",
+            )
+
+    def _crossings(self) -> list[str]:
+        arguments = {"shadow": quote(self.name), "schema": quote(self._live), "before": self._before}
+        found = [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
+        if not found and len(items(self._work, self._live)) < self._objects:
+            return [f"an object of schema {self._live} that is gone now"]
+        return found or outsiders(self._work, self._live)
+
+    def _id(self) -> object:
+        return (self._work.execute("select pg_current_xact_id_if_assigned()::text").fetchone() or ("",))[0]
+
+    def _check_database(self) -> None:
+        row = self._work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user").fetchone()
+        if row and not row[0]:
+            name, who = self._work.info.dbname, str(row[1])
+            raise ChainFailed(
+                f"Role {who} may not create a schema in database {name}.",
+                "A reset builds the new tables in a schema of their own before it puts them in place."
+                " Nothing was changed.",
+                f"As its owner: grant create on database {quote(name)} to {quote(who)}. {IN_PLACE}",
+            )
+
+    def _check_publications(self) -> None:
+        names = [str(name) for (name,) in self._work.execute(_PUBLICATIONS, self._names)]
+        if names:
+            raise ChainFailed(
+                f"Schema {self._live} is published for logical replication: {some(names)}.",
+                "Subscribers would not get the rows of tables that are built aside. Nothing was changed.",
+                f"Drop the publication and make it again afterwards. {IN_PLACE}",
+            )
+
+
+def check_movable(work: psycopg.Connection, schema: str) -> None:
+    """Refuse what this role can drop but not move to another schema.
+
+    Raises:
+        ChainFailed: Names it. The constructors of a range type belong to the superuser, whoever made the type.
+    """
+    fixed = [one.name for one in items(work, schema) if one.part and not one.ours]
+    if fixed:
+        raise ChainFailed(
+            f"Cannot move {some(fixed)} to another schema.",
+            "The functions of a range type belong to the server's superuser. Nothing was changed.",
+            f"Connect as a superuser. {IN_PLACE}",
+        )

@@ -1,0 +1,91 @@
+"""Look at a database without changing it: reachable, ours to rebuild, at head, unlocked, and its data sound?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbtools.chain import guard
+from dbtools.chain.copy import quote
+from dbtools.chain.migrations import current, script
+from dbtools.db.blockers import find_holder
+from dbtools.db.connect import open_session
+from dbtools.errors import DbtoolsError, ResetRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import psycopg
+
+    from dbtools.application import Application
+    from dbtools.chain.target import Target
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `good` is None for what is neither: a fact worth knowing."""
+
+    name: str
+    good: bool | None
+    detail: str
+
+    def __str__(self) -> str:
+        mark = {True: "✓", False: "✗", None: "·"}[self.good]
+        return f"{mark} {self.name}: {self.detail}"
+
+
+def examine(
+    target: Target, migrations: Path, cache: Path, application: Application, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield what is found, in the order a reset would meet it. Changes nothing.
+
+    Raises:
+        DatabaseUnreachable: The server did not let us in.
+    """
+    with open_session(target.dsn, "doctor") as connection:
+        version = connection.execute("show server_version").fetchone()
+        assert version is not None
+        yield Finding("server", True, f"PostgreSQL {version[0]}, {target.dsn.target}")
+        yield _guard(connection, target, environ)
+        yield _rights(connection, target.schema)
+        holder = find_holder(connection, target.lock_key)
+        yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
+        connection.execute(f"set search_path to {quote(target.schema)}")
+        history, here = script(migrations, cache), current(connection)
+        head = history.revisions[-1].name if history and history.revisions else ""
+        if not here:
+            yield Finding("migrations", None, "none has run here")
+            return
+        behind = bool(head) and here != head
+        yield Finding("migrations", not behind, f"at {here}" + (f", behind {head}: invoke migrate" if behind else ""))
+        if behind:
+            return
+        yield from _invariants(connection, application)
+
+
+def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str, str]) -> Finding:
+    try:
+        guard.check_environment("reset", environ)
+        guard.check_database(connection, target, "reset", environ=environ)
+    except ResetRefused as error:
+        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')} {error.hint}")
+    return Finding("guard", True, "may be reset")
+
+
+def _rights(connection: psycopg.Connection, schema: str) -> Finding:
+    from dbtools.chain.in_place import check_rights
+
+    try:
+        check_rights(connection, schema)
+    except DbtoolsError as error:
+        return Finding("rights", False, f"{error.what} {error.hint}")
+    return Finding("rights", True, f"may create in schema {schema}")
+
+
+def _invariants(connection: psycopg.Connection, application: Application) -> Iterator[Finding]:
+    for rule in application.invariants:
+        row = connection.execute(f"select count(*), min(broken::text) from ({rule.query}) broken").fetchone()
+        assert row is not None
+        broken, example = row
+        yield Finding(rule.name, not broken, f"{broken} rows break it, such as {example}" if broken else "holds")

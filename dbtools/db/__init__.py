@@ -1,0 +1,1 @@
+"""PostgreSQL and nothing else: connection strings, sessions, the catalog, locks. Knows no chain and no application."""

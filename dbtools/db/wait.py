@@ -1,0 +1,61 @@
+"""Wait until the target database answers."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from dbtools.db.connect import connect, diagnose, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbtools.db.dsn import Dsn
+
+SECOND_LOOK = 0.2
+"""Seconds between the two looks. A container's first server, which only runs its init scripts, is gone by then or
+shows itself by another start time."""
+
+
+def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] | None = None) -> str:
+    """Return the server's version once the *target* database has answered a query twice from one server process.
+
+    Retries only what time can heal, with a pause that grows from 0.05 to 1 s; `note` is told once for each new reason.
+    `timeout` is in seconds; 0 tries once.
+
+    Raises:
+        DatabaseUnreachable: At once when time cannot heal it (wrong password, unknown role or database), else after
+            `timeout`, with the number of tries and the last reason.
+    """
+    import psycopg
+
+    started = time.monotonic()
+    deadline = started + timeout
+    tries, pause, said, seen = 0, 0.05, "", ""
+    while True:
+        tries += 1
+        left = deadline - time.monotonic()
+        try:
+            with connect(dsn, "wait-for-db", autocommit=True, timeout=min(10.0, max(left, 1.0))) as connection:
+                row = connection.execute(
+                    "select current_setting('server_version'), pg_postmaster_start_time()::text"
+                ).fetchone()
+            assert row is not None
+            if row[1] == seen:
+                return str(row[0])
+            seen, delay = row[1], SECOND_LOOK
+        except psycopg.OperationalError as error:
+            diagnosis, seen = diagnose(error, dsn.password), ""
+            if not diagnosis.healable:
+                raise unreachable(dsn, diagnosis) from None
+            if time.monotonic() >= deadline:
+                took = f" ({tries} tries in {time.monotonic() - started:.1f} s)"
+                raise unreachable(dsn, diagnosis, tried=took) from None
+            if note and diagnosis.reason != said:
+                said = diagnosis.reason
+                note(f"Waiting for {dsn.target}: {said}")
+            # Jitter keeps many waiters from knocking in step.
+            delay = pause * random.uniform(0.7, 1.3)  # noqa: S311 - not for cryptography
+            pause = min(pause * 1.6, 1.0)
+        time.sleep(min(delay, max(deadline - time.monotonic(), SECOND_LOOK)))

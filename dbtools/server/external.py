@@ -1,0 +1,68 @@
+"""A server that is there already. Nothing of it is started, stopped or configured here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from dbtools.chain.copy import quote
+from dbtools.db.connect import open_session
+from dbtools.db.dsn import Dsn
+from dbtools.errors import ServerError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class ExistingServer:
+    """The server and database of a URL. See `dbtools.server.Server`.
+
+    Raises:
+        ConfigurationError: The URL is malformed.
+        DatabaseUnreachable: The server did not let us in.
+    """
+
+    kind = "existing"
+    admin_url: str | None = None
+
+    def __init__(self, url: str) -> None:
+        self._dsn = Dsn.parse(url, source="--server")
+        self.url = self._dsn.url
+        with open_session(self._dsn, "harness") as connection:
+            row = connection.execute("show server_version").fetchone()
+            assert row is not None
+            self.version = str(row[0]).partition(" ")[0]
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database owned by the URL's role and return its URL.
+
+        Raises:
+            ServerError: The role may not create databases.
+        """
+        import psycopg
+
+        with open_session(self._dsn, "harness") as connection:
+            try:
+                connection.execute(f"create database {quote(name)}")
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise ServerError(
+                    f"Cannot create a database on {self._dsn.host}:{self._dsn.port} as {self._dsn.user}.",
+                    f"{' '.join(str(error).split())}.",
+                    f"As a superuser: alter role {quote(self._dsn.user)} createdb;",
+                ) from error
+        return self._dsn.with_database(name).url
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database made by `create_database`, ending its sessions."""
+        with open_session(self._dsn, "harness") as connection:
+            connection.execute(f"drop database if exists {quote(name)} with (force)")
+
+    def stop(self) -> None:
+        """Leave the server as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,240 @@
+"""The project's own server: started by one command, found again by the next, until somebody stops it.
+
+Its folder is .dbtools/server-16 in the project (git-ignored): the data, the log, and a state file of mode 0600 with the
+port and the passwords. It listens on loopback TCP only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from dbtools.errors import ServerError
+from dbtools.server import folders, postmaster
+from dbtools.server import run_as as accounts
+from dbtools.server.binaries import find_binaries
+from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dbtools.server.binaries import Binaries
+
+STOP_TIMEOUT = 20.0
+SETTINGS = {
+    "unix_socket_directories": "",
+    "cluster_name": "dbtools",
+    # After a power cut the last transactions may be missing; the database is whole all the same.
+    "synchronous_commit": "off",
+}
+
+
+@dataclass(frozen=True)
+class LastingServer:
+    """A running server of a project."""
+
+    directory: Path
+    version: str
+    port: int
+    pid: int
+    started: int
+    """Seconds since 1970."""
+    password: str = field(repr=False)
+    admin_password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """The application role's URL. Holds the password."""
+        return f"postgresql://{ROLE}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def admin_url(self) -> str:
+        """The superuser's URL. Holds the password."""
+        return f"postgresql://{SUPERUSER}:{self.admin_password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.directory / "log"
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        total = 0
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                with suppress(FileNotFoundError):  # the server deletes files of its own while we look
+                    total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a thousand paths
+        return total
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is kept between calls. Written last: a start that was cut off half way leaves none, and is made again."""
+
+    version: str
+    port: int
+    password: str
+    admin_password: str
+
+
+def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> LastingServer:
+    """Return the project's server, started if it is not running. Two calls at once start one server.
+
+    Raises:
+        ServerError: It did not start. The message shows the end of its log.
+    """
+    found = find(root, major=major)
+    if found:
+        return found
+    account = accounts.choose()
+    directory = _directory(root, account, major)
+    folders.make(directory, account.folder_mode)
+    with folders.locked(directory.parent / f"{directory.name}.lock"):
+        _wait_for_earlier_start(directory)
+        found = find(root, major=major)
+        if found:
+            return found
+        binaries = account.reach(find_binaries(major))
+        state, prepared = _load(directory), ""
+        data, log = directory / "data", directory / "log"
+        if state is None:
+            cluster = prepare(binaries, account, lean=False)
+            _remove(data)
+            copy(cluster, data)
+            _sync(binaries, account, data)
+            prepared = cluster.password
+            state = _State(
+                cluster.version, postmaster.free_port(), secrets.token_urlsafe(18), secrets.token_urlsafe(18)
+            )
+        elif not postmaster.is_free(state.port):
+            state = _State(state.version, postmaster.free_port(), state.password, state.admin_password)
+        if sys.platform == "linux":
+            # Left by a crash. PostgreSQL would take any process with that id for the server; `find` knows better.
+            (data / "postmaster.pid").unlink(missing_ok=True)
+        log.touch(mode=0o600)
+        settings = SETTINGS | {"port": str(state.port)}
+        process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False)
+        postmaster.wait_ready(process, data, log, f"The whole log: {log}")
+        if prepared:
+            set_passwords(state.port, prepared, state.password, state.admin_password)
+        _store(directory, state)
+        # It is meant to outlive this process; Popen would complain of a child that is still running.
+        process.returncode = 0
+    running = find(root, major=major)
+    assert running is not None
+    if report:
+        report(f"Started PostgreSQL {running.version} on 127.0.0.1:{running.port} (invoke server.stop ends it)")
+    return running
+
+
+def find(root: Path, *, major: int = 16) -> LastingServer | None:
+    """Return the project's server if it runs."""
+    directory = _directory(root, accounts.choose(), major)
+    found, state = postmaster.running(directory / "data"), _load(directory)
+    if found is None or state is None or not found.ready:
+        return None
+    return LastingServer(
+        directory, state.version, found.port, found.pid, found.started, state.password, state.admin_password
+    )
+
+
+def stop(root: Path, *, major: int = 16) -> bool:
+    """End the project's server and keep its data; return whether it was running.
+
+    Sessions are ended; what they had not committed is rolled back.
+
+    Raises:
+        ServerError: It does not end.
+    """
+    data = _directory(root, accounts.choose(), major) / "data"
+    found = postmaster.running(data)
+    if found is None:
+        return False
+    if not postmaster.end(data, signal.SIGINT, STOP_TIMEOUT) and not postmaster.end(data, signal.SIGQUIT, STOP_TIMEOUT):
+        raise ServerError(
+            f"The server with process id {found.pid} does not end.",
+            f"It was told twice and given {2 * STOP_TIMEOUT:.0f} s.",
+            f"See what keeps it: {data.parent / 'log'}",
+        )
+    return True
+
+
+def psql(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of psql on `url`; the password is in the environment, not on the command line."""
+    from dbtools.db.dsn import Dsn
+
+    dsn = Dsn.parse(url, source="the server's URL")
+    command = [str(find_binaries(major).bin / "psql"), dsn.without_password().url]
+    return command, os.environ | ({"PGPASSWORD": dsn.password} if dsn.password else {})
+
+
+def _directory(root: Path, account: accounts.Account, major: int) -> Path:
+    return account.state(root / ".dbtools" / f"server-{major}")
+
+
+def _wait_for_earlier_start(directory: Path) -> None:
+    """Wait while a server that nobody waits for any more gets ready: whoever started it was killed.
+
+    To take its pid file away and start a second one on the same data would be the way to lose them.
+    """
+    deadline = time.monotonic() + postmaster.READY_TIMEOUT
+    while _load(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"The server with process id {found.pid} does not get ready.",
+                f"It was started by an earlier call and given {postmaster.READY_TIMEOUT:.0f} s; it still runs.",
+                f"See what keeps it: {directory / 'log'}",
+            )
+        time.sleep(0.01)
+
+
+def _sync(binaries: Binaries, account: accounts.Account, data: Path) -> None:
+    """Write the copy through to the disk: the server's own fsync covers only what it changes from now on."""
+    done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
+    if done.returncode:
+        raise ServerError(
+            f"The data directory {data} could not be written to disk.",
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"initdb ended with {done.returncode}.",
+            "Free some disk space if it is full, and run this again.",
+        )
+
+
+def _load(directory: Path) -> _State | None:
+    file = directory / "state.json"
+    try:
+        return _State(**json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise ServerError(
+            f"The state file {file} is damaged.",
+            "It holds the passwords of the project's own server, and they are nowhere else.",
+            f"To begin again with an empty server, end it if it runs and remove {directory}",
+        ) from error
+
+
+def _store(directory: Path, state: _State) -> None:
+    draft = directory / "state.json.draft"
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(asdict(state), file)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut may leave the new name on an empty file
+    draft.replace(directory / "state.json")
+
+
+def _remove(data: Path) -> None:
+    """Remove what a start that was cut off left: without a state file it was never used."""
+    postmaster.end(data, signal.SIGQUIT, STOP_TIMEOUT)
+    shutil.rmtree(data, ignore_errors=True)
