@@ -15,9 +15,10 @@ nox.options.error_on_external_run = False
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check formatting and the rules of pyproject.toml with Ruff."""
+    """Check formatting, the rules of pyproject.toml, and that imports between rooms point downwards."""
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    session.run("lint-imports", "--no-cache", "--no-logo")
 
 
 @nox.session

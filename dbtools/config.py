@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.db.dsn import LONGEST, Dsn
-from dbtools.errors import ConfigurationError
+from dbtools.db.dsn import MAX_NAME_BYTES, Dsn
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,9 +57,9 @@ class Project:
     strategy: str = "swap"
     """How a reset rebuilds the schema: "swap" (aside, then exchanged) or "in-place"."""
     allow_hosts: tuple[str, ...] = ()
-    """Other machines whose databases may be destroyed (`guard.Rules`)."""
+    """Other machines whose databases may be destroyed (`GuardRules`)."""
     protect: tuple[str, ...] = ()
-    """Patterns of databases that may not (`guard.Rules`)."""
+    """Patterns of databases that may not (`GuardRules`)."""
 
     @property
     def cache(self) -> Path:
@@ -119,8 +119,9 @@ class Project:
         if table.get("strategy", "swap") not in STRATEGIES:
             raise ConfigurationError(
                 f"[tool.dbtools] strategy in {path} is unknown: {table['strategy']!r}.",
-                "Nothing was changed.",
+                "",
                 f"Choose one of: {', '.join(STRATEGIES)}.",
+                UNCHANGED,
             )
         options: dict[str, Any] = {
             key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
@@ -160,7 +161,7 @@ class SeedPlan:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def choose(
+    def resolve(
         cls,
         application: Application,
         *,
@@ -180,14 +181,15 @@ class SeedPlan:
             source = "--profile" if profile else "SEED_PROFILE"
             raise ConfigurationError(
                 f"{source} names an unknown profile: {name!r}.",
-                "Nothing was changed.",
+                "",
                 f"Choose one of: {', '.join(application.profiles)}.",
+                UNCHANGED,
             )
         return cls(
             profile=name,
             as_of=_date(as_of, "--as-of") or _date(environ.get("SEED_AS_OF"), "SEED_AS_OF") or _today(),
-            seed=int(number("--seed", seed, low=-(2**31), high=2**32 - 1)) if seed else SEED,
-            known_users_only=known_users_only or truth("SEED_KNOWN_USERS_ONLY", environ),
+            seed=int(parse_number("--seed", seed, low=-(2**31), high=2**32 - 1)) if seed else SEED,
+            known_users_only=known_users_only or parse_bool("SEED_KNOWN_USERS_ONLY", environ),
             environ=environ,
         )
 
@@ -202,7 +204,7 @@ def database(environ: Mapping[str, str] = os.environ) -> Dsn | None:
     return Dsn.parse(text) if text else None
 
 
-def truth(name: str, environ: Mapping[str, str]) -> bool:
+def parse_bool(name: str, environ: Mapping[str, str]) -> bool:
     """Return the boolean variable `name`; unset and empty are false.
 
     Raises:
@@ -215,12 +217,13 @@ def truth(name: str, environ: Mapping[str, str]) -> bool:
         return False
     raise ConfigurationError(
         f"{name} is neither true nor false.",
-        f"It is {text!r}. Nothing was changed.",
+        f"It is {text!r}.",
         f"Set {name}=true or {name}=false, or unset it.",
+        UNCHANGED,
     )
 
 
-def number(name: str, text: str, *, low: float, high: float = float("inf"), whole: bool = True) -> float:
+def parse_number(name: str, text: str, *, low: float, high: float = float("inf"), whole: bool = True) -> float:
     """Return the number that `text` is, between `low` and `high`.
 
     Raises:
@@ -233,23 +236,24 @@ def number(name: str, text: str, *, low: float, high: float = float("inf"), whol
     if not low <= value <= high:
         limit = f"of at least {low:g}" if high == float("inf") else f"from {low:.0f} to {high:.0f}"
         raise ConfigurationError(
-            f"{name} is out of range or no number: {text!r}.",
-            f"Wanted a {'whole number' if whole else 'number'} {limit}. Nothing was changed.",
+            f"{name} is not a number, or out of range: {text!r}.",
+            f"Wanted a {'whole number' if whole else 'number'} {limit}.",
             f"For example: {name} {max(low, 10):g}",
+            UNCHANGED,
         )
     return value
 
 
 def _fits(value: object, wanted: type) -> bool:
     if isinstance(value, list):
-        return wanted is list and all(isinstance(one, str) for one in value)
+        return wanted is list and all(isinstance(item, str) for item in value)
     return not isinstance(value, bool) and isinstance(value, (int, float) if wanted is float else wanted)
 
 
 def _check_schema(path: Path, schema: str) -> None:
     """Refuse a schema that is PostgreSQL's own, or that the server would take for another one."""
-    if not schema or "\0" in schema or len(schema.encode()) > LONGEST:
-        why = f"A schema's name has 1 to {LONGEST} bytes; the server would cut a longer one"
+    if not schema or "\0" in schema or len(schema.encode()) > MAX_NAME_BYTES:
+        why = f"A schema's name has 1 to {MAX_NAME_BYTES} bytes; the server would cut a longer one"
     elif schema == "$user":
         why = "In a search_path that stands for the role's name"
     elif schema.startswith("pg_") or schema == "information_schema":
@@ -258,8 +262,9 @@ def _check_schema(path: Path, schema: str) -> None:
         return
     raise ConfigurationError(
         f"[tool.dbtools] schema in {path} cannot be {schema!r}.",
-        f"{why}. Nothing was changed.",
+        f"{why}.",
         "Name the schema that holds the application's tables.",
+        UNCHANGED,
     )
 
 
@@ -271,8 +276,9 @@ def _date(text: str | None, source: str) -> datetime.date | None:
     except ValueError:
         raise ConfigurationError(
             f"{source} is not a date: {text!r}.",
-            "Wanted year, month and day. Nothing was changed.",
+            "Wanted year, month and day.",
             f"For example: {source} 2026-11-23",
+            UNCHANGED,
         ) from None
 
 

@@ -1,27 +1,39 @@
 """Every error dbtools raises on purpose: one family, each with its exit code and a hint.
 
-A message has three parts, printed on three lines: *what* could not be done and to what, *why* (the server's own words
-kept after a colon) with the state things are in now, and the *hint*, the next thing to type. None holds a password.
+A message is printed on three lines: *what* could not be done and to what; *why*, with the *state* things are in now;
+and the *hint*, the next thing to do. None holds a password.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+UNCHANGED = "Nothing was changed."
+NOT_RUN = "Nothing was run."
+
 
 class DbtoolsError(Exception):
-    """Something dbtools was asked to do could not be done."""
+    """Something dbtools was asked to do could not be done.
+
+    Whoever knows better what state that leaves may set `state`; it is "" where there is nothing to say of it.
+    """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, why: str, hint: str) -> None:
-        super().__init__(what, why, hint)
+    def __init__(self, what: str, why: str, hint: str, state: str = "") -> None:
+        super().__init__(what, why, hint, state)
         self.what = what
         self.why = why
         self.hint = hint
+        self.state = state
+
+    @property
+    def reason(self) -> str:
+        """Why, and the state: the second line."""
+        return f"{self.why} {self.state}".strip()
 
     def __str__(self) -> str:
-        return f"{self.what}\n{self.why}\n{self.hint}"
+        return f"{self.what}\n{self.reason}\n{self.hint}"
 
 
 class ConfigurationError(DbtoolsError):

@@ -34,10 +34,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server for all tests of the run. Override it to test on a server of your own."""
     from dbtools.server.embedded import EmbeddedServer
-    from dbtools.server.external import ExistingServer
+    from dbtools.server.external import ExternalServer
 
     url = os.environ.get("DBTOOLS_TEST_URL")
-    server: Server = ExistingServer(url) if url else EmbeddedServer.start()
+    server: Server = ExternalServer(url) if url else EmbeddedServer.start()
     with server:
         pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server

@@ -173,18 +173,19 @@ def through_open_gate(url: str) -> float:
     import asyncio
     from urllib.parse import urlsplit
 
-    from dbtools.races.execution.actor_process import Actor, Program
-    from dbtools.races.execution.proxy import Gate, Phase, Session
+    from dbtools.races.execution.actor_process import Program
+    from dbtools.races.execution.proxy import Phase, Proxy, Session
+    from dbtools.races.scenario import Actor
 
     def let_through(session: Session) -> None:
-        if session.phase is Phase.KNOCKING:
+        if session.phase is Phase.CONNECTING:
             session.admit()
         elif session.phase is Phase.HELD:
             session.release()
 
     async def measure() -> float:
         parts = urlsplit(url)
-        gate = Gate("bench", parts.hostname or "", parts.port or 0, let_through)
+        gate = Proxy("bench", parts.hostname or "", parts.port or 0, let_through)
         await gate.open()
         behind = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{gate.port}").geturl()
         started = time.perf_counter()
@@ -204,7 +205,7 @@ def bench_gate(rounds: int) -> None:
     from dbtools.races import Actor, Scenario
     from dbtools.races.execution.actor_process import Program
     from dbtools.races.execution.lab import Lab
-    from dbtools.races.strategies import stay
+    from dbtools.races.schedule import continue_current
 
     def direct(url: str) -> float:
         started = time.perf_counter()
@@ -220,7 +221,7 @@ def bench_gate(rounds: int) -> None:
         for _ in range(rounds):
             times["direct"].append(direct(lab.url))
             times["open gate"].append(through_open_gate(lab.url))
-            times["scheduled"].append(seconds(partial(lab.run, stay)))
+            times["scheduled"].append(seconds(partial(lab.run, continue_current)))
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     rows = [(name, f"{STATEMENTS / taken:.0f}", f"{taken / medians['direct']:.1f}") for name, taken in medians.items()]
     print(table(("statements", "a second", "time beside direct"), rows))
@@ -229,18 +230,18 @@ def bench_gate(rounds: int) -> None:
 def bench_races(rounds: int) -> None:
     """One schedule of shipped races: with its clone, its programs, and the look at what they leave."""
     from dbtools.config import Project
-    from dbtools.races import store as shelf
+    from dbtools.races import store
     from dbtools.races.execution.lab import Lab
-    from dbtools.races.strategies import stay
+    from dbtools.races.schedule import continue_current
 
     project, rows = Project.find(ROOT), []
     for name in ("lost-update", "write-skew", "two-upgrades", "reset-vs-seed.unlocked", "reset-vs-seed"):
-        with Lab(shelf.find(project, name)) as lab:
-            lab.run(stay)
+        with Lab(store.find(project, name)) as lab:
+            lab.run(continue_current)
             taken, steps = [], 0
             for _ in range(rounds * 4):
                 started = time.perf_counter()
-                steps = len(lab.run(stay).trace.steps)
+                steps = len(lab.run(continue_current).trace.steps)
                 taken.append(time.perf_counter() - started)
         middle = statistics.median(taken)
         rows.append((name, f"{middle * 1000:.0f} ms", f"{1 / middle:.1f}", str(steps), f"{steps / middle:.0f}"))

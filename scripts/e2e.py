@@ -174,9 +174,9 @@ def start(kind: str) -> Server | str:
 
         reason = why_not()
         return f"{reason}, skipped" if reason else ContainerServer.start()
-    from dbtools.server.external import ExistingServer
+    from dbtools.server.external import ExternalServer
 
-    return ExistingServer(kind)
+    return ExternalServer(kind)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from dbtools.config import Project  # noqa: E402 - found through the line above
 from dbtools.console import table  # noqa: E402
 from dbtools.errors import VerificationFailed  # noqa: E402
-from dbtools.races import store as shelf  # noqa: E402
+from dbtools.races import store  # noqa: E402
 from dbtools.races.explore import explore, replay  # noqa: E402
 
 HEADINGS = ("scenario", "verdict", "failure", "schedules", "waits in", "replays equal", "token")
@@ -31,11 +31,11 @@ HEADINGS = ("scenario", "verdict", "failure", "schedules", "waits in", "replays 
 
 def play(project: Project, name: str, bound: int, replays: int) -> dict[str, object]:
     """Explore a scenario, replay what is found, and return the figures."""
-    scenario = shelf.find(project, name)
+    scenario = store.find(project, name)
     found = explore(scenario, bound=bound)
     runs = replay(scenario, found.token, times=replays) if found.token else []
     equal = sum(
-        one.failure == found.failure and found.played is not None and one.trace.steps == found.played.trace.steps
+        one.failure == found.failure and found.failing is not None and one.trace.steps == found.failing.trace.steps
         for one in runs
     )
     return {
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     project = Project.find(ROOT)
-    names = [name for name, _, _ in shelf.names(project)]
+    names = [name for name, _, _ in store.names(project)]
     wanted = [one for one in names if not options.scenario or one.partition(".")[0] in options.scenario]
     started, figures = time.monotonic(), []
     for name in wanted:

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 
 from dbtools import chain
-from dbtools.chain.phase import UNTOUCHED, Outcome
-from dbtools.chain.prefetch import prepare
+from dbtools.chain.phase import Outcome
+from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.target import Target
 from dbtools.config import SeedPlan
 from dbtools.db.digest import digest
@@ -19,7 +19,6 @@ from tests.toy import TABLES, ToyShop, execute, write_history
 
 TODAY = dt.date(2026, 11, 23)
 PLAN = SeedPlan("small", TODAY)
-ROLLED_BACK = UNTOUCHED
 AUTOCOMMIT = (
     "with op.get_context().autocommit_block():\n    op.execute('create index concurrently byprice on items (price)')"
 )
@@ -57,13 +56,13 @@ class Runner:
         self._count += 1
         history = write_history(self._folder / f"migrations{self._count}", *(bodies or [execute(TABLES)]))
         changed = Target(**{**self.target.__dict__, **options})
-        with prepare(ToyShop(), plan) as rows:
+        with generate_in_background(ToyShop(), plan) as rows:
             chain.reset(changed, history, self._folder / "cache", rows, log)
         return log
 
 
 def seed(target: Target, plan: SeedPlan = PLAN, log: Log | None = None) -> Outcome:
-    with prepare(ToyShop(), plan) as rows:
+    with generate_in_background(ToyShop(), plan) as rows:
         return chain.seed(target, rows, log or Log())
 
 

@@ -1,8 +1,8 @@
-"""Traces for tests, made by hand: what the turnstile would have written."""
+"""Traces for tests, made by hand: what the scheduler would have written."""
 
 from hypothesis import strategies as st
 
-from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
+from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 
 DUPLICATE = 'duplicate key value violates unique constraint "invoices_pkey"'
 TOKEN = "pgr1-3f9a4be07c12-A3.B.A-06b9"
@@ -19,25 +19,25 @@ class Tape:
         actor = session.partition("#")[0]
         step = Step(len(self.trace.steps) + 1, actor, session, sql, choice=choice)
         self.trace.steps.append(step)
-        self._event(Happened.RELEASED, step)
+        self._event(EventKind.RELEASED, step)
         return step
 
     def block(self, step: Step, lock: str, *on: str) -> None:
-        self.trace.events.append(Event(Happened.BLOCKED, step.actor, step.number, on, lock))
+        self.trace.events.append(Event(EventKind.BLOCKED, step.actor, step.number, on, lock))
 
     def wake(self, step: Step) -> None:
-        self._event(Happened.WOKEN, step)
+        self._event(EventKind.WOKEN, step)
 
     def answer(self, step: Step, tag: str = "", state: str = "I") -> Step:
         step.tag, step.transaction = tag, state
-        self._event(Happened.ENDED, step)
+        self._event(EventKind.ENDED, step)
         return step
 
     def refuse(self, step: Step, error: str, message: str = "", state: str = "I", *, failure: bool = True) -> Step:
         """Answer with an error: "23505 invoices_pkey"."""
         step.sqlstate, _, step.subject = error.partition(" ")
         step.message, step.transaction = message, state
-        self._event(Happened.ENDED, step)
+        self._event(EventKind.ENDED, step)
         if failure:
             self.trace.failures.append(Failure("error", error, message, step.number))
         return step
@@ -47,12 +47,12 @@ class Tape:
         return self.answer(self.start(session, sql, choice=choice), tag or sql.upper(), state)
 
     def finish(self, actor: str, code: int | None = 0, output: str = "") -> None:
-        self.trace.events.append(Event(Happened.FINISHED, actor))
+        self.trace.events.append(Event(EventKind.FINISHED, actor))
         self.trace.ends.append(End(actor, code, output))
         if code:
             self.trace.failures.append(Failure("exit", f"{actor} failed", f"exit status {code}"))
 
-    def _event(self, kind: Happened, step: Step) -> None:
+    def _event(self, kind: EventKind, step: Step) -> None:
         self.trace.events.append(Event(kind, step.actor, step.number))
 
 
@@ -265,7 +265,7 @@ ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled,
 
 @st.composite
 def random(draw: st.DrawFn) -> Trace:
-    """Any run of up to three actors with two sessions each, also such as no turnstile would write."""
+    """Any run of up to three actors with two sessions each, also such as no scheduler would write."""
     actors = ("alpha", "beta", "gamma")[: draw(st.integers(1, 3))]
     tape = Tape(*actors)
     sessions = [actor + second for actor in actors for second in ("", "#2")]

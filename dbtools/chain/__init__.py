@@ -11,23 +11,26 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard, in_place, swap
-from dbtools.chain.copy import to_be_emptied
-from dbtools.chain.migrations import Online, current, script
-from dbtools.chain.phase import UNTOUCHED, Outcome, Report, in_use, phase
-from dbtools.chain.seeding import fill
-from dbtools.db.table_locks import PATIENCE, lock_tables
+from dbtools.chain.copy import with_referencing_tables
+from dbtools.chain.locked_session import open_work_session, session_lock
+from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
+from dbtools.chain.migrations import AlembicMigrations, current_revision, load_rendered
+from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
+from dbtools.chain.report import Report, waiting_for_tables
+from dbtools.chain.seeding import seed_tables
+from dbtools.db.table_locks import lock_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dbtools.chain.prefetch import Rows
+    from dbtools.chain.prefetch import SeedRows
     from dbtools.chain.target import Target
 
 
-def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Report) -> Outcome:
+def reset(target: Target, migrations: Path, cache: Path, rows: SeedRows, report: Report) -> Outcome:
     """Rebuild the database: drop what the application owns, migrate to head, seed; all under the seed lock.
 
-    `migrations` is Alembic's folder, `cache` a folder for what can be made again, `rows` what `rows.prepare` gives.
+    `migrations` is Alembic's folder, `cache` a folder for what can be made again.
 
     Raises:
         ResetRefused: The guard said no. Nothing was changed.
@@ -37,7 +40,7 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
     """
     guard.check_environment("reset", rows.plan.environ)
     outcome = Outcome()
-    history = script(migrations, cache)
+    history = load_rendered(migrations, cache)
     if target.in_place or target.unprotected:
         in_place.rebuild(target, history, migrations, rows, report, outcome)
     else:
@@ -46,54 +49,62 @@ def reset(target: Target, migrations: Path, cache: Path, rows: Rows, report: Rep
     return outcome
 
 
-def seed(target: Target, rows: Rows, report: Report) -> Outcome:
+def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 
-    Readers wait from the emptying to the commit, but are not failed: all the tables are locked at one moment. Only a
-    transaction with a snapshot from before, REPEATABLE READ, finds them empty: TRUNCATE is not for older snapshots.
+    Readers wait from the emptying to the commit, but do not fail: all the tables are locked at one moment. Only a
+    REPEATABLE READ transaction whose snapshot is older finds them empty: TRUNCATE does not honour older snapshots.
 
     In the known-users mode nothing is emptied: rows are inserted where they are missing.
 
     Raises:
-        As `reset`. ChainFailed: also when the tables are not there yet.
+        ResetRefused: The guard said no. Nothing was changed.
+        DatabaseUnreachable: The server did not let us in. Nothing was changed.
+        LockTimeout: Another session kept the lock, or the tables. Nothing was changed.
+        ChainFailed: The tables are not there yet, or a statement failed; the message says what state that leaves.
     """
     guard.check_environment("seed", rows.plan.environ)
     outcome = Outcome()
     with (
-        swap.opened(target, "seed", rows.plan) as work,
-        swap.held(work, target, report, outcome),
-        phase("seed", UNTOUCHED, outcome),
+        open_guarded_session(target, "seed", rows.plan) as work,
+        transaction_lock(work, target, report, outcome),
+        phase("seed", ROLLED_BACK, outcome),
     ):
-        emptied = to_be_emptied(work, [one.table for one in rows.bulk()[0]], target.schema)
+        seeded = [table.name for table in rows.copy_data().tables]
+        emptied = with_referencing_tables(work, seeded, target.schema)
         if emptied and not target.unprotected:
             what = "The seeded tables are in use and could not be emptied."
-            lock_tables(work, emptied, max(PATIENCE, target.lock_timeout), in_use(report), what)
+            lock_tables(work, emptied, target.waits.lock, waiting_for_tables(report), what)
         if emptied:
             work.execute(f"truncate {', '.join(emptied)}")
-        outcome.rows = fill(work, rows, report)
+        outcome.rows = seed_tables(work, rows, report)
     return outcome
 
 
 def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]:
     """Upgrade to head under the seed lock, keeping the data; return the revisions before and after.
 
+    The guard is not asked: nothing is destroyed.
+
     Raises:
-        As `reset`, but for the guard's: nothing is destroyed here.
+        DatabaseUnreachable: The server did not let us in. Nothing was changed.
+        LockTimeout: Another session kept the lock. Nothing was changed.
+        ChainFailed: A revision failed; the message says what state the database is in.
     """
     outcome = Outcome()
     with (
-        in_place.locked(target, "migrate", None, report, outcome) as hold,
-        in_place.opened(hold, target, whole=True) as work,
+        session_lock(target, "migrate", None, report, outcome) as locked,
+        open_work_session(locked, target, whole=True) as work,
         ExitStack() as stack,
         phase("migrate", "Revisions before it stay applied where they commit by themselves.", outcome),
     ):
-        online = Online(work, migrations, owned=False)
+        online = AlembicMigrations(work, migrations, owned=False)
         stack.callback(online.close)
-        before = current(work)
+        before = current_revision(work)
         work.rollback()
         report.doing("Running migrations...")
         online.run(work)
-        after = current(work)
+        after = current_revision(work)
         work.rollback()
         report.done(
             f"Migrations applied: {before or 'nothing'} to {after}" if before != after else f"Already at {after}"

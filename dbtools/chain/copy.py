@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.errors import ChainFailed
+from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -55,21 +55,21 @@ order by c.oid
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedTable:
     """One table's rows as the text COPY reads, and the names in SQL form."""
 
-    table: str
+    name: str
     columns: str
     count: int
     data: bytes
 
 
-def encode(dataset: Dataset) -> tuple[Encoded, ...]:
+def encode(dataset: Dataset) -> tuple[EncodedTable, ...]:
     """Return the dataset as COPY text. Needs no connection, so it can run while a server is busy."""
     return tuple(_encode(table) for table in dataset.tables)
 
 
-def load(connection: psycopg.Connection, tables: Iterable[Encoded], frozen: Collection[str] = ()) -> int:
+def copy_rows(connection: psycopg.Connection, tables: Iterable[EncodedTable], frozen: Collection[str] = ()) -> int:
     """Copy the rows in and move the sequences past them; return the number of rows.
 
     COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
@@ -80,19 +80,19 @@ def load(connection: psycopg.Connection, tables: Iterable[Encoded], frozen: Coll
     total = 0
     for table in tables:
         with connection.cursor() as cursor:
-            freeze = " (FREEZE)" if table.table in frozen else ""
-            with cursor.copy(f"COPY {table.table} ({table.columns}) FROM STDIN{freeze}") as copy:
+            option = " (FREEZE)" if table.name in frozen else ""
+            with cursor.copy(f"COPY {table.name} ({table.columns}) FROM STDIN{option}") as copy:
                 copy.write(table.data)
-            cursor.execute(_SEQUENCES, {"table": table.table})
+            cursor.execute(_SEQUENCES, {"table": table.name})
             for column, sequence in cursor.fetchall():
-                top, name = f"max({_escaped(column)})", _escaped(table.table)
+                top, name = f"max({_escaped(column)})", _escaped(table.name)
                 cursor.execute(f"select setval(%s::regclass, {top}) from {name} having {top} is not null", (sequence,))
         total += table.count
     return total
 
 
 @contextmanager
-def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[None]:
+def foreign_keys_suspended(connection: psycopg.Connection, schema: str) -> Iterator[None]:
     """Take the schema's foreign keys away and put them back, name for name, at the end of the block.
 
     Putting a key back checks all rows in one join; left in place it costs a query a row.
@@ -107,7 +107,7 @@ def keys_checked_after(connection: psycopg.Connection, schema: str) -> Iterator[
     connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
 
 
-def freezable(connection: psycopg.Connection, schema: str) -> list[str]:
+def freezable_tables(connection: psycopg.Connection, schema: str) -> list[str]:
     """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
 
     A frozen row is visible to every snapshot, also to one that is older than the table. Call it while the foreign keys
@@ -117,7 +117,7 @@ def freezable(connection: psycopg.Connection, schema: str) -> list[str]:
     return [str(name) for (name,) in names]
 
 
-def freeze(connection: psycopg.Connection, tables: Iterable[str]) -> None:
+def freeze_rows(connection: psycopg.Connection, tables: Iterable[str]) -> None:
     """Take the rows of tables that the open transaction has made out, and copy them in again, frozen."""
     for table in tables:
         with connection.cursor() as cursor:
@@ -156,7 +156,7 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     return inserted
 
 
-def to_be_emptied(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> list[str]:
+def with_referencing_tables(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> list[str]:
     """Return the tables (names in SQL form) and those that refer to them: truncating one needs the others.
 
     Raises:
@@ -167,8 +167,9 @@ def to_be_emptied(connection: psycopg.Connection, tables: Sequence[str], schema:
     if foreign:
         raise ChainFailed(
             f"Cannot empty the seeded tables: {', '.join(foreign)} in another schema refers to them.",
-            "Emptying them would leave that table without its rows. Nothing was changed.",
+            "Emptying them would leave that table without its rows.",
             "Drop that foreign key, or move the table into the application's schema.",
+            UNCHANGED,
         )
     return [str(name) for name, _ in rows]
 
@@ -183,13 +184,13 @@ def _escaped(name: str) -> str:
     return name.replace("%", "%%")
 
 
-def _encode(table: TableRows) -> Encoded:
+def _encode(table: TableRows) -> EncodedTable:
     # By column, not by row: one type test and one scan for characters to escape serve a thousand values.
     columns = [_texts(column) for column in zip(*table.rows, strict=True)]
     lines = ["\t".join(values) for values in zip(*columns, strict=True)]
     data = "".join(f"{line}\n" for line in lines).encode()
     names = ", ".join(quote(name) for name in table.columns)
-    return Encoded(quote(table.table), names, len(table.rows), data)
+    return EncodedTable(quote(table.table), names, len(table.rows), data)
 
 
 def _texts(values: Sequence[Value]) -> list[str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from dbtools.db.catalog import Item, items, outsiders, some
-from dbtools.errors import ChainFailed
+from dbtools.db.catalog import SchemaObject, external_dependents, schema_objects, summarize
+from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,31 +19,36 @@ if TYPE_CHECKING:
     import psycopg
 
 BATCH = 100
+"""Objects dropped by one statement, where statements commit one by one."""
 _ONE_BY_ONE = ("operator class", "operator family", "conversion", "text search")
 """Kinds of which DROP takes one name, not a list."""
 
 
-def find_owned(connection: psycopg.Connection, schema: str) -> list[Item]:
-    """Return all that lives in `schema`, if all of it may go.
+def find_owned(connection: psycopg.Connection, schema: str) -> list[SchemaObject]:
+    """Return everything in `schema`, if this role may drop all of it.
 
     Raises:
         ChainFailed: Something belongs to another role, or something outside the schema depends on it. Nothing was
             changed.
     """
-    found = items(connection, schema)
-    others = [f"{one.kind} {one.name} (owner {one.owner})" for one in found if not (one.ours or one.part)]
+    found = schema_objects(connection, schema)
+    others = [
+        f"{item.kind} {item.name} (owner {item.owner})" for item in found if not (item.owned or item.is_dependent)
+    ]
     if others:
         raise ChainFailed(
-            f"Cannot drop everything in schema {schema}: {some(others)} belongs to another role.",
-            "Nothing was changed.",
+            f"Cannot drop everything in schema {schema}: {summarize(others)} belongs to another role.",
+            "",
             "Connect as the owner, or give it to this role: reassign owned by OWNER to THIS_ROLE;",
+            UNCHANGED,
         )
-    dependents = outsiders(connection, schema)
+    dependents = external_dependents(connection, schema)
     if dependents:
         raise ChainFailed(
-            f"Cannot drop everything in schema {schema}: {some(dependents)} in another schema depends on it.",
-            "Dropping it too would go beyond the application's own schema. Nothing was changed.",
+            f"Cannot drop everything in schema {schema}: {summarize(dependents)} in another schema depends on it.",
+            "Dropping it too would go beyond the application's own schema.",
             "Drop that object first, or move it into the application's schema.",
+            UNCHANGED,
         )
     return found
 
@@ -51,23 +56,23 @@ def find_owned(connection: psycopg.Connection, schema: str) -> list[Item]:
 def drop_all(connection: psycopg.Connection, schema: str, *, batch: int | None = None) -> int:
     """Drop everything `find_owned` returns and return how many objects that were.
 
-    Without `batch`, each kind goes in one statement; with it, so many objects a statement: under autocommit a schema
-    of thousands of tables then needs few lock slots at a time.
+    Without `batch`, each kind goes in one statement; with it, at most that many objects in each: under autocommit a
+    schema of thousands of tables then needs few lock slots at a time.
 
     Raises:
         ChainFailed: As `find_owned`.
     """
     owned = find_owned(connection, schema)
-    for statement in statements(owned, batch):
+    for statement in drop_statements(owned, batch):
         connection.execute(statement)
-    return sum(not one.part for one in owned)
+    return sum(not item.is_dependent for item in owned)
 
 
-def statements(owned: Sequence[Item], batch: int | None = None) -> Iterator[str]:
-    """Return the statements that drop what `items` has listed, `batch` objects each."""
-    wanted = [one for one in owned if not one.part]
-    for kind, group in groupby(wanted, lambda one: one.kind):
-        names = [one.name for one in group]
+def drop_statements(owned: Sequence[SchemaObject], batch: int | None = None) -> Iterator[str]:
+    """Return the statements that drop these objects, `batch` in each."""
+    wanted = [item for item in owned if not item.is_dependent]
+    for kind, group in groupby(wanted, lambda item: item.kind):
+        names = [item.name for item in group]
         size = 1 if kind.startswith(_ONE_BY_ONE) else batch or len(names)
         for start in range(0, len(names), size):
             # CASCADE stays within the schema: find_owned has refused everything outside. IF EXISTS because an earlier

@@ -56,7 +56,7 @@ order by c.oid, a.attnum
 """
 
 
-def keep_enums(work: psycopg.Connection, new: str, live: str) -> set[str]:
+def preserve_enums(work: psycopg.Connection, new: str, live: str) -> set[str]:
     """Have the tables of schema `new` use the enums of `live` that are equal to their own; return their names.
 
     Names are in SQL form, qualified. An enum is left alone where something else uses it too: a routine, a view.

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from dbtools.config import truth
+from dbtools.config import parse_bool
 from dbtools.db.dsn import printable
-from dbtools.errors import ResetRefused
+from dbtools.errors import UNCHANGED, ResetRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,11 +59,12 @@ def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> Non
         ResetRefused: A marker says production and ALLOW_RESET=true is not set.
     """
     marks = [f"{name}={environ[name]}" for name in MARKERS if environ.get(name, "").strip().lower() in PRODUCTION]
-    if marks and not truth("ALLOW_RESET", environ):
+    if marks and not parse_bool("ALLOW_RESET", environ):
         raise ResetRefused(
             f"Refused to {what}: this is a production environment.",
-            f"{' and '.join(marks)} {'says' if len(marks) == 1 else 'say'} so. Nothing was changed.",
+            f"{' and '.join(marks)} {'says' if len(marks) == 1 else 'say'} so.",
             "If the data may really be destroyed, set ALLOW_RESET=true for this one command.",
+            UNCHANGED,
         )
 
 
@@ -83,37 +84,41 @@ def check_database(
     row = connection.execute(_DATABASE).fetchone()
     assert row is not None
     name, comment, read_only, standby, replication_role = str(row[0]), str(row[1]), row[2] == "on", row[3], str(row[4])
-    allowed = truth("ALLOW_RESET", environ)
+    allowed = parse_bool("ALLOW_RESET", environ)
     address, names = _host(connection, target)
     shown = printable(name)
     mark = _mark(name, comment, [*names, address], target.rules.protect)
     if mark and not (allowed and target.confirm == name):
         raise ResetRefused(
             f"Refused to {what} database {shown}: it is {mark[0]}.",
-            f"{mark[1]}. Nothing was changed.",
+            f"{mark[1]}.",
             f"If it may really be destroyed: ALLOW_RESET=true and --confirm {shlex.quote(name)}",
+            UNCHANGED,
         )
     hosts = {one.casefold() for one in target.rules.allow_hosts}
     if address and not allowed and not hosts & {address.casefold(), *(one.casefold() for one in names)}:
         host = names[0] if names else address
         raise ResetRefused(
             f"Refused to {what} database {shown} on {printable(host)}: that is not this machine.",
-            f"The server's address is {address}, port {connection.info.port}. Nothing was changed.",
+            f"The server's address is {address}, port {connection.info.port}.",
             f"If it may be destroyed, this once: --allow-host {shlex.quote(host)};"
             f" for good: [tool.dbtools] allow-hosts = [{json.dumps(host)}]",
+            UNCHANGED,
         )
     if read_only:
         reason = "The server is a standby" if standby else "default_transaction_read_only is on for it"
         raise ResetRefused(
             f"Refused to {what} database {shown}: it is read-only for this session.",
-            f"{reason}. Nothing was changed.",
+            f"{reason}.",
             "Connect to the primary, or take default_transaction_read_only out of the URL, the role or the database.",
+            UNCHANGED,
         )
     if replication_role != "origin":
         raise ResetRefused(
             f"Refused to {what} database {shown}: its foreign keys and triggers are off for this session.",
-            f"session_replication_role is {replication_role}. Nothing was changed.",
+            f"session_replication_role is {replication_role}.",
             "Take session_replication_role out of the URL, the role or the database.",
+            UNCHANGED,
         )
 
 

@@ -4,8 +4,17 @@
 lose, nothing to release, and a transaction pooler does no harm. `SeedLock` is the session form, pinned to the one
 connection that took it, for work that spans transactions or sessions; such work is fenced.
 
+The fence is a second, shared advisory lock. Every work session holds it, and a new holder of the seed lock takes it
+exclusively once: it so waits for the work of an earlier run whose lock was lost.
+
 Any program that takes pg_advisory_lock(1196576591) in the same database is excluded. The lock is per database: the same
 key in another database of the server is another lock. It ends with its session, so a dead process frees it.
+
+A waiter tries in slices. One blocking call without end would hold one snapshot all the while, and a holder that builds
+an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the deadlock detector. A slice wakes
+at once when the lock is freed (`nox -s bench` compares it with polling). After each slice the waiter re-queues at the
+end. Slices therefore grow to a quarter of the time waited so far: long waiters are overtaken less often
+(`nox -s faults -- contention` counts), and a concurrent index build is delayed by one slice at most.
 """
 
 from __future__ import annotations
@@ -13,23 +22,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from dbtools.db.blockers import REMIND_S, find_holder, is_held_by
-from dbtools.db.connect import settle
-from dbtools.errors import ChainFailed, LockTimeout
+from dbtools.db.blockers import find_holder, is_held_by
+from dbtools.db.connect import disable_timeouts
+from dbtools.db.sql import scalar
+from dbtools.errors import UNCHANGED, ChainFailed, LockTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import psycopg
 
-    from dbtools.db.blockers import Holder
+    from dbtools.chain.report import Waiting
+    from dbtools.chain.target import Waits
+    from dbtools.db.blockers import Blocker
 
-SLICE, LONGEST = 0.25, 5.0
-"""Seconds of one blocking try: the first, and any. A waiter that blocked without end would hold one snapshot all the
-while, and a holder that builds an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the
-deadlock detector. A slice wakes at once when the lock is freed; `nox -s bench` compares it with polling. After each, a
-waiter is last in the queue again. So slices grow to a quarter of the time waited: who has waited longer is passed less
-often (`nox -s faults -- contention` counts), and an index waits that much longer at most."""
 FENCE = 0x46454E43 << 32  # "FENC", above the 32 bits of the lock's own key
 
 
@@ -40,11 +44,11 @@ class _Lock:
         self.connection = connection
         self.key = key
 
-    def acquire(self, timeout: float, waiting: Callable[[Holder | None], None]) -> float:
+    def acquire(self, waits: Waits, waiting: Waiting) -> float:
         """Take the lock and return the seconds waited.
 
-        Tries once at `timeout` 0, else waits up to `timeout` seconds in slices. `waiting` is told who holds the lock
-        after the first failed try, when the holder changes, and every 15 s.
+        Tries once where `waits.lock` is 0, else waits up to that long, in slices. `waiting` is told who holds the lock
+        after the first failed try, when the holder changes, and every `waits.reminder` seconds.
 
         Raises:
             LockTimeout: The lock was not free in time. Names the holder.
@@ -56,20 +60,20 @@ class _Lock:
         while True:
             holder = self.holder()
             waited = time.monotonic() - started
-            if waited >= timeout:
-                raise self._timeout(waited, holder)
+            if waited >= waits.lock:
+                raise self._timeout(waits.lock, holder)
             pid = holder.pid if holder else 0
-            if pid != told_pid or time.monotonic() - told_at > REMIND_S:
+            if pid != told_pid or time.monotonic() - told_at > waits.reminder:
                 waiting(holder)
                 told_pid, told_at = pid, time.monotonic()
-            if self._take(min(max(SLICE, waited / 4), LONGEST, timeout - waited)):
+            if self._take(waits.slice_after(waited)):
                 return time.monotonic() - started
 
-    def holder(self) -> Holder | None:
-        """Return who holds the lock now, or None where nobody does."""
+    def holder(self) -> Blocker | None:
+        """Return the session that holds the lock now, None where it is free."""
         return find_holder(self.connection, self.key)
 
-    def drain(self, timeout: float, waiting: Callable[[Holder | None], None]) -> None:
+    def wait_for_fence(self, waits: Waits, waiting: Waiting) -> None:
         """Wait until no work session of an earlier run is left: one whose lock was lost may still be at work.
 
         Raises:
@@ -77,30 +81,31 @@ class _Lock:
         """
         fence = self._fence()
         try:
-            fence.acquire(timeout, waiting)
+            fence.acquire(waits, waiting)
         except LockTimeout as error:
-            what = "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
-            raise LockTimeout(what, error.why, error.hint) from None
-        fence._drained()
+            error.what = "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
+            raise
+        fence._leave()
 
     def _fence(self) -> _Lock:
         raise NotImplementedError
 
-    def _drained(self) -> None:
+    def _leave(self) -> None:
         """Let go of the fence, where it does not go by itself."""
 
     def _take(self, seconds: float = 0.0) -> bool:
-        """Try for so many seconds; at 0 without waiting."""
+        """Try for this long; at 0 without waiting."""
         raise NotImplementedError
 
-    def _timeout(self, waited: float, holder: Holder | None) -> LockTimeout:
-        tried = f"within {waited:.1f} s" if waited >= 0.05 else "at the first try"
+    def _timeout(self, timeout: float, holder: Blocker | None) -> LockTimeout:
+        tried = f"within {timeout:.1f} s" if timeout else "at the first try"
         held = f"Held by {holder}" if holder else "It was freed just now, too late for this try"
         end = f", or end that session: select pg_terminate_backend({holder.pid});" if holder else "."
         return LockTimeout(
             f"Could not get the seed advisory lock (key={self.key}) {tried}.",
-            f"{held}. Nothing was changed.",
+            f"{held}.",
             f"Wait longer with --lock-timeout SECONDS{end}",
+            UNCHANGED,
         )
 
 
@@ -116,8 +121,8 @@ class TransactionLock(_Lock):
         super().__init__(connection, key)
         self._nested = nested
 
-    def holder(self) -> Holder | None:
-        """Return who holds the lock now, or None where nobody does."""
+    def holder(self) -> Blocker | None:
+        """Return the session that holds the lock now, None where it is free."""
         found = super().holder()
         if not self._nested:
             self.connection.rollback()
@@ -132,13 +137,12 @@ class TransactionLock(_Lock):
         attempt = "savepoint attempt" if self._nested else "set transaction isolation level read committed, read write"
         self.connection.execute(attempt)
         if not self._nested:
-            settle(self.connection, local=True)
+            disable_timeouts(self.connection, local=True)
         try:
             if seconds:
                 self.connection.execute(f"set local lock_timeout = {_milliseconds(seconds)}")
             function = "pg_advisory_xact_lock" if seconds else "pg_try_advisory_xact_lock"
-            row = self.connection.execute(f"select {function}(%s)", (self.key,)).fetchone()
-            if row and row[0] is not False:
+            if scalar(self.connection, f"select {function}(%s)", (self.key,)) is not False:
                 self.connection.execute("set local lock_timeout = 0")
                 return True
         except (LockNotAvailable, DeadlockDetected):
@@ -159,12 +163,10 @@ class SeedLock(_Lock):
     def __init__(self, connection: psycopg.Connection, key: int) -> None:
         assert connection.autocommit
         super().__init__(connection, key)
-        row = connection.execute("select pg_backend_pid()").fetchone()  # a pooler tells its clients another one
-        assert row is not None
-        self.pid = int(row[0])
-        settle(connection, local=False)
+        self.pid = int(scalar(connection, "select pg_backend_pid()"))  # a pooler tells its clients another one
+        disable_timeouts(connection, local=False)
 
-    def enter(self, work: psycopg.Connection) -> None:
+    def join_fence(self, work: psycopg.Connection) -> None:
         """Put the session `work` behind the fence, until it ends.
 
         Raises:
@@ -177,11 +179,11 @@ class SeedLock(_Lock):
         """Ask on the session `work` whether this run's session still holds the lock.
 
         Raises:
-            ChainFailed: It does not. What is not committed is not to be.
+            ChainFailed: It does not. The caller must not commit.
         """
         if not is_held_by(work, self.key, self.pid):
             holder = find_holder(work, self.key)
-            raise self._lost(f"It is {f'held by {holder}' if holder else 'free'} now")
+            raise self._lost(f"It is {f'held by {holder}' if holder else 'free'} now.")
 
     def release(self) -> None:
         """Release the lock.
@@ -192,17 +194,17 @@ class SeedLock(_Lock):
         import psycopg
 
         try:
-            row = self.connection.execute("select pg_advisory_unlock(%s)", (self.key,)).fetchone()
-            reason = "" if row and row[0] else "The server says that this session did not hold it"
+            released = scalar(self.connection, "select pg_advisory_unlock(%s)", (self.key,))
+            reason = "" if released else "The server says that this session did not hold it"
         except psycopg.Error as error:
             reason = f"The lock's session is gone: {' '.join(str(error).split())}"
         if reason:
-            raise self._lost(f"{reason.rstrip('.')}. The work was committed before")
+            raise self._lost(f"{reason.rstrip('.')}.", "The work was committed before.")
 
     def _fence(self) -> _Lock:
         return SeedLock(self.connection, FENCE | self.key)
 
-    def _drained(self) -> None:
+    def _leave(self) -> None:
         self.release()
 
     def _take(self, seconds: float = 0.0) -> bool:
@@ -212,16 +214,16 @@ class SeedLock(_Lock):
         try:
             if seconds:
                 self.connection.execute(f"set lock_timeout = {_milliseconds(seconds)}")
-            row = self.connection.execute(f"select {function}(%s)", (self.key,)).fetchone()
+            return scalar(self.connection, f"select {function}(%s)", (self.key,)) is not False
         except (LockNotAvailable, DeadlockDetected):
             return False
-        return bool(row and row[0] is not False)
 
-    def _lost(self, reason: str) -> ChainFailed:
+    def _lost(self, reason: str, state: str = "") -> ChainFailed:
         return ChainFailed(
             f"The seed advisory lock (key={self.key}) was lost before the work was done.",
-            f"{reason}.",
+            reason,
             "Run this again; if a pooler stands in between, connect past it.",
+            state,
         )
 
 

@@ -54,7 +54,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Script:
+class RenderedMigrations:
     """The migrations from an empty schema to head, in order."""
 
     revisions: tuple[Revision, ...]
@@ -80,10 +80,10 @@ class Script:
             after(revision.name)
 
 
-def script(folder: Path, cache: Path) -> Script | None:
+def load_rendered(folder: Path, cache: Path) -> RenderedMigrations | None:
     """Return the migrations in `folder` as SQL, from `cache` if they were rendered before, or None.
 
-    None means that Alembic's offline mode cannot render them; run them through `Online` instead.
+    None means that Alembic's offline mode cannot render them; run them through `AlembicMigrations` instead.
     """
     path = cache / f"migrations-{_fingerprint(folder)}.sql"
     if path.is_file():
@@ -100,7 +100,7 @@ def script(folder: Path, cache: Path) -> Script | None:
     return _parse(text)
 
 
-class Online:
+class AlembicMigrations:
     """Alembic itself, on a session that stays ours: it is never closed here.
 
     With `owned`, the transaction is the caller's and Alembic neither commits nor rolls back; without, Alembic commits
@@ -188,7 +188,7 @@ def configure(folder: Path, **attributes: Any) -> Config:
     return config
 
 
-def current(connection: psycopg.Connection) -> str:
+def current_revision(connection: psycopg.Connection) -> str:
     """Return the revision the database is at, or "" where no migration ran."""
     import psycopg
 
@@ -256,21 +256,21 @@ def _render(folder: Path) -> str | None:
         environment.configure = with_literal_percent  # type: ignore[method-assign]
         with redirect_stdout(io.StringIO()), environment:
             scripts.run_env()
-    except Exception:  # noqa: BLE001 - a revision that asks the database has none to ask here; what else is wrong, `Online` says
+    except Exception:  # noqa: BLE001 - a revision that asks the database has none to ask here; what else is wrong, `AlembicMigrations` says
         return None
     return output.getvalue()
 
 
-def _parse(text: str) -> Script:
+def _parse(text: str) -> RenderedMigrations:
     # Alembic opens the output with BEGIN and closes it with COMMIT where everything fits into one transaction. The
     # transaction is the caller's, so these two go; what is left in between shows a revision that commits by itself.
     body = re.sub(r"\A\s*BEGIN;\s*", "", text)
     body = re.sub(r"\s*COMMIT;\s*\Z", "\n", body)
     marks = list(_REVISION.finditer(body))
     if not marks:
-        return Script(())
+        return RenderedMigrations(())
     starts = [0, *(mark.start() for mark in marks[1:])]
     ends = [*starts[1:], len(body)]
-    return Script(
+    return RenderedMigrations(
         tuple(Revision(mark[1], body[start:end]) for mark, start, end in zip(marks, starts, ends, strict=True))
     )

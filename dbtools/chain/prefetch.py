@@ -1,4 +1,4 @@
-"""The rows of a run, computed in a process of their own while this one connects, waits, drops and migrates."""
+"""The rows of a run, computed in a child process while this one connects, waits and migrates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dbtools.chain.copy import Encoded, encode
+from dbtools.chain.copy import EncodedTable, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,47 +20,52 @@ if TYPE_CHECKING:
     from dbtools.config import SeedPlan
     from dbtools.dataset import Dataset
 
-Bulk = tuple[tuple[Encoded, ...], tuple[str, ...]]
-"""The tables as COPY text, and the summary."""
+
+class CopyData(NamedTuple):
+    """The rows to copy in."""
+
+    tables: tuple[EncodedTable, ...] = ()
+    summary: tuple[str, ...] = ()
+    """What a person is told once they are in, a line each."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a run puts into the database."""
+class SeedRows:
+    """The rows that a run puts into the database."""
 
     plan: SeedPlan
     missing: Dataset
-    """Rows to insert where they are missing, after the bulk."""
-    bulk: Callable[[], Bulk]
-    """Return the rows to copy in, each time the same. Waits for them; raises what the application raised."""
+    """Rows to insert where they are missing, after the others were copied in."""
+    copy_data: Callable[[], CopyData]
+    """Return the rows to copy in, the same ones each time. Waits for them; raises what the application raised."""
 
 
 @contextmanager
-def prepare(application: Application, plan: SeedPlan) -> Iterator[Rows]:
-    """Begin to compute the rows of `plan`; at the end of the block nothing of that is left running.
+def generate_in_background(application: Application, plan: SeedPlan) -> Iterator[SeedRows]:
+    """Compute the rows of `plan` in a child process, which is gone at the end of the block.
 
     Raises:
-        ConfigurationError: The environment asks for users that cannot be.
+        ConfigurationError: The variables that name users contradict each other.
     """
     if plan.known_users_only:
-        yield Rows(plan, application.known_users(plan.environ, plan.as_of), lambda: ((), ()))
+        yield SeedRows(plan, application.known_users(plan.environ, plan.as_of), CopyData)
         return
 
-    def generate() -> Bulk:
+    def generate() -> CopyData:
         dataset = application.generate(plan.profile, plan.seed, plan.as_of)
-        return encode(dataset), dataset.summary
+        return CopyData(encode(dataset), dataset.summary)
 
     missing = application.environment_users(plan.environ, plan.as_of)
-    with _ahead(generate) as bulk:
-        yield Rows(plan, missing, functools.cache(bulk))
+    with _compute_in_child(generate) as copy_data:
+        yield SeedRows(plan, missing, functools.cache(copy_data))
 
 
 @contextmanager
-def _ahead(compute: Callable[[], Bulk]) -> Iterator[Callable[[], Bulk]]:
-    """Run `compute` in a forked child, and yield what waits for its result.
+def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], CopyData]]:
+    """Run `compute` in a forked child, and yield a function that waits for its result.
 
     A second core then works on the rows while this process imports its driver and waits for the server. Where forking
-    is not safe, because other threads run, it is computed when asked for.
+    is not safe, because other threads run, the rows are computed when they are asked for.
     """
     if not hasattr(os, "fork") or threading.active_count() > 1:
         yield compute
@@ -68,16 +73,16 @@ def _ahead(compute: Callable[[], Bulk]) -> Iterator[Callable[[], Bulk]]:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(read_end)  # or its own end would keep it writing for ever after the parent's death
+        os.close(read_end)  # else its own copy would keep it writing for ever after the parent's death
         _compute_and_exit(compute, write_end)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
 
-        def result() -> Bulk:
+        def result() -> CopyData:
             text = pipe.read()
             if not text:
-                return compute()  # the child was killed; what it would have said is ours to find out
-            outcome: Bulk | Exception = pickle.loads(text)  # noqa: S301 - our own child's
+                return compute()  # the child was killed
+            outcome: CopyData | Exception = pickle.loads(text)  # noqa: S301 - our own child's
             if isinstance(outcome, Exception):
                 raise outcome
             return outcome
@@ -89,12 +94,12 @@ def _ahead(compute: Callable[[], Bulk]) -> Iterator[Callable[[], Bulk]]:
             os.waitpid(child, 0)
 
 
-def _compute_and_exit(compute: Callable[[], Bulk], write_end: int) -> None:
+def _compute_and_exit(compute: Callable[[], CopyData], write_end: int) -> None:
     try:
         outcome: object = compute()
     except Exception as error:  # noqa: BLE001 - it is raised again in the parent
         outcome = error
-    # Ended without the interpreter's farewell: buffers and clean-up are the parent's.
+    # End without the interpreter's clean-up: buffers and exit handlers belong to the parent.
     try:
         with os.fdopen(write_end, "wb") as pipe:
             pickle.dump(outcome, pipe)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.chain.copy import quote
 from dbtools.chain.drop import find_owned
-from dbtools.chain.enums import keep_enums
-from dbtools.chain.in_place import check_rights
-from dbtools.db.catalog import items, outsiders, some
-from dbtools.errors import ChainFailed, TransactionEnded
+from dbtools.chain.enums import preserve_enums
+from dbtools.chain.schema import check_rights
+from dbtools.db.catalog import external_dependents, schema_objects, summarize
+from dbtools.db.sql import quote
+from dbtools.errors import UNCHANGED, ChainFailed, TransactionEnded
 
 if TYPE_CHECKING:
     import psycopg
 
-    from dbtools.chain.migrations import Online, Script
+    from dbtools.chain.migrations import AlembicMigrations, RenderedMigrations
 
 IN_PLACE = 'Run: invoke reset --in-place; or, for good, set strategy = "in-place" in [tool.dbtools].'
 
@@ -105,7 +105,7 @@ class Shadow:
         rows = work.execute(_RELATIONS, self._names)
         self._before = [oid for (oid,) in rows]
 
-    def migrate(self, migrator: Script | Online) -> None:
+    def migrate(self, migrator: RenderedMigrations | AlembicMigrations) -> None:
         """Run the migrations in the new schema.
 
         Raises:
@@ -120,7 +120,7 @@ class Shadow:
             migrator.run(self._work, self._check)
         self._work.execute("release unmigrated")
         check_movable(self._work, self.name)
-        self.kept = keep_enums(self._work, self.name, self._live)
+        self.kept = preserve_enums(self._work, self.name, self._live)
 
     def _check_transaction(self, revision: str) -> None:
         if self._id() != self._transaction:
@@ -138,16 +138,16 @@ class Shadow:
         if found := self._crossings():
             raise ChainFailed(
                 f"Migration {revision} reaches outside of the schema that is being built.",
-                f"It created, changed or used {some(found)}.",
+                f"It created, changed or used {summarize(found)}.",
                 f"Take the schema's name out of that revision. {IN_PLACE}",
             )
 
     def _crossings(self) -> list[str]:
         arguments = {"shadow": quote(self.name), "schema": quote(self._live), "before": self._before}
         found = [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
-        if not found and len(items(self._work, self._live)) < self._objects:
+        if not found and len(schema_objects(self._work, self._live)) < self._objects:
             return [f"an object of schema {self._live} that is gone now"]
-        return found or outsiders(self._work, self._live)
+        return found or external_dependents(self._work, self._live)
 
     def _id(self) -> object:
         return (self._work.execute("select pg_current_xact_id_if_assigned()::text").fetchone() or ("",))[0]
@@ -158,18 +158,19 @@ class Shadow:
             name, who = self._work.info.dbname, str(row[1])
             raise ChainFailed(
                 f"Role {who} may not create a schema in database {name}.",
-                "A reset builds the new tables in a schema of their own before it puts them in place."
-                " Nothing was changed.",
+                "A reset builds the new tables in a schema of their own before it puts them in place.",
                 f"As its owner: grant create on database {quote(name)} to {quote(who)}. {IN_PLACE}",
+                UNCHANGED,
             )
 
     def _check_publications(self) -> None:
         names = [str(name) for (name,) in self._work.execute(_PUBLICATIONS, self._names)]
         if names:
             raise ChainFailed(
-                f"Schema {self._live} is published for logical replication: {some(names)}.",
-                "Subscribers would not get the rows of tables that are built aside. Nothing was changed.",
+                f"Schema {self._live} is published for logical replication: {summarize(names)}.",
+                "Subscribers would not get the rows of tables that are built aside.",
                 f"Drop the publication and make it again afterwards. {IN_PLACE}",
+                UNCHANGED,
             )
 
 
@@ -179,10 +180,11 @@ def check_movable(work: psycopg.Connection, schema: str) -> None:
     Raises:
         ChainFailed: Names it. The constructors of a range type belong to the superuser, whoever made the type.
     """
-    fixed = [one.name for one in items(work, schema) if one.part and not one.ours]
+    fixed = [found.name for found in schema_objects(work, schema) if found.is_dependent and not found.owned]
     if fixed:
         raise ChainFailed(
-            f"Cannot move {some(fixed)} to another schema.",
-            "The functions of a range type belong to the server's superuser. Nothing was changed.",
+            f"Cannot move {summarize(fixed)} to another schema.",
+            "The functions of a range type belong to the server's superuser.",
             f"Connect as a superuser. {IN_PLACE}",
+            UNCHANGED,
         )

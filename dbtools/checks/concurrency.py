@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.chain import reset
 from dbtools.chain.guard import MARKERS, check_database
-from dbtools.chain.prefetch import prepare
-from dbtools.checks.worker import Job, Result, Silent
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
+from dbtools.checks.worker import Job, Result
 from dbtools.db.connect import open_session
 from dbtools.db.digest import digest
 from dbtools.errors import VerificationFailed
@@ -211,8 +212,8 @@ def _guarded(target: Target, plan: SeedPlan) -> Target:
 
 
 def _quiet_reset(project: Project, target: Target, plan: SeedPlan) -> str:
-    with prepare(project.load_application(), plan) as rows:
-        reset(target, project.migrations, project.cache, rows, Silent())
+    with generate_in_background(project.load_application(), plan) as rows:
+        reset(target, project.migrations, project.cache, rows, NullReport())
     with open_session(target.dsn, "verify-concurrency") as connection:
         return digest(connection, target.schema).sha256
 
@@ -226,7 +227,7 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         seed=plan.seed,
         as_of=plan.as_of.isoformat(),
         lock_key=target.lock_key,
-        lock_timeout=target.lock_timeout,
+        lock_timeout=target.waits.lock,
         schema=target.schema,
         unprotected=unprotected,
         environ={name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARDED},

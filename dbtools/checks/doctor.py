@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard
-from dbtools.chain.copy import quote
-from dbtools.chain.migrations import current, script
+from dbtools.chain.migrations import current_revision, load_rendered
 from dbtools.db.blockers import find_holder
 from dbtools.db.connect import open_session
+from dbtools.db.sql import quote
 from dbtools.errors import DbtoolsError, ResetRefused
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def examine(
         holder = find_holder(connection, target.lock_key)
         yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
         connection.execute(f"set search_path to {quote(target.schema)}")
-        history, here = script(migrations, cache), current(connection)
+        history, here = load_rendered(migrations, cache), current_revision(connection)
         head = history.revisions[-1].name if history and history.revisions else ""
         if not here:
             yield Finding("migrations", None, "none has run here")
@@ -69,12 +69,12 @@ def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str,
         guard.check_environment("reset", environ)
         guard.check_database(connection, target, "reset", environ=environ)
     except ResetRefused as error:
-        return Finding("guard", None, f"{error.what} {error.why.removesuffix(' Nothing was changed.')} {error.hint}")
+        return Finding("guard", None, f"{error.what} {error.why} {error.hint}")
     return Finding("guard", True, "may be reset")
 
 
 def _rights(connection: psycopg.Connection, schema: str) -> Finding:
-    from dbtools.chain.in_place import check_rights
+    from dbtools.chain.schema import check_rights
 
     try:
         check_rights(connection, schema)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbtools.errors import ServerError
-from dbtools.races import report
-from dbtools.races import store as shelf
+from dbtools.races import report, store
 from dbtools.races.explore import explore, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbtools.config import Project
-    from dbtools.races.result import Explored
+    from dbtools.races.result import ExplorationResult
 
 SCENARIO = "reset-vs-seed"
 PARTS = {"unlocked": "without the lock", "session-lock": "with the lock", "different-keys": "with different keys"}
@@ -30,7 +29,7 @@ REPLAYS = 3
 class Proof:
     """What the three explorations found."""
 
-    parts: tuple[tuple[str, Explored, int], ...] = ()
+    parts: tuple[tuple[str, ExplorationResult, int], ...] = ()
     """What it was, what was found, and how many replays of the failure were equal."""
     skipped: str = ""
     """Why nothing was tried."""
@@ -68,13 +67,13 @@ def prove(project: Project, note: Callable[[str], None]) -> Proof:
         return Proof(skipped=f"There is no {path}.")
     parts = []
     for variant, what in PARTS.items():
-        scenario = shelf.find(project, SCENARIO, variant)
+        scenario = store.find(project, SCENARIO, variant)
         try:
             found = explore(scenario, bound=1, note=note)
         except ServerError as error:
-            return Proof(skipped=f"{error.what} {error.why}")
+            return Proof(skipped=f"{error.what} {error.reason}")
         runs = replay(scenario, found.token, times=REPLAYS) if found.token else []
-        equal = sum(found.played is not None and one.trace.steps == found.played.trace.steps for one in runs)
+        equal = sum(found.failing is not None and one.trace.steps == found.failing.trace.steps for one in runs)
         parts.append((what, found, equal))
         note(f"schedules {what}: {found.failure or found.verdict}")
     return Proof(tuple(parts))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dbtools.chain import reset, seed
-from dbtools.chain.guard import Rules
-from dbtools.chain.prefetch import prepare
-from dbtools.chain.target import Target
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.target import GuardRules, Target, Waits
 from dbtools.config import Project, SeedPlan
 from dbtools.db.dsn import Dsn, mask
 from dbtools.errors import DbtoolsError
@@ -89,14 +88,14 @@ def run(job: Job) -> Result:
     target = Target(
         Dsn.parse(job.url),
         job.lock_key,
-        job.lock_timeout,
+        Waits(job.lock_timeout),
         schema=job.schema,
         confirm=job.confirm,
-        rules=Rules(tuple(job.allow_hosts), tuple(job.protect)),
+        rules=GuardRules(tuple(job.allow_hosts), tuple(job.protect)),
         unprotected=job.unprotected,
     )
-    with prepare(application, plan) as rows:
-        rows.bulk()  # paid before the shot too: what races is the chain, not the generator
+    with generate_in_background(application, plan) as rows:
+        rows.copy_data()  # paid before the shot too: what races is the chain, not the generator
         print("ready", flush=True)
         if not sys.stdin.readline():
             sys.exit(1)  # the parent is gone
@@ -113,7 +112,7 @@ def run(job: Job) -> Result:
             if isinstance(cause, psycopg.Error):
                 what = cause.diag.constraint_name or type(cause).__name__
                 diagnosis = {"sqlstate": cause.sqlstate or "", "subject": what}
-            return Result(job.action, error=mask(f"{error.what} {error.why}"), **diagnosis)
+            return Result(job.action, error=mask(f"{error.what} {error.reason}"), **diagnosis)
     return Result(job.action, outcome.acquired_at, outcome.released_at, outcome.waited)
 
 

@@ -10,7 +10,7 @@ from invoke.tasks import task
 
 from dbtools import config, console
 from dbtools.commands.common import describe, reported, target_of
-from dbtools.errors import ConfigurationError, VerificationFailed
+from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def verify_concurrency(
     out = console.Console(quiet=json)
     project = config.Project.find()
     counts = {
-        name: int(config.number(f"--{name}", text, low=low)) if text else default
+        name: int(config.parse_number(f"--{name}", text, low=low)) if text else default
         for name, text, low, default in (
             ("rounds", rounds, 1, 4),
             ("seeders", seeders, 0, 3),
@@ -78,9 +78,9 @@ def verify_concurrency(
     }
     if counts["seeders"] + counts["resets"] < 2:
         raise ConfigurationError(
-            "A race needs at least two processes.", "Nothing was changed.", "For example: --seeders 2 --resets 1"
+            "A race needs at least two processes.", "", "For example: --seeders 2 --resets 1", UNCHANGED
         )
-    plan = config.SeedPlan.choose(project.load_application(), profile=profile, as_of=as_of)
+    plan = config.SeedPlan.resolve(project.load_application(), profile=profile, as_of=as_of)
     target = target_of(project, out, confirm=confirm, allow_host=allow_host)
     found = verify(project, target, plan, note=out.note, **counts)
     by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)

@@ -69,9 +69,9 @@ def dsn_of(project: config.Project, out: console.Console) -> Dsn:
     if found is not None:
         return found
     from dbtools.db.dsn import Dsn
-    from dbtools.server import project as lasting
+    from dbtools.server import project as project_server
 
-    return Dsn.parse(lasting.start(project.root, report=out.note).url, source="the embedded server's URL")
+    return Dsn.parse(project_server.start(project.root, report=out.note).url, source="the embedded server's URL")
 
 
 def target_of(
@@ -90,22 +90,25 @@ def target_of(
         ConfigurationError: A number is none, or the pool is too small.
         ServerError: The project's own server did not start.
     """
-    from dbtools.chain.guard import Rules
-    from dbtools.chain.target import Target
+    from dbtools.chain.target import GuardRules, Target, Waits
     from dbtools.db.sessions import check_size
 
     size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
     source = "--pool-size" if pool_size else "DBTOOLS_POOL_SIZE"
-    wait = config.number("--lock-timeout", lock_timeout, low=0, whole=False) if lock_timeout else project.lock_timeout
-    sessions = int(config.number(source, size, low=1)) if size else project.pool_size
+    wait = (
+        config.parse_number("--lock-timeout", lock_timeout, low=0, whole=False)
+        if lock_timeout
+        else project.lock_timeout
+    )
+    sessions = int(config.parse_number(source, size, low=1)) if size else project.pool_size
     check_size(sessions)  # before a server is started for nothing
     return Target(
         dsn_of(project, out),
         lock_key=project.lock_key,
-        lock_timeout=wait,
+        waits=Waits(wait),
         pool_size=sessions,
         schema=project.schema,
         in_place=in_place or project.strategy == "in-place",
         confirm=confirm or None,
-        rules=Rules((*project.allow_hosts, *(allow_host or ())), project.protect),
+        rules=GuardRules((*project.allow_hosts, *(allow_host or ())), project.protect),
     )

@@ -31,7 +31,7 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
     from dbtools.db.wait import wait_for_db as wait
 
     out = console.Console(quiet=json)
-    seconds = config.number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
+    seconds = config.parse_number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
     started = time.monotonic()
     dsn = dsn_of(config.Project.find(), out)
     version = wait(dsn, timeout=seconds, note=out.note)
@@ -155,18 +155,18 @@ def _run(
 ) -> None:
     from dbtools import chain
     from dbtools.chain import guard
-    from dbtools.chain.prefetch import prepare
+    from dbtools.chain.prefetch import generate_in_background
 
     guard.check_environment(action)
     out = console.Console(quiet=json)
     started = time.monotonic()
     project = config.Project.find()
     application = project.load_application()
-    plan = config.SeedPlan.choose(
+    plan = config.SeedPlan.resolve(
         application, profile=profile, as_of=as_of, seed=number, known_users_only=known_users_only
     )
     # The rows are computed in a second process from here on, beside everything that follows.
-    with prepare(application, plan) as rows:
+    with generate_in_background(application, plan) as rows:
         target = target_of(project, out, lock_timeout, pool_size, confirm, allow_host, in_place=in_place)
         code = 1
         try:
@@ -230,7 +230,7 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
     project = config.Project.find()
     with open_session(dsn_of(project, out), "digest") as connection:
         found = fingerprint(connection, project.schema)
-    rows = [(one.table, str(one.rows), one.md5) for one in found.tables]
+    rows = [(one.name, str(one.rows), one.md5) for one in found.tables]
     out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
     out.say(f"sha256 {found.sha256}")
     if json:

@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from dbtools import config, console
 from dbtools.commands.common import describe, reported
-from dbtools.errors import ConfigurationError, DbtoolsError, VerificationFailed
+from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -31,7 +31,7 @@ HELP = {
 def _major(text: str) -> int:
     if text and text not in ("16", "18"):
         raise ConfigurationError(
-            f"There is no PostgreSQL {text} here.", "The lab has 16 and 18. Nothing was run.", "Choose one: --server 18"
+            f"There is no PostgreSQL {text} here.", "The lab has 16 and 18.", "Choose one: --server 18", NOT_RUN
         )
     return int(text or 16)
 
@@ -43,11 +43,11 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
 
     invoke race.list
     """
-    from dbtools.races import store as shelf
+    from dbtools.races import store
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    found = shelf.names(project)
+    found = store.names(project)
     out.say(console.table(("scenario", "what", "expected"), found) if found else f"No scenario in {project.races}.")
     if json:
         out.data({"scenarios": [dict(zip(("name", "title", "expected"), one, strict=True)) for one in found]})
@@ -102,8 +102,7 @@ def explore(
         invoke race.explore reset-vs-seed --unlocked
         invoke race.explore my-race.toml --bound 1 --html race.html
     """
-    from dbtools.races import report
-    from dbtools.races import store as shelf
+    from dbtools.races import report, store
     from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
     from dbtools.races.explore import explore as run
     from dbtools.races.result import Verdict
@@ -111,7 +110,7 @@ def explore(
     out = console.Console(quiet=json)
     project = config.Project.find()
     numbers = {
-        name: int(config.number(f"--{name}", text, low=low)) if text else default
+        name: int(config.parse_number(f"--{name}", text, low=low)) if text else default
         for name, text, low, default in (
             ("bound", bound, 0, BOUND),
             ("schedules", schedules, 1, SCHEDULES),
@@ -120,13 +119,13 @@ def explore(
             ("seed", seed, 0, 0),
         )
     }
-    limit = config.number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
-    wanted = shelf.find(project, scenario, variant or ("unlocked" if unlocked else ""))
+    limit = config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
+    wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
     found = run(wanted, seconds=limit, every=every, major=_major(server), note=out.note, **numbers)
-    if found.played:
-        _draw(found.played.trace, wanted.title, found.token, html, svg, out)
-    if found.played and found.verdict is Verdict.VIOLATED:
-        shelf.keep(project, wanted, found.token, found.played.trace)
+    if found.failing:
+        _draw(found.failing.trace, wanted.title, found.token, html, svg, out)
+    if found.failing and found.verdict is Verdict.VIOLATED:
+        store.save(project, wanted, found.token, found.failing.trace)
     for line in report.verdict(found):
         out.say(line)
     if json:
@@ -159,15 +158,14 @@ def replay(
 
         invoke race.replay pgr1-6b9c558914fc-A1.B-6ad2 --times 100
     """
-    from dbtools.races import report
-    from dbtools.races import store as shelf
+    from dbtools.races import report, store
     from dbtools.races.explore import replay as run
 
     out = console.Console(quiet=json)
     project = config.Project.find()
     major = _major(server)
-    scenario = shelf.of_token(project, token, file, major)
-    count = int(config.number("--times", times, low=1)) if times else 1
+    scenario = store.find_by_token(project, token, file, major)
+    count = int(config.parse_number("--times", times, low=1)) if times else 1
     runs = run(scenario, token, times=count, major=major)
     if count == 1:
         _draw(runs[0].trace, scenario.title, token, "", "", out)
@@ -176,7 +174,7 @@ def replay(
     if json:
         out.data(report.replayed_json(runs, token))
     for one in runs:
-        why = one.diverged or shelf.difference(project, token, one.trace) or one.trace.stalled
+        why = one.diverged or store.difference(project, token, one.trace) or one.trace.stalled
         if why:
             raise DbtoolsError(
                 f"The replay of {token} is not the run that it was made from.",
@@ -213,7 +211,7 @@ def show(
 
         invoke race.show TOKEN --html race.html
     """
-    from dbtools.races import store as shelf
+    from dbtools.races import store
     from dbtools.races import token as tokens
     from dbtools.races.explore import replay as run
     from dbtools.races.result import encode
@@ -222,23 +220,23 @@ def show(
     project = config.Project.find()
     major = _major(server)
     if tokens.is_token(token):
-        scenario = shelf.of_token(project, token, file, major)
+        scenario = store.find_by_token(project, token, file, major)
     else:
-        scenario = shelf.find(project, token)
+        scenario = store.find(project, token)
         token = encode(scenario, major, ((0, None),))
     _draw(run(scenario, token, major=major)[0].trace, scenario.title, token, html, svg, out)
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
     """Draw a run: into the files that are named, else as text."""
-    from dbtools.races import render as picture
+    from dbtools.races import render
 
-    for name, draw in ((html, picture.html), (svg, picture.svg)):
+    for name, draw in ((html, render.html), (svg, render.svg)):
         if name:
             Path(name).write_text(draw(trace, title=title, token=token), "utf-8")
             out.note(f"Written: {name}")
     if not html and not svg:
         size = shutil.get_terminal_size((120, 24)).columns
         color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        out.say(picture.text(trace, token=token, width=size, color=color))
+        out.say(render.text(trace, token=token, width=size, color=color))
         out.say()

@@ -49,7 +49,7 @@ def spec(
     """
     from dbtools.isolation import suite as conformance
 
-    seconds = config.number("--step-timeout", step_timeout, low=1, whole=False) if step_timeout else 360.0
+    seconds = config.parse_number("--step-timeout", step_timeout, low=1, whole=False) if step_timeout else 360.0
     paths = conformance.find(file, Path.cwd())
     if len(paths) == 1 and not (expected or results or json):
         conformance.run_one(paths[0], _write, step_timeout=seconds)

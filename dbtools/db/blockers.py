@@ -1,4 +1,4 @@
-"""Who holds a lock: the other session, described so that a person can find and end it."""
+"""Find the session that holds a lock, described so that a person can find and end it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psycopg
 
-REMIND_S = 15.0
-"""Seconds after which a person who waits is told again for whom."""
+REMINDER_S = 15.0
+"""Until a person who waits is told again for whom."""
 
 _LOCKS = """
 from pg_locks l {join}
@@ -38,8 +38,8 @@ where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A session that holds a lock. The server hides some columns of other roles' sessions: those are None."""
+class Blocker:
+    """A session that others wait for. The server hides some columns of other roles' sessions: those are None."""
 
     pid: int
     application: str | None
@@ -59,8 +59,8 @@ class Holder:
         return f"pid {self.pid} ({', '.join(f'{name} {value}' for name, value in facts.items() if value)})"
 
 
-def find_holder(connection: psycopg.Connection, key: int) -> Holder | None:
-    """Return who holds the advisory lock `key` of this database, or None where nobody does."""
+def find_holder(connection: psycopg.Connection, key: int) -> Blocker | None:
+    """Return the session that holds the advisory lock `key` of this database, None where it is free."""
     return _first(connection, _HOLDER, (key,))
 
 
@@ -70,18 +70,18 @@ def is_held_by(connection: psycopg.Connection, key: int, pid: int) -> bool:
     return connection.execute(_HELD_BY, (key, pid)).fetchone() is not None
 
 
-def find_user(connection: psycopg.Connection, relation: str) -> Holder | None:
-    """Return the other session whose open transaction has used `relation` (a name in SQL form) longest, or None."""
+def find_blocker(connection: psycopg.Connection, relation: str) -> Blocker | None:
+    """Return the other session that uses `relation` (a name in SQL form) in the oldest open transaction, or None."""
     return _first(connection, _USER, (relation,))
 
 
-def is_waiting(connection: psycopg.Connection, relation: str) -> bool:
-    """Return whether a session whose open transaction uses `relation` waits for `connection`'s transaction."""
+def is_waiting_for_us(connection: psycopg.Connection, relation: str) -> bool:
+    """Return whether a session whose open transaction uses `relation` waits for the transaction of `connection`."""
     return connection.execute(_WAITING, (relation,)).fetchone() is not None
 
 
-def _first(connection: psycopg.Connection, query: str, arguments: tuple[object, ...]) -> Holder | None:
-    # In a transaction, pg_stat_activity shows the sessions of the first look.
+def _first(connection: psycopg.Connection, query: str, arguments: tuple[object, ...]) -> Blocker | None:
+    # Within a transaction, pg_stat_activity keeps showing the sessions of the first look.
     connection.execute("select pg_stat_clear_snapshot()")
     row = connection.execute(query, arguments).fetchone()
-    return Holder(*row) if row else None
+    return Blocker(*row) if row else None

@@ -1,7 +1,7 @@
-"""What lives directly in a schema, of whatever kind, and what outside of it depends on that.
+"""The objects of a schema, of whatever kind, and what outside of it depends on them.
 
-Read from pg_depend, where the server itself notes that an object belongs to a schema: so no kind is forgotten. What
-belongs to an extension is not the application's and never listed.
+Read from pg_depend, where the server itself records which schema an object belongs to: so no kind is forgotten. Objects
+of extensions are not the application's and are never listed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psycopg
 
-# The owner of an object is in pg_shdepend, but for the bootstrap superuser, whose objects are not noted there.
-_ITEMS = """
+# The owner of an object is in pg_shdepend, except for objects of the bootstrap superuser.
+_OBJECTS = """
 select case when i.type in ('function', 'procedure', 'aggregate') then 'routine'
             when i.type = 'statistics object' then 'statistics' else i.type end,
        i.identity, pg_get_userbyid(o.owner), pg_has_role(o.owner, 'USAGE'),
@@ -33,9 +33,9 @@ where d.refclassid = 'pg_namespace'::regclass and d.refobjid = (select oid from 
 order by case when i.type like '%%view' then 1 when i.type like '%%table' then 2 else 3 end, i.type, i.identity
 """
 
-# Rules, triggers, policies, defaults and constraints are where their table is. Casts and the members of operator
-# families are in no schema: they come and go with what they are for.
-_OUTSIDERS = """
+# Rules, triggers, policies, defaults and constraints are in their table's schema. Casts and members of operator
+# families are in no schema: they go with what they belong to.
+_DEPENDENTS = """
 with ns as (select oid, nspname from pg_namespace where nspname = %s),
 ours(classid, objid) as (
     select 'pg_class'::regclass::oid, c.oid from pg_class c join ns on c.relnamespace = ns.oid
@@ -64,12 +64,12 @@ where (coalesce(c.relnamespace, (select oid from pg_namespace where quote_ident(
   and obj_description(coalesce(c.relnamespace, 0), 'pg_namespace') is distinct from %s
 order by 1
 """
-MARK = "dbtools: tables that a reset has replaced; the next reset drops them"
-"""The comment of a schema with old tables. They may still use enums of the live one, and are nobody's any more."""
+REPLACED_COMMENT = "dbtools: tables that a reset has replaced; the next reset drops them"
+"""The comment of a schema of replaced tables, which may still use enums of the live schema."""
 
 
 @dataclass(frozen=True)
-class Item:
+class SchemaObject:
     """One object of a schema."""
 
     kind: str
@@ -77,26 +77,26 @@ class Item:
     name: str
     """In SQL form, qualified with the schema."""
     owner: str
-    ours: bool
+    owned: bool
     """Whether this role may drop and move it."""
-    part: bool
+    is_dependent: bool
     """Whether it belongs to another object and goes with it when that is dropped: a partition, an owned sequence."""
-    lockable: bool
+    is_lockable: bool
     """Whether LOCK TABLE takes it: a table or a view."""
-    sequence: bool
+    is_sequence: bool
 
 
-def items(connection: psycopg.Connection, schema: str) -> list[Item]:
-    """Return what lives directly in `schema`: views first, then tables, then the rest."""
-    return [Item(*row) for row in connection.execute(_ITEMS, (schema,))]
+def schema_objects(connection: psycopg.Connection, schema: str) -> list[SchemaObject]:
+    """Return the objects of `schema`: views first, then tables, then the rest."""
+    return [SchemaObject(*row) for row in connection.execute(_OBJECTS, (schema,))]
 
 
-def outsiders(connection: psycopg.Connection, schema: str) -> list[str]:
-    """Return, in the server's words, what outside of `schema` depends on something in it: "view reports.sales"."""
-    return [str(name) for (name,) in connection.execute(_OUTSIDERS, (schema, MARK))]
+def external_dependents(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Return what outside of `schema` depends on something in it, in the server's words: "view reports.sales"."""
+    return [str(name) for (name,) in connection.execute(_DEPENDENTS, (schema, REPLACED_COMMENT))]
 
 
-def some(names: list[str]) -> str:
+def summarize(names: list[str]) -> str:
     """Return the first few names, and how many more there are."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

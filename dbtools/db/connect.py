@@ -1,4 +1,4 @@
-"""Open a session on the target database, and say in a person's words why that failed."""
+"""Open a session on the target database, and say in plain words why that failed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbtools.db.dsn import mask
-from dbtools.errors import DatabaseUnreachable
+from dbtools.errors import UNCHANGED, DatabaseUnreachable
 
 if TYPE_CHECKING:
     import psycopg
 
     from dbtools.db.dsn import Dsn
 
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT_S = 10.0
 
-# After the user's own, so that these win: the schema is the one of [tool.dbtools], and a long statement may be long.
+# These come after the user's own and win: the schema is that of [tool.dbtools], and a long statement may take long.
 _OPTIONS = (
     "-c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
     " -c standard_conforming_strings=on"
 )
 
-# libpq gives no SQLSTATE for a connection that failed, so its words are all there is. psycopg's own libpq speaks
-# English; the server's words are matched in English too, and unknown ones count as final, shown verbatim.
-_HEALABLE = (
+# libpq gives no SQLSTATE for a failed connection, so only its words tell why. psycopg's own libpq speaks English; the
+# server's words are matched in English too. Unknown ones count as permanent and are shown verbatim.
+_TRANSIENT = (
     "connection refused",
     "connection reset",
     "timeout expired",
@@ -40,7 +40,7 @@ _HEALABLE = (
     "remaining connection slots are reserved",
     "is the server running locally and accepting connections on that socket",
 )
-_FINAL = (
+_PERMANENT = (
     ("password authentication failed", "Correct user or password in DATABASE_URL."),
     ("no password supplied", "Put the password into DATABASE_URL or into the file that PGPASSFILE names."),
     ("no pg_hba.conf entry", "Ask the server's administrator to let this user in from this host."),
@@ -60,38 +60,38 @@ _FINAL = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a connection failed: the server's or libpq's words, whether time can heal it, and what to do."""
+    """Why a connection failed, in the server's or libpq's words; whether it is worth trying again; what to do."""
 
     reason: str
-    healable: bool
+    transient: bool
     hint: str
 
 
 def diagnose(error: Exception, password: str = "") -> Diagnosis:
     """Classify a failed connection.
 
-    Only what time can heal is healable: a server that is not there yet, starts, stops or is full. A wrong password,
-    an unknown role or database, a host name that does not exist and a port where something else listens are not.
+    Transient: a server that is not there yet, is starting, stopping or full. Permanent: a wrong password, an unknown
+    role or database, a host name that does not exist, a port where something else listens.
     """
     text = " ".join(mask(str(error), password).split())
     words = text.lower()
     reason = text.rpartition("FATAL: ")[2].strip() or text
-    for mark, hint in _FINAL:
+    for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
-            healable = mark == "failed to resolve host" and _resolver_is_down(error)
-            return Diagnosis(reason, healable, hint)
-    if any(mark in words for mark in _HEALABLE):
+            transient = mark == "failed to resolve host" and _resolver_is_down(error)
+            return Diagnosis(reason, transient, hint)
+    if any(mark in words for mark in _TRANSIENT):
         return Diagnosis(reason, True, "Start the server, or wait for it: invoke wait-for-db --timeout 60")
     return Diagnosis(reason, False, "Read the server's answer above; correct DATABASE_URL or the server.")
 
 
 def _resolver_is_down(error: Exception) -> bool:
-    """Tell "no such name" (final) from "the name server did not answer" (it may yet)."""
+    """Tell "no such name" (permanent) from "the name server did not answer" (transient)."""
     return f"[Errno {socket.EAI_AGAIN}]" in str(error)
 
 
 def open_session(
-    dsn: Dsn, purpose: str, *, autocommit: bool = True, timeout: float = CONNECT_TIMEOUT
+    dsn: Dsn, purpose: str, *, autocommit: bool = True, timeout: float = CONNECT_TIMEOUT_S
 ) -> psycopg.Connection:
     """Return a new session on `dsn`; `purpose` is what pg_stat_activity shows: "dbtools reset".
 
@@ -109,11 +109,11 @@ def open_session(
 def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
     """Return a new session, or raise psycopg's own error (which may quote the password: see `diagnose`).
 
-    Its name and its encoding are ours, whatever the URL says.
+    Whatever the URL says, application_name and client_encoding are ours.
     """
     import psycopg
 
-    # Without options of the user's none are sent: poolers refuse them.
+    # Sent only where the user has options: poolers refuse them.
     ours: dict[str, Any] = {"options": f"{dsn.options} {_OPTIONS}"} if dsn.options else {}
     return psycopg.connect(
         dsn.url,
@@ -122,7 +122,7 @@ def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psyc
         application_name=f"dbtools {purpose}"[:63],
         client_encoding="UTF8",
         connect_timeout=max(2, round(timeout)),  # libpq's unit is whole seconds, and it takes 1 for 2
-        # A server that vanished without a word ends the wait for its answer within some 14 s, not two hours.
+        # The wait for a server that vanished silently ends after about 14 s, not two hours.
         keepalives_idle=5,
         keepalives_interval=3,
         keepalives_count=3,
@@ -132,20 +132,20 @@ def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psyc
 
 
 def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseUnreachable:
-    """Return the error for a failed connection; `tried` says how long and how often, where that was more than once."""
+    """Return the error for a failed connection; `tried` says how long and how often, if more than once."""
     return DatabaseUnreachable(
         f"Cannot reach {dsn.target}{' as ' + dsn.user if dsn.user else ''}{tried}.",
-        f"{diagnosis.reason.rstrip('.')}. Nothing was changed.",
+        f"{diagnosis.reason.rstrip('.')}.",
         diagnosis.hint,
+        UNCHANGED,
     )
 
 
-def settle(connection: psycopg.Connection, *, local: bool) -> None:
-    """Make a session fit to hold a lock; with `local`, for the open transaction only.
+def disable_timeouts(connection: psycopg.Connection, *, local: bool) -> None:
+    """Keep timeouts of role or database from ending a session that holds a lock; with `local`, for this transaction.
 
-    No timeout of role or database ends it while it waits or is idle. The server looks for a client that vanished
-    without a word and ends its session within some 13 s (4 + 3 x 2 s of silence, and 3 s between two looks while a
-    statement runs), where Linux alone would take two hours.
+    In return, the server notices a client that vanished silently: it ends the session within about 13 s (4 + 3 x 2 s of
+    silence, and 3 s between two checks while a statement runs), where Linux alone would take two hours.
     """
     connection.execute(
         "select set_config(name, value, %s) from (values ('statement_timeout', '0'), ('transaction_timeout', '0'),"

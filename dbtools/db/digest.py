@@ -1,4 +1,4 @@
-"""A fingerprint of the content: two databases with the same digest hold the same rows in the same tables."""
+"""A fingerprint of the content: equal digests, equal rows in equal tables."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.chain.copy import quote
+from dbtools.db.sql import quote
 
 if TYPE_CHECKING:
     import psycopg
 
 VERSION_TABLE = "alembic_version"
 
-# Row text depends on these settings; fixing them makes the digest the same on every server and role.
+# The text of a row depends on these settings; fixed, the digest is the same on every server and for every role.
 _SETTINGS = """
 set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres';
 set local bytea_output = 'hex'; set local extra_float_digits = 1; set local lc_monetary = 'C';
@@ -27,9 +27,9 @@ order by c.relname collate "C"
 
 @dataclass(frozen=True)
 class TableDigest:
-    """One table's row count and the MD5 of its rows, whatever order they are stored in."""
+    """One table's row count and the MD5 of its rows, whatever their order."""
 
-    table: str
+    name: str
     rows: int
     md5: str
 
@@ -43,13 +43,13 @@ class Digest:
     @property
     def sha256(self) -> str:
         """One value for the whole content."""
-        lines = "".join(f"{one.table} {one.rows} {one.md5}\n" for one in self.tables)
+        lines = "".join(f"{table.name} {table.rows} {table.md5}\n" for table in self.tables)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
     def rows(self) -> int:
         """The number of rows in all tables."""
-        return sum(one.rows for one in self.tables)
+        return sum(table.rows for table in self.tables)
 
 
 def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:

@@ -1,10 +1,9 @@
 """Connection strings: parse, normalise and mask them.
 
-Everything that is printed, logged or put into an error goes through `Dsn.masked` or `Dsn.target`: neither holds the
-password, and both name what libpq connects to. A URL can name a host or a database twice (in its path and as ?host= or
-?dbname=) and leave them to the environment (PGHOST, PGHOSTADDR, PGSERVICE); libpq's own parser decides, and `Dsn.url`
-is written anew from what it found. libpq's complaints about a malformed URL quote it whole, so they are reworded here,
-never passed on.
+Whatever is printed, logged or put into an error goes through `Dsn.masked` or `Dsn.target`: neither holds the password,
+and both name what libpq connects to. A URL can name a host or a database twice (in its path and as ?host= or ?dbname=)
+or leave them to the environment (PGHOST, PGHOSTADDR, PGSERVICE); libpq's own parser decides, and `Dsn.url` is written
+anew from what it found. libpq quotes a malformed URL in its complaint, so that is reworded here, never passed on.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 EXAMPLE = "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-LONGEST = 63
-"""Bytes of a name. The server cuts a longer one without a word: it would be another database than the one shown."""
+MAX_NAME_BYTES = 63
+"""The server silently truncates a longer name: it would be another database than the one shown."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Dsn:
         is left to libpq: PGUSER, PGPASSFILE, service files and its own defaults.
 
         Raises:
-            ConfigurationError: `text` is not such a URL, names no database, or asks for what would make it another
-                one than is shown. The message names `source` and the fault, never the password.
+            ConfigurationError: `text` is not such a URL, names no database, or would lead to another one than is shown.
+                The message names `source` and the fault, never the password.
         """
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
@@ -78,12 +77,14 @@ class Dsn:
             raise _malformed(source, "it asks for replication, not for a database (replication=)")
         values = _environment() | values
         port = values.get("port", "5432")
-        if not all(one.isdecimal() and 0 < int(one) < 65536 for one in port.split(",")):
+        if not all(part.isdecimal() and 0 < int(part) < 65536 for part in port.split(",")):
             raise _malformed(source, f"the port {port!r} is not a number from 1 to 65535")
         if not values.get("dbname"):
             raise _malformed(source, "it names no database")
-        if len(values["dbname"].encode()) > LONGEST:
-            raise _malformed(source, f"the database's name is longer than {LONGEST} bytes, and the server would cut it")
+        if len(values["dbname"].encode()) > MAX_NAME_BYTES:
+            raise _malformed(
+                source, f"the database's name is longer than {MAX_NAME_BYTES} bytes, and the server would cut it"
+            )
         return cls._of(values)
 
     @classmethod
@@ -101,7 +102,7 @@ class Dsn:
         )
 
     def pinned(self, connection: psycopg.Connection) -> Dsn:
-        """Return the very server that `connection`, made from this one, is on.
+        """Return this database on the very server that `connection`, made from this one, is on.
 
         A list of hosts, or a name with several addresses, may lead the next connection to another server.
         """
@@ -140,7 +141,7 @@ def mask(text: str, password: str = "") -> str:
     """Return `text` without passwords: those in URLs, those in key=value form, and every copy of `password`."""
     text = re.sub(r"(://[^/\s:@]*:)[^/\s]*(@)", r"\1***\2", text)
     text = re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s'\"]+)", r"\1***", text)
-    # A password shorter than 4 characters would blank out innocent text; the patterns above still cover its places.
+    # A password shorter than 4 characters would mask innocent text; the patterns above still find it in its places.
     for secret in {password, quote(password, safe="")}:
         if len(secret) >= 4:
             text = text.replace(secret, "***")
@@ -157,15 +158,15 @@ def _environment() -> dict[str, str]:
     from psycopg.pq import Conninfo
 
     found = {}
-    for one in Conninfo.get_defaults():
-        name = one.keyword.decode()
-        if name in ("host", "hostaddr", "port", "options") and one.val and one.val != one.compiled:
-            found[name] = one.val.decode()
+    for option in Conninfo.get_defaults():
+        name = option.keyword.decode()
+        if name in ("host", "hostaddr", "port", "options") and option.val and option.val != option.compiled:
+            found[name] = option.val.decode()
     return found
 
 
 def _compose(values: Mapping[str, str]) -> str:
-    """Return the URL of libpq's `values`: one host by name or address before the path, all else behind it."""
+    """Return libpq's `values` as a URL: a single host before the path, everything else behind it."""
     rest = dict(values)
     user, password, dbname = rest.pop("user", ""), rest.pop("password", ""), rest.pop("dbname")
     place = ""
@@ -182,6 +183,7 @@ def _compose(values: Mapping[str, str]) -> str:
 def _malformed(source: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"{source} is not a usable PostgreSQL URL.",
-        f"{why[:1].upper()}{why[1:]}. Nothing was changed.",
+        f"{why[:1].upper()}{why[1:]}.",
         f"Write it like this: {EXAMPLE}",
+        UNCHANGED,
     )

@@ -1,44 +1,45 @@
-"""Find out whether a pooler hands the server's sessions to others between our transactions.
+"""Find out whether a pooler lends our server session to other clients between transactions.
 
-Behind such a pooler (PgBouncer in transaction mode and its like) a session lock is taken on a session that the next
-statement need not be on, and that the next client may get: it protects nothing, and may never be released.
+Behind such a pooler (PgBouncer in transaction mode, for example) a session lock is taken on a session that our next
+statement may not run on and that another client may get: it protects nothing, and may never be released.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     import psycopg
 
-    from dbtools.db.sessions import Pool
+    from dbtools.db.sessions import Sessions
 
-LOOKS = 3
+ATTEMPTS = 3
 
 
-def refuse_shared_sessions(connection: psycopg.Connection, pool: Pool) -> None:
+def refuse_shared_sessions(connection: psycopg.Connection, sessions: Sessions) -> None:
     """Refuse a connection whose server session another client can get while `connection` is idle.
 
-    A server tells its client the process that serves it, a pooler cannot. Only where the two differ a second session
-    of `pool` begins a transaction: it gets the server's session that ours just gave back, or ours gets another one.
+    A server tells its client which process serves it, a pooler cannot. Only where the two differ, a second session is
+    opened and begins a transaction: it gets the server session that ours just gave back, or ours gets another one.
 
     Raises:
-        ConfigurationError: That was seen. Nothing was changed.
+        ConfigurationError: That happened. Nothing was changed.
     """
     mine = _pid(connection)
     if mine == connection.info.backend_pid:
         return
-    for _ in range(LOOKS):
-        with pool.session(autocommit=False) as other:
+    for _ in range(ATTEMPTS):
+        with sessions.open(autocommit=False) as other:
             if _pid(other) == mine or _pid(connection) != mine:
                 raise ConfigurationError(
                     "A session lock cannot be held through this connection.",
                     "A pooler in transaction mode stands before the server: between two statements it gives the session"
-                    " that holds the lock to somebody else. Nothing was changed.",
+                    " that holds the lock to somebody else.",
                     "Connect past the pooler, or to one in session mode. reset without --in-place, and seed, work as"
                     " you are.",
+                    UNCHANGED,
                 )
 
 

@@ -1,4 +1,4 @@
-"""The sessions of one run: the first reserved for the lock, the rest for work."""
+"""The sessions of one run: the first is reserved for the lock, the others do the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbtools.db.connect import open_session
-from dbtools.errors import ConfigurationError
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dbtools.db.dsn import Dsn
 
-MINIMUM = 2
+MINIMUM_SIZE = 2
 
 
 def check_size(size: int) -> None:
@@ -25,19 +25,19 @@ def check_size(size: int) -> None:
         ConfigurationError: `size` is less than 2. With one session the lock would keep it and the first statement of
             the work would wait for it for ever.
     """
-    if size < MINIMUM:
+    if size < MINIMUM_SIZE:
         raise ConfigurationError(
             f"A pool of {size} cannot run the chain.",
-            "One connection is reserved for the lock, so a pool of 1 leaves none for the work and would hang."
-            " Nothing was changed.",
-            f"Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to {MINIMUM} or more.",
+            "One connection is reserved for the lock, so a pool of 1 leaves none for the work and would hang.",
+            f"Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to {MINIMUM_SIZE} or more.",
+            UNCHANGED,
         )
 
 
-class Pool:
-    """At most `size` sessions on one database. Nothing is opened before it is asked for.
+class Sessions:
+    """At most `size` sessions on one database, each opened when it is asked for.
 
-    The first decides which server that is, where the URL leaves a choice; the others go nowhere else.
+    Where the URL leaves a choice of servers, the first session decides: the others go to the same one.
 
     Raises:
         ConfigurationError: `size` is too small (`check_size`).
@@ -50,7 +50,7 @@ class Pool:
         self._purpose = purpose
 
     @contextmanager
-    def session(self, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
+    def open(self, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
         """Open a session and close it at the end of the block; what was not committed is rolled back.
 
         Raises:

@@ -1,11 +1,11 @@
 """Lock many tables at one moment, without failing those who use them.
 
-Taking many locks while others take theirs can end in a deadlock, of which the server ends one side, after
-deadlock_timeout. So the locks are tried for less than that, all or none: on failure all are given back, and readers
-have as long a turn before the next try. The table that could not be had goes first then: who begins with it waits
-outside, holding nothing that is still wanted. So the order comes to be the readers' own, in which no two wait for each
-other. A try is short, as readers wait that long for nothing; it grows as long as what stands in the way is a
-transaction that takes its time, and not two that wait for each other.
+Taking many locks while others take theirs can end in a deadlock, of which the server ends one side after
+deadlock_timeout. So each attempt is shorter than that, and takes all locks or none: a failed attempt gives them all
+back, and readers get as long a turn before the next. The table that blocked the attempt moves to the front, so that the
+next attempt waits for it while holding nothing else. The order thus converges on the one the readers use, in which no
+deadlock is possible. An attempt keeps readers waiting for nothing, so the first one is short. Attempts grow as long as
+a slow transaction stands in the way, but not where the two sides wait for each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from dbtools.db.blockers import REMIND_S, find_user, is_waiting
+from dbtools.db.blockers import REMINDER_S, find_blocker, is_waiting_for_us
+from dbtools.db.sql import scalar
 from dbtools.errors import LockTimeout
 
 if TYPE_CHECKING:
@@ -22,59 +23,57 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.db.blockers import Holder
+    from dbtools.db.blockers import Blocker
 
-PATIENCE = 30.0
-"""Seconds for which the locks are tried at least, whatever the lock's own timeout."""
-SHORTEST, LONGEST = 0.01, 0.5
-"""Seconds of the first try, and of any, where deadlock_timeout does not ask for less."""
-QUIET = 1.0
-"""Seconds of trying of which nobody needs to be told."""
+FIRST_ATTEMPT_S, LONGEST_ATTEMPT_S = 0.01, 0.5
+"""The first attempt and the longest one, where deadlock_timeout does not demand shorter ones."""
+QUIET_S = 1.0
+"""How long attempts go on before the first report."""
 
 
 def lock_tables(
     work: psycopg.Connection,
     tables: Sequence[str],
     timeout: float,
-    waiting: Callable[[Holder | None], None],
+    waiting: Callable[[Blocker | None], None],
     what: str,
     then: str = "",
 ) -> None:
     """Take ACCESS EXCLUSIVE on the tables (names in SQL form), all or none, and run the SQL `then` as part of it.
 
-    In the open transaction of `work`, which keeps the locks to its end. `waiting` is told whose transaction uses them,
-    where it takes long, and again every 15 s.
+    In the open transaction of `work`, which keeps the locks to its end. Tries for `timeout` seconds; at 0 once, in one
+    attempt of the longest kind. A long wait is reported to `waiting`, with the session that uses the tables, and again
+    every `REMINDER_S`.
 
     Raises:
-        LockTimeout: They were in use for `timeout` seconds; `what` says what could not be done. The caller is to roll
-            back.
+        LockTimeout: They were in use all that time; `what` says what could not be done. The caller has to roll back.
     """
     from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-    row = work.execute("select setting::float / 1000 from pg_settings where name = 'deadlock_timeout'").fetchone()
-    assert row is not None
-    longest = min(LONGEST, 0.8 * float(row[0]))
+    deadlock_timeout = scalar(work, "select setting::float / 1000 from pg_settings where name = 'deadlock_timeout'")
+    longest = min(LONGEST_ATTEMPT_S, 0.8 * float(deadlock_timeout))
     order = [*tables]
-    began, told, span = time.monotonic(), 0.0, min(SHORTEST, longest)
+    began, told = time.monotonic(), 0.0
+    span = min(FIRST_ATTEMPT_S, longest) if timeout else longest
     while True:
-        user, mutual = None, False
+        blocker, mutual = None, False
         try:
-            with work.transaction():  # a savepoint: a failed try gives back what it had locked
+            with work.transaction():  # a savepoint: a failed attempt gives back what it had locked
                 _lock(work, order, span)
                 if then:
                     work.execute(then)
             work.execute("set local lock_timeout = 0")
             return
         except _InUseError as error:
-            user, mutual = error.user, error.mutual
+            blocker, mutual = error.blocker, error.mutual
             order.sort(key=error.table.__ne__)  # to the front
         except (LockNotAvailable, DeadlockDetected):
-            pass  # by what is no table, such as a sequence
+            pass  # `then` met something that is no table, such as a sequence
         now = time.monotonic()
-        if now > began + timeout:
-            raise _busy(what, user)
-        if user and not mutual and now > max(began + QUIET, told + REMIND_S):
-            waiting(user)
+        if now >= began + timeout:
+            raise _in_use(what, blocker)
+        if blocker and not mutual and now > max(began + QUIET_S, told + REMINDER_S):
+            waiting(blocker)
             told = now
         time.sleep(random.uniform(0.5, 1.5) * span)  # noqa: S311 - jitter: readers get as long a turn
         if not mutual:
@@ -84,7 +83,7 @@ def lock_tables(
 class _InUseError(Exception):
     def __init__(self, work: psycopg.Connection, table: str) -> None:
         self.table = table
-        self.user, self.mutual = find_user(work, table), is_waiting(work, table)
+        self.blocker, self.mutual = find_blocker(work, table), is_waiting_for_us(work, table)
 
 
 def _lock(work: psycopg.Connection, tables: list[str], span: float) -> None:
@@ -101,10 +100,11 @@ def _lock(work: psycopg.Connection, tables: list[str], span: float) -> None:
             raise _InUseError(work, table) from None
 
 
-def _busy(what: str, user: Holder | None) -> LockTimeout:
-    end = f"End that session: select pg_terminate_backend({user.pid}); or wait" if user else "Wait"
+def _in_use(what: str, blocker: Blocker | None) -> LockTimeout:
+    end = f"End that session: select pg_terminate_backend({blocker.pid}); or wait" if blocker else "Wait"
     return LockTimeout(
         what,
-        f"Used by the open transaction of {user or 'others'}. Everything was rolled back: nothing was changed.",
+        f"Used by the open transaction of {blocker or 'others'}.",
         f"{end} longer with --lock-timeout SECONDS.",
+        "Everything was rolled back: nothing was changed.",
     )

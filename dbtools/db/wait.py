@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     from dbtools.db.dsn import Dsn
 
-SECOND_LOOK = 0.2
-"""Seconds between the two looks. A container's first server, which only runs its init scripts, is gone by then or
-shows itself by another start time."""
+SECOND_QUERY_S = 0.2
+"""Between the two queries. A container's first server, which only runs the init scripts, is gone by then or betrays
+itself by another start time."""
 
 
 def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] | None = None) -> str:
     """Return the server's version once the *target* database has answered a query twice from one server process.
 
-    Retries only what time can heal, with a pause that grows from 0.05 to 1 s; `note` is told once for each new reason.
+    Retries transient failures only, with a pause that grows from 0.05 to 1 s; `note` is told each new reason once.
     `timeout` is in seconds; 0 tries once.
 
     Raises:
-        DatabaseUnreachable: At once when time cannot heal it (wrong password, unknown role or database), else after
+        DatabaseUnreachable: At once for a permanent failure (wrong password, unknown role or database), else after
             `timeout`, with the number of tries and the last reason.
     """
     import psycopg
@@ -44,10 +44,10 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
             assert row is not None
             if row[1] == seen:
                 return str(row[0])
-            seen, delay = row[1], SECOND_LOOK
+            seen, delay = row[1], SECOND_QUERY_S
         except psycopg.OperationalError as error:
             diagnosis, seen = diagnose(error, dsn.password), ""
-            if not diagnosis.healable:
+            if not diagnosis.transient:
                 raise unreachable(dsn, diagnosis) from None
             if time.monotonic() >= deadline:
                 took = f" ({tries} tries in {time.monotonic() - started:.1f} s)"
@@ -55,7 +55,7 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
             if note and diagnosis.reason != said:
                 said = diagnosis.reason
                 note(f"Waiting for {dsn.target}: {said}")
-            # Jitter keeps many waiters from knocking in step.
+            # Jitter keeps many waiters from connecting in step.
             delay = pause * random.uniform(0.7, 1.3)  # noqa: S311 - not for cryptography
             pause = min(pause * 1.6, 1.0)
-        time.sleep(min(delay, max(deadline - time.monotonic(), SECOND_LOOK)))
+        time.sleep(min(delay, max(deadline - time.monotonic(), SECOND_QUERY_S)))

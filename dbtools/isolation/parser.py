@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +121,9 @@ def read(path: Path) -> Spec:
     except OSError as error:
         raise ConfigurationError(
             f"Cannot read {path}.",
-            f"{error.strerror}. Nothing was run.",
+            f"{error.strerror}.",
             "Give the path of an isolation spec, such as tests/data/isolation/write-skew.spec",
+            NOT_RUN,
         ) from None
     return parse(text, path.stem, str(path))
 
@@ -286,6 +287,7 @@ class _Parser:
     def _fail(self, line: int, why: str) -> NoReturn:
         raise ConfigurationError(
             f"{self._source} is not an isolation spec.",
-            f"Line {line}: {why}. Nothing was run.",
+            f"Line {line}: {why}.",
             "A file holds setup and teardown blocks, sessions with their steps, then permutations, in this order.",
+            NOT_RUN,
         )

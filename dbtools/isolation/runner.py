@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import conninfo, pq
 
+from dbtools.db.lock_probe import Probe
 from dbtools.errors import VerificationFailed
 from dbtools.isolation import format as pqprint
 from dbtools.isolation.parser import ENCODING
-from dbtools.races.execution.lock_probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

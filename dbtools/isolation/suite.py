@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.errors import ConfigurationError, VerificationFailed
+from dbtools.errors import NOT_RUN, ConfigurationError, VerificationFailed
 from dbtools.isolation import parser as specfile
 from dbtools.isolation import runner
 
@@ -66,8 +66,9 @@ def find(arguments: Sequence[str], root: Path) -> list[Path]:
     if not files:
         raise ConfigurationError(
             "There is no spec to run.",
-            "No file was named, or a folder that has no *.spec. Nothing was run.",
+            "No file was named, or a folder that has no *.spec.",
             "For example: invoke race.spec tests/data/isolation/write-skew.spec",
+            NOT_RUN,
         )
     return files
 
@@ -111,7 +112,7 @@ def run_all(
 def _run(spec: specfile.Spec, write: Callable[[bytes], object], step_timeout: float) -> int:
     import psycopg
 
-    from dbtools.chain.copy import quote
+    from dbtools.db.sql import quote
     from dbtools.server.embedded import EmbeddedServer
 
     with EmbeddedServer.start(settings=SETTINGS) as server:
@@ -129,8 +130,9 @@ def _expected(folder: Path, name: str) -> list[Path]:
     if not found:
         raise ConfigurationError(
             f"There is no expected output of the spec {name}.",
-            f"No {name}.out in {folder}. Nothing was run.",
+            f"No {name}.out in {folder}.",
             f"To see its output: invoke race.spec {name}.spec",
+            NOT_RUN,
         )
     return found
 

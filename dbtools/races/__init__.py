@@ -6,9 +6,8 @@ ReadyForQuery), *schedule* (the order of the steps), *switch* (two steps of diff
 """
 
 from dbtools.application import Invariant
-from dbtools.races.execution.actor_process import Actor
 from dbtools.races.explore import explore, replay
-from dbtools.races.result import Explored, Verdict
-from dbtools.races.scenario import Latch, Scenario, Script
+from dbtools.races.result import ExplorationResult, Verdict
+from dbtools.races.scenario import Actor, Latch, Scenario, Script
 
-__all__ = ["Actor", "Explored", "Invariant", "Latch", "Scenario", "Script", "Verdict", "explore", "replay"]
+__all__ = ["Actor", "ExplorationResult", "Invariant", "Latch", "Scenario", "Script", "Verdict", "explore", "replay"]

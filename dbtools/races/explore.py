@@ -1,16 +1,16 @@
 """Many schedules of one scenario, and what they prove.
 
-First every actor alone, one after the other, in every order: what those leave behind is what is right (unless the
-scenario says otherwise, with `serial = false`). Then every schedule with 0 preemptions, 1, 2, up to a bound; then, if
-asked for, random ones. It ends with the first failure (where the scenario expects one: with the first of that
-kind), which is shrunk and replayed, or with a verdict:
+First every actor alone, one after the other, in every order: what those leave behind is right (unless the scenario
+says `serial = false`). Then every schedule with 0 preemptions, 1, 2, up to a bound; then, if asked for, random ones.
+The first failure (where the scenario expects one: the first of that kind) ends the search, and is shrunk and replayed.
+The verdict is one of:
 
-- *violated*: something failed. The token leads to it again.
-- *held*: nothing failed in any schedule of the bound, and it is known that this could have been otherwise: each actor
-  sent SQL, a schedule took the turn from one that could go on, and the wait that the scenario names was seen.
+- *violated*: something failed. The token replays it.
+- *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, a schedule took
+  the turn from one that could go on, and the wait that the scenario names was seen.
 - *inconclusive*: anything else, with the reason.
 
-A statement is one step. What statements do to each other while both run, no schedule reaches; latches do.
+A statement is one step. No schedule reaches what two statements do to each other while both run; latches do.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from dbtools.races import token
-from dbtools.races.execution.lab import Lab, Played
+from dbtools.races.execution.lab import Lab
 from dbtools.races.pruning import idle_waits
-from dbtools.races.result import Explored, Verdict
+from dbtools.races.result import ExplorationResult, Verdict, counted
+from dbtools.races.schedule import preemptions, schedule_of, written
 from dbtools.races.shrink import shrink
-from dbtools.races.strategies import Bounded, Replay, in_order, pct, preemptions, random_walk, runs_of
-from dbtools.races.trace import Failure, Happened
+from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, random_walk
+from dbtools.races.trace import EventKind, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
-    from dbtools.races.strategies import Choose, Runs
+    from dbtools.races.schedule import Schedule, Strategy
 
 BOUND = 2
 SCHEDULES = 1_000
 DEPTH = 3
-MOST_ORDERS = 24
+MAX_ORDERS = 24
 """Serial orders that are run; with five actors there are 120."""
 SERIAL = "one after the other"
 REPLAYS = 2
 """Times that a failure must come again before it is reported."""
-BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
-LATCHED = "Statements were overlapped at the latches only."
 
 
 def explore(
@@ -58,189 +58,196 @@ def explore(
     every: bool = False,
     major: int = 16,
     note: Callable[[str], None] = lambda _: None,
-) -> Explored:
+) -> ExplorationResult:
     """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` or `seconds` are up.
 
-    `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`, follow. With `every`,
-    schedules that differ from others only in when a wait for an advisory lock begins are run too. `note` is told how
-    far it is.
+    Then `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`. With `every`,
+    schedules that differ from others only in when a wait for an advisory lock begins are run too. `note` is told of
+    the progress.
 
     Raises:
         ServerError: The server did not start.
-        ConfigurationError: The start state cannot be made, or an actor not be started.
+        ConfigurationError: The start state could not be made, or an actor could not be started.
     """
     with Lab(scenario, major) as lab:
-        return _Exploration(lab, seed, note, every=every).run(bound, schedules, seconds, random, depth)
+        return _Explorer(lab, seed, note, every=every).explore(bound, schedules, seconds, random, depth)
 
 
-class _Exploration:
+class _Explorer:
     def __init__(self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False) -> None:
         self._lab = lab
         self._every = every
         self._note = note
-        self._out = Explored(lab.scenario, lab.major, silent={one.name for one in lab.scenario.actors}, seed=seed)
+        silent = {actor.name for actor in lab.scenario.actors}
+        self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
         self._serial: list[dict[str, str]] = []
-        self._faults: Counter[str] = Counter()
-        self._until = float("inf")
+        """What each serial order left behind."""
+        self._unjudged: Counter[str] = Counter()
+        """Why runs could not be judged."""
+        self._deadline = float("inf")
         self._longest = 1
-        self._other: Played | None = None
-        """The first failure, whatever it was."""
+        self._first_failure: RunResult | None = None
+        """Of whatever kind."""
 
-    def run(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> Explored:
-        out, began = self._out, time.monotonic()
-        self._until = began + seconds
-        found = self.orders() or self._bounded(bound, schedules) or self._random(random, depth) or self._other
+    def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
+        result, began = self._result, time.monotonic()
+        self._deadline = began + seconds
+        found = (
+            self.run_serial_orders()
+            or self._run_bounded(bound, schedules)
+            or self._run_random(random, depth)
+            or self._first_failure
+        )
         if found is not None:
-            self._violated(found)
+            self._confirm(found)
         else:
-            self._judge(bound)
-        out.seconds = time.monotonic() - began
-        return out
+            self._judge_held(bound)
+        result.seconds = time.monotonic() - began
+        return result
 
-    def orders(self) -> Played | None:
+    def run_serial_orders(self) -> RunResult | None:
         """Run every serial order twice, to know what is right; return a run that fails even so."""
         actors = list(range(len(self._lab.scenario.actors)))
         orders = list(permutations(actors))
-        if len(orders) > MOST_ORDERS or not self._lab.scenario.serial:
+        if len(orders) > MAX_ORDERS or not self._lab.scenario.serial:
             return None
         contents: list[dict[str, str]] = []
         for order in orders:
-            both = [self._play(SERIAL, in_order(order), everybody=False) for _ in range(2)]
+            both = [self._run(SERIAL, in_order(order), latches=False) for _ in range(2)]
             if (wanted := next(filter(self._is_wanted, both), None)) is not None:
                 return wanted
-            if any(one.failure or one.diverged or one.trace.stalled for one in both):
+            if any(run.failures or run.diverged or run.trace.stalled for run in both):
                 continue
-            names = both[0].content.keys() | both[1].content.keys()
-            self._out.unstable |= {one for one in names if both[0].content.get(one) != both[1].content.get(one)}
-            contents.append(both[0].content)
+            first, second = both[0].content, both[1].content
+            self._result.unstable |= {
+                name for name in first.keys() | second.keys() if first.get(name) != second.get(name)
+            }
+            contents.append(first)
         self._serial = contents
         return None
 
-    def _bounded(self, bound: int, schedules: int) -> Played | None:
-        search = Bounded(bound)
+    def _run_bounded(self, bound: int, schedules: int) -> RunResult | None:
+        search, result = BoundedPreemptions(bound), self._result
         for _ in range(schedules):
-            runs = search.next()
-            self._out.complete, self._out.left_out = search.depth - 1, search.left_out
-            if runs is None or time.monotonic() > self._until:
+            schedule = search.next()
+            result.complete, result.left_out = search.depth - 1, search.left_out
+            if schedule is None or time.monotonic() > self._deadline:
                 return None
-            kind = f"{search.depth} switch{'' if search.depth == 1 else 'es'}"
-            played = self._play(kind, Replay(runs))
-            if self._is_wanted(played):
-                return played
-            search.learn(runs, played.choices, [] if self._every else idle_waits(played))
+            run = self._run(counted(search.depth), Replay(schedule))
+            if self._is_wanted(run):
+                return run
+            search.learn(schedule, run.choices, [] if self._every else idle_waits(run))
         if search.next() is None:
-            self._out.complete, self._out.left_out = bound, search.left_out
+            result.complete, result.left_out = bound, search.left_out
         return None
 
-    def _random(self, count: int, depth: int) -> Played | None:
-        actors = len(self._lab.scenario.everybody)
+    def _run_random(self, count: int, depth: int) -> RunResult | None:
+        actors = len(self._lab.scenario.all_actors)
         for number in range(count):
-            if time.monotonic() > self._until:
+            if time.monotonic() > self._deadline:
                 break
-            seed = self._out.seed * 1_000_003 + number
-            for kind, choose in (("random walk", random_walk(seed)), ("PCT", pct(seed, depth, actors, self._longest))):
-                played = self._play(kind, choose)
-                if self._is_wanted(played):
-                    return played
+            seed = self._result.seed * 1_000_003 + number
+            strategies = {"random walk": random_walk(seed), "PCT": pct(seed, depth, actors, self._longest)}
+            for kind, strategy in strategies.items():
+                run = self._run(kind, strategy)
+                if self._is_wanted(run):
+                    return run
         return None
 
-    def _is_wanted(self, played: Played) -> bool:
+    def _is_wanted(self, run: RunResult) -> bool:
         """Return whether the search ends here: with any failure, or with the one that the scenario expects."""
-        if played.failure and self._other is None:
-            self._other = played
+        if run.failures and self._first_failure is None:
+            self._first_failure = run
         expect = self._lab.scenario.expect
-        return expect in played.failure.split(", ") if expect else bool(played.failure)
+        return expect in run.failures if expect else bool(run.failures)
 
-    def _play(self, kind: str, choose: Choose, *, everybody: bool = True) -> Played:
-        out, scenario = self._out, self._lab.scenario
-        played = self.judged(self._lab.run(choose, None if everybody else scenario.actors))
-        out.schedules[kind] += 1
-        if played.failure:
-            out.outcomes[played.failure] += 1
-        out.silent -= {one.actor for one in played.trace.steps}
-        out.switched = out.switched or preemptions(played.choices) > 0
-        for lock in {one.lock for one in played.trace.events if one.kind is Happened.BLOCKED}:
-            out.waits[lock] += 1
-        if played.diverged or played.trace.stalled:
-            self._faults[played.diverged or played.trace.stalled] += 1
-        self._longest = max(self._longest, len(played.choices))
-        if out.total % 25 == 0:
-            self._note(f"{scenario.name}: {out.total} schedules ({kind})")
-        return played
+    def _run(self, kind: str, strategy: Strategy, *, latches: bool = True) -> RunResult:
+        result, scenario = self._result, self._lab.scenario
+        run = self.judge(self._lab.run(strategy, None if latches else scenario.actors))
+        result.schedules[kind] += 1
+        if run.failures:
+            result.outcomes[run.failure] += 1
+        result.silent -= {step.actor for step in run.trace.steps}
+        result.switched = result.switched or preemptions(run.choices) > 0
+        for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
+            result.waits[lock] += 1
+        if run.diverged or run.trace.stalled:
+            self._unjudged[run.diverged or run.trace.stalled] += 1
+        self._longest = max(self._longest, len(run.choices))
+        if result.total % 25 == 0:
+            self._note(f"{scenario.name}: {result.total} schedules ({kind})")
+        return run
 
-    def judged(self, played: Played) -> Played:
-        """Return the run with the failure that its content is that of no serial order."""
-        if not self._serial or played.failure or played.diverged or played.trace.stalled:
-            return played
-        names = {name for content in (played.content, *self._serial) for name in content} - self._out.unstable
-        ends = [{name: content.get(name) for name in names} for content in (played.content, *self._serial)]
-        if ends[0] not in ends[1:]:
-            different = sorted(name for name in names if all(ends[0][name] != one[name] for one in ends[1:]))
+    def judge(self, run: RunResult) -> RunResult:
+        """Return the run, with a failure added where its content is that of no serial order."""
+        if not self._serial or run.failures or run.diverged or run.trace.stalled:
+            return run
+        names = {name for content in (run.content, *self._serial) for name in content} - self._result.unstable
+        found, *allowed = [{name: content.get(name) for name in names} for content in (run.content, *self._serial)]
+        if found not in allowed:
+            different = sorted(name for name in names if all(found[name] != content[name] for content in allowed))
             where = f"in {', '.join(different)}" if different else "in how its tables fit together"
-            played.trace.failures.append(
+            run.trace.failures.append(
                 Failure("serial", "no serial order", f"The content differs from every serial order's {where}.")
             )
-        return played
+        return run
 
-    def _violated(self, found: Played) -> None:
-        out = self._out
-        runs, wanted = runs_of(found.choices), found.failure
-        latched = len(found.trace.actors) == len(self._lab.scenario.everybody)
+    def _confirm(self, found: RunResult) -> None:
+        """Shrink the failing run and replay it; it counts only if it fails again."""
+        result = self._result
+        schedule = schedule_of(found.choices)
+        latched = len(found.trace.actors) == len(self._lab.scenario.all_actors)
 
-        def play(runs: Runs) -> Played:
+        def run_again(schedule: Schedule) -> RunResult:
             actors = None if latched else self._lab.scenario.actors
-            return self.judged(self._lab.run(Replay(runs), actors))
+            return self.judge(self._lab.run(Replay(schedule), actors))
 
-        out.shrunk_from = preemptions(found.choices)
-        self._note(f"{self._lab.scenario.name}: {wanted} found after {out.total} schedules; shrinking")
-        out.runs, out.played = shrink(found, play)
-        out.repeated = True
+        self._note(f"{self._lab.scenario.name}: {found.failure} found after {result.total} schedules; shrinking")
+        result.schedule, result.failing = shrink(found, run_again)
+        result.repeated = True
         for number in range(1, REPLAYS + 1):
-            again = play(out.runs)
-            out.unsteady = out.unsteady or again.trace.steps != out.played.trace.steps
-            out.repeated = out.repeated and again.trace.statements == out.played.trace.statements
-            if again.failure != wanted:
-                came = again.failure or again.diverged or again.trace.stalled or "no failure"
-                out.reason = (
-                    f"{wanted} was found, but replay {number} of its schedule {_letters(runs)} gave {came}:"
-                    " something else than the schedule decides."
+            again = run_again(result.schedule)
+            result.unsteady = result.unsteady or again.trace.steps != result.failing.trace.steps
+            result.repeated = result.repeated and again.trace.statements == result.failing.trace.statements
+            if again.failures != found.failures:
+                result.reason = (
+                    f"{found.failure} was found, but replay {number} of its schedule {written(schedule)} gave"
+                    f" {again.ended}: something else than the schedule decides."
                 )
                 return
-        out.verdict = Verdict.VIOLATED
+        result.verdict = Verdict.VIOLATED
 
-    def _judge(self, bound: int) -> None:
-        out, scenario = self._out, self._lab.scenario
-        faults = [f"{count} of {out.total} schedules could not be judged: {one}" for one, count in self._faults.items()]
-        missing = [one for one in [scenario.waits] if one and not any(one in seen for seen in out.waits)]
-        if faults:
-            out.reason = faults[0]
-        elif out.silent:
-            out.reason = f"{', '.join(sorted(out.silent))} sent no SQL."
-        elif out.complete < min(1, bound):
-            out.reason = f"Not even all schedules with 1 switch were tried: {out.total} are too few."
-        elif not out.switched:
-            out.reason = "No schedule took the turn from an actor: there is nothing to interleave."
-        elif missing:
-            out.reason = f"No schedule waited for {missing[0]}, so the lock was not tested."
+    def _judge_held(self, bound: int) -> None:
+        """Decide whether it held: nothing failed, and it is known that something could have."""
+        result, waits = self._result, self._lab.scenario.waits
+        unjudged = [
+            f"{count} of {result.total} schedules could not be judged: {why}" for why, count in self._unjudged.items()
+        ]
+        if unjudged:
+            result.reason = unjudged[0]
+        elif result.silent:
+            result.reason = f"{', '.join(sorted(result.silent))} sent no SQL."
+        elif result.complete < min(1, bound):
+            result.reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
+        elif not result.switched:
+            result.reason = "No schedule took the turn from an actor: there is nothing to interleave."
+        elif waits and not any(waits in lock for lock in result.waits):
+            result.reason = f"No schedule waited for {waits}, so the lock was not tested."
         else:
-            out.verdict = Verdict.HELD
+            result.verdict = Verdict.HELD
 
 
-def _letters(runs: Runs) -> str:
-    return ".".join(f"{chr(65 + actor)}{'' if count is None else count}" for actor, count in runs)
-
-
-def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) -> list[Played]:
-    """Run the schedule of a token of this scenario so many times.
+def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) -> list[RunResult]:
+    """Run the schedule of a token of this scenario `times` times.
 
     Raises:
         ConfigurationError: It is no token.
         ServerError: The server did not start.
     """
-    runs: Runs = tuple((ord(actor) - 65, count) for actor, count in token.decode(text).runs)
+    schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
     with Lab(scenario, major) as lab:
-        played = [lab.run(Replay(runs)) for _ in range(times)]
-        exploration = _Exploration(lab, 0, lambda _: None)
-        if not all(one.failure or one.diverged or one.trace.stalled for one in played):
-            exploration.orders()  # only what has not failed is compared with them
-        return [exploration.judged(one) for one in played]
+        runs = [lab.run(Replay(schedule)) for _ in range(times)]
+        explorer = _Explorer(lab, 0, lambda _: None)
+        if not all(run.failures or run.diverged or run.trace.stalled for run in runs):
+            explorer.run_serial_orders()  # only what has not failed is compared with them
+        return [explorer.judge(run) for run in runs]

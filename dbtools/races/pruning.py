@@ -1,13 +1,13 @@
-"""Which schedules need not be run, because one that was shows how they end.
+"""Which schedules need not be run, because one that was run shows how they end.
 
-A program that asks for an advisory lock and has to wait does nothing until it has it. Whether it asks now or after some
-more steps of the only other program that can go on makes no difference to anybody, as long as it would have waited all
+A program that asks for an advisory lock and has to wait does nothing until it gets the lock. Whether it asks now or
+after some more steps of the only other program that can go on makes no difference, as long as it would have waited all
 that time. So of all the places where a long program under a lock can be interrupted by another that wants the lock,
 few remain.
 
-Held to be so only where it surely is: the request is a call of pg_advisory_lock or one of its kin and nothing else; it
-keeps no snapshot (the level is READ COMMITTED, or no transaction is open); it was blocked at once; and of the steps
-that others took meanwhile none was blocked, and none looks at locks or sessions, as far as its text tells.
+We prune only if all of this holds: the request is a single call of an advisory-lock function; no snapshot is held (the
+level is READ COMMITTED, or no transaction is open); it blocked at once; and no step taken meanwhile blocked or, as far
+as its text shows, reads locks or sessions.
 
 The idea is that of partial-order reduction: Godefroid, "Partial-Order Methods for the Verification of Concurrent
 Systems", LNCS 1032, 1996.
@@ -19,12 +19,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbtools.races.trace import Happened
+from dbtools.races.trace import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbtools.races.execution.lab import Played
+    from dbtools.races.run import RunResult
     from dbtools.races.trace import Step, Trace
 
 _KEY = r"[\w\s,$:'+-]*"
@@ -33,13 +33,13 @@ _LOCK = re.compile(
     rf"({_KEY}|\s*(pg_catalog\.)?hashtext(extended)?\s*\({_KEY}\){_KEY})\)\s*(::\s*\w+\s*)?(as\s+\w+\s*)?;?\s*",
     re.IGNORECASE,
 )
-_LOOKS = re.compile(r"advisory|pg_locks|pg_stat|pg_blocking", re.IGNORECASE)
+_READS_LOCKS = re.compile(r"advisory|pg_locks|pg_stat|pg_blocking", re.IGNORECASE)
 _ISOLATION = re.compile(r"(?!\s*show\b).*isolation(?!\s+level\s+read\s+committed)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A request that was blocked at once, and did nothing while others took so many choices."""
+    """A request that blocked at once, and did nothing while others took their choices."""
 
     begun: tuple[int, ...]
     """The actors of the choices before it."""
@@ -47,7 +47,7 @@ class Wait:
     meanwhile: tuple[int, ...]
     """The actors of the choices after it."""
     lengths: frozenset[int]
-    """After how many of those it could have been made instead."""
+    """After how many of those choices it could have been made instead."""
 
     def covers(self, actors: Sequence[int]) -> bool:
         """Return whether choices that end with this request differ only in that it is made later."""
@@ -68,13 +68,13 @@ class _Open:
     lengths: set[int] = field(default_factory=set)
 
 
-def idle_waits(played: Played) -> list[Wait]:
+def idle_waits(run: RunResult) -> list[Wait]:
     """Return the waits of a run that could have begun later."""
-    trace, found = played.trace, list[Wait]()
-    actors = tuple(actor for _, actor in played.choices)
+    trace, found = run.trace, list[Wait]()
+    actors = tuple(actor for _, actor in run.choices)
     steps = {one.number: one for one in trace.steps}
     index = {one.number: at for at, one in enumerate(one for one in trace.steps if one.choice)}
-    plain = played.plain and not any(_ISOLATION.match(one.sql) for one in trace.steps)
+    plain = run.plain and not any(_ISOLATION.match(one.sql) for one in trace.steps)
     waiting: dict[int, _Open] = {}
     latest = 0
 
@@ -86,14 +86,14 @@ def idle_waits(played: Played) -> list[Wait]:
                 found.append(Wait(actors[: one.at], actors[one.at], rest, frozenset(one.lengths)))
 
     for event in trace.events:
-        if event.kind is Happened.RELEASED:
+        if event.kind is EventKind.RELEASED:
             latest = event.step
-            if (at := index.get(event.step)) is not None and len(played.choices[at][0].enabled) == 1:
+            if (at := index.get(event.step)) is not None and len(run.choices[at][0].enabled) == 1:
                 for one in waiting.values():
                     one.lengths |= {at - one.at - 1} - {0}
-            if _LOOKS.search(steps[event.step].sql):
+            if _READS_LOCKS.search(steps[event.step].sql):
                 close([*waiting])
-        elif event.kind is Happened.BLOCKED:
+        elif event.kind is EventKind.BLOCKED:
             close([*waiting])
             if event.step == latest and event.step in index and _is_idle(trace, steps[event.step], plain=plain):
                 waiting[event.step] = _Open(index[event.step])

@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dbtools.errors import VerificationFailed
-from dbtools.races import token
+from dbtools.races import render, token
+from dbtools.races.schedule import preemptions
 
 if TYPE_CHECKING:
-    from dbtools.races.execution.lab import Played
+    from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
-    from dbtools.races.strategies import Runs
+    from dbtools.races.schedule import Schedule
 
 
 class Verdict(StrEnum):
@@ -25,7 +26,7 @@ class Verdict(StrEnum):
 
 
 @dataclass
-class Explored:
+class ExplorationResult:
     """What was tried and what was found."""
 
     scenario: Scenario
@@ -36,44 +37,52 @@ class Explored:
     schedules: Counter[str] = field(default_factory=Counter)
     """How many were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
     left_out: int = 0
-    """How many were not, as another one shows how they end (see prune.py)."""
+    """How many were not, because another one shows how they end (see `pruning`)."""
     complete: int = -1
-    """Every schedule with so many preemptions, and none beyond it, was surely tried; -1: not even those with 0."""
+    """Largest number of preemptions for which every schedule was tried; -1 if not even 0 was completed."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    """How many failed, by how."""
+    """How many failed, by `RunResult.failure`."""
     waits: Counter[str] = field(default_factory=Counter)
-    """In how many schedules a lock was waited for, by what it was."""
+    """In how many schedules a lock was waited for, by its name."""
     silent: set[str] = field(default_factory=set)
     """The actors that have sent no SQL."""
     switched: bool = False
     """A schedule took the turn from an actor that could have gone on."""
     unstable: set[str] = field(default_factory=set)
-    """Tables that one and the same serial order leaves different: they are not compared."""
+    """Tables that two runs of one serial order left different: they are not compared."""
     unsteady: bool = False
-    """A replay failed in the same way, but not step for step: something else than the schedule decides too."""
+    """A replay failed in the same way, but not step for step: something besides the schedule decides."""
     repeated: bool = False
-    """The programs sent the same statements, but for the values in them, in every replay."""
-    played: Played | None = None
+    """The programs sent the same statements, values aside, in every replay."""
+    failing: RunResult | None = None
     """The failing run, shrunk."""
-    runs: Runs = ()
+    schedule: Schedule = ()
     """Its schedule."""
-    shrunk_from: int = 0
-    """How many preemptions it had when it was found."""
     seconds: float = 0.0
     seed: int = 0
 
     @property
+    def failures(self) -> frozenset[str]:
+        """What failed, as in `RunResult.failures`."""
+        return self.failing.failures if self.failing else frozenset()
+
+    @property
     def failure(self) -> str:
-        """What failed, in the names of `Played.failure`."""
-        return self.played.failure if self.played else ""
+        """The same for people; "" where nothing did."""
+        return self.failing.failure if self.failing else ""
+
+    @property
+    def switches(self) -> int:
+        """How many preemptions the failing run has."""
+        return preemptions(self.failing.choices) if self.failing else 0
 
     @property
     def token(self) -> str:
         """The token of the failing schedule, or ""."""
-        if self.played is None:
+        if self.failing is None:
             return ""
-        statements = self.played.trace.fingerprint if self.repeated else ""
-        return encode(self.scenario, self.major, self.runs, statements)
+        statements = self.failing.trace.fingerprint if self.repeated else ""
+        return encode(self.scenario, self.major, self.schedule, statements)
 
     @property
     def total(self) -> int:
@@ -82,12 +91,42 @@ class Explored:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the scenario says that it ends so."""
+        """Whether it ended as the scenario expects."""
         if self.scenario.expect:
-            return self.verdict is Verdict.VIOLATED and self.scenario.expect in self.failure.split(", ")
+            return self.verdict is Verdict.VIOLATED and self.scenario.expect in self.failures
         return self.verdict is Verdict.HELD
 
-    def require_held(self) -> Explored:
+    @property
+    def evidence(self) -> str:
+        """What was tried, in one line."""
+        waits = ", ".join(f"{lock or 'something unnamed'} in {count}" for lock, count in self.waits.most_common(3))
+        waits = f"waits seen: {waits} of {self.total}" if waits else "nobody waited for a lock"
+        unstable = f" Not compared, as one order leaves it different: {', '.join(sorted(self.unstable))}."
+        return f"{self.total} schedules in {self.seconds:.1f} s; {waits}.{unstable if self.unstable else ''}"
+
+    @property
+    def error(self) -> VerificationFailed:
+        """The error for an exploration that did not end as expected."""
+        name = self.scenario.name
+        if self.verdict is Verdict.VIOLATED and self.failing is not None:
+            return VerificationFailed(
+                f"The race {name} is there: {self.failure}, with {counted(self.switches)}.",
+                render.text(self.failing.trace, token=self.token),
+                f"To see it again: invoke race.replay {self.token}",
+            )
+        if self.verdict is Verdict.HELD:
+            return VerificationFailed(
+                f"The race {name} was not found; expected {self.scenario.expect}.",
+                self.evidence,
+                "Look for it with more switches (--bound), or with random schedules (--random 200).",
+            )
+        return VerificationFailed(
+            f"Nothing can be said of the race {name}.",
+            self.reason,
+            "See what the programs do: invoke race.show SCENARIO draws their run one after the other.",
+        )
+
+    def require_held(self) -> ExplorationResult:
         """Return itself where the scenario held.
 
         Raises:
@@ -95,12 +134,15 @@ class Explored:
         """
         if self.verdict is Verdict.HELD:
             return self
-        from dbtools.races.report import failure_of
-
-        raise VerificationFailed(*failure_of(self))
+        raise self.error
 
 
-def encode(scenario: Scenario, major: int, runs: Runs, statements: str = "") -> str:
+def counted(switches: int) -> str:
+    """Return a number of switches in words: "1 switch"."""
+    return f"{switches} switch{'' if switches == 1 else 'es'}"
+
+
+def encode(scenario: Scenario, major: int, schedule: Schedule, statements: str = "") -> str:
     """Return the token of a schedule of this scenario on a server of this major version."""
-    letters = [(chr(65 + actor), count) for actor, count in runs]
-    return token.encode(token.shorten(scenario.name), scenario.fingerprint(major), letters, statements)
+    runs = [(token.letter(actor), count) for actor, count in schedule]
+    return token.encode(token.shorten(scenario.name), scenario.fingerprint(major), runs, statements)

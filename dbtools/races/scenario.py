@@ -9,18 +9,43 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races import token
-from dbtools.races.execution.actor_process import Actor
-from dbtools.races.execution.scheduler import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dbtools.application import Invariant
 
 MOST_ACTORS = 26
 """The letters that a token has for them."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A program and how to start it: a `command`, or else a `call` that is given the URL."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    call: Callable[[str], object] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    superuser: bool = False
+    """Its URL is that of the throwaway server's superuser."""
+    latch: bool = False
+    """It is not one of the programs, but a means of the lab: it may be left out of a serial order."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run is given up, in seconds and steps."""
+
+    patience: float = 1.0
+    """How long a program may sleep with nothing under way before the others go on without it."""
+    hang: float = 5.0
+    """How long nobody may be able to go on before that counts as for ever."""
+    step: float = 30.0
+    """How long a request may run, and a program compute."""
+    steps: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -103,15 +128,16 @@ class Scenario:
     """Where it was read from."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.everybody) <= MOST_ACTORS:
+        if not 1 <= len(self.all_actors) <= MOST_ACTORS:
             raise ConfigurationError(
-                f"The scenario {self.name} has {len(self.everybody)} actors.",
-                f"1 to {MOST_ACTORS} can race, latches among them. Nothing was run.",
+                f"The scenario {self.name} has {len(self.all_actors)} actors.",
+                f"1 to {MOST_ACTORS} can race, latches among them.",
                 "Add an actor, or leave some out.",
+                NOT_RUN,
             )
 
     @property
-    def everybody(self) -> tuple[Actor, ...]:
+    def all_actors(self) -> tuple[Actor, ...]:
         """The actors and the latches': a token calls them A, B, C, ..."""
         return (*self.actors, *(one.actor for one in self.latches))
 

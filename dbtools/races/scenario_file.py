@@ -42,10 +42,8 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from dbtools.application import Invariant
-from dbtools.errors import ConfigurationError
-from dbtools.races.execution.actor_process import Actor
-from dbtools.races.execution.scheduler import Limits
-from dbtools.races.scenario import Latch, Scenario, Script
+from dbtools.errors import NOT_RUN, ConfigurationError
+from dbtools.races.scenario import Actor, Latch, Limits, Scenario, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,15 +79,16 @@ def read(path: Path, variant: str, folder: Path) -> Scenario:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(
             f"The scenario {path} cannot be read.",
-            f"{error}. Nothing was run.",
+            f"{error}.",
             "To see what there is: invoke race.list",
+            NOT_RUN,
         ) from None
     # What is no table stays, for the reader to say so.
     variants = table.pop("variants", {}) if isinstance(table.get("variants"), dict) else {}
     if variant and variant not in variants:
         known = ", ".join(variants) or "none"
         raise ConfigurationError(
-            f"The scenario {path.stem} has no variant {variant!r}.", f"It has: {known}. Nothing was run.", "Name one."
+            f"The scenario {path.stem} has no variant {variant!r}.", f"It has: {known}.", "Name one.", NOT_RUN
         )
     return _Reader(path, f"{path.stem}.{variant}" if variant else path.stem, folder).scenario(
         _merge(table, variants[variant]) if variant else table
@@ -210,8 +209,9 @@ class _Reader:
     def _wrong(self, where: str, why: str) -> ConfigurationError:
         return ConfigurationError(
             f"The scenario {self._path} is wrong at {where}.",
-            f"{why[:1].upper()}{why[1:]}. Nothing was run.",
+            f"{why[:1].upper()}{why[1:]}.",
             "Correct the file; the README shows one whole.",
+            NOT_RUN,
         )
 
 

@@ -1,5 +1,7 @@
-"""Where a project's scenarios are, and what is kept of the races found in them: the scenario's file, so that the token
-alone is enough to replay one, and the statements, so that a replay can say which one came in the place of which.
+"""Finds a project's scenarios, and stores the races found in them.
+
+For each race it keeps the scenario's file and the statements that ran: so a token alone can be replayed, and a replay
+can name the first statement that differs.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races import token
 from dbtools.races.scenario_file import read, variants
 
@@ -45,12 +47,13 @@ def find(project: Project, name: str, variant: str = "") -> Scenario:
     known = ", ".join(path.stem for path in sorted(project.races.glob("*.toml"))) or "none"
     raise ConfigurationError(
         f"There is no scenario {name!r}.",
-        f"In {project.races} there are: {known}. Nothing was run.",
+        f"In {project.races} there are: {known}.",
         "Name one of them, or a file: invoke race.explore my-race.toml",
+        NOT_RUN,
     )
 
 
-def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
+def find_by_token(project: Project, text: str, file: str, major: int) -> Scenario:
     """Return the scenario that a token was made in: from `file`, else from the project's folder, this one, or where it
     was found.
 
@@ -65,21 +68,24 @@ def of_token(project: Project, text: str, file: str, major: int) -> Scenario:
     if scenario is None:
         raise ConfigurationError(
             f"The scenario of the token {text} is not here.",
-            f"None in {file or f'{project.races} and {Path.cwd()}'} has its name. Nothing was run.",
+            f"None in {file or f'{project.races} and {Path.cwd()}'} has its name.",
             f"Name its file: invoke race.replay {text} --file my-race.toml",
+            NOT_RUN,
         )
     if (now := scenario.fingerprint(major)) != wanted.state:
         raise ConfigurationError(
             f"The token {text} is of another version of the scenario {scenario.name}.",
-            f"It was made when that was {wanted.state}; with PostgreSQL {major} it is {now}. Nothing was run.",
+            f"It was made when that was {wanted.state}; with PostgreSQL {major} it is {now}.",
             "Take the version it was made with, or find the race again:"
             f" invoke race.explore {_place(project, scenario)}",
+            NOT_RUN,
         )
-    if beyond := [actor for actor, _ in wanted.runs if ord(actor) - 65 >= len(scenario.everybody)]:
+    if beyond := [actor for actor, _ in wanted.runs if token.index(actor) >= len(scenario.all_actors)]:
         raise ConfigurationError(
             f"The token {text} names an actor {beyond[0]}.",
-            f"The scenario {scenario.name} has {len(scenario.everybody)}. Nothing was run.",
+            f"The scenario {scenario.name} has {len(scenario.all_actors)}.",
             "Copy the whole token again from where it was reported.",
+            NOT_RUN,
         )
     return scenario
 
@@ -107,7 +113,7 @@ def _place(project: Project, scenario: Scenario) -> str:
     return f"{scenario.file}{f' --variant {variant}' if variant else ''}"
 
 
-def keep(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
+def save(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
     """Keep where a token's scenario is, and the statements of its run, in the project's cache."""
     path = _path(project, text)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,11 +133,11 @@ def difference(project: Project, text: str, trace: Trace) -> str:
     kept, came = _kept(project, text).get("statements", []), trace.statements
     for number, (before, now) in enumerate(zip(kept, came, strict=False), 1):
         if before != now:
-            return f"step {number}: expected {_said(before)}; came {_said(now)}"
+            return f"step {number}: expected {_said(before)}; got {_said(now)}"
     if len(came) < len(kept):
-        return f"step {len(came) + 1}: expected {_said(kept[len(came)])}; came nothing"
+        return f"step {len(came) + 1}: expected {_said(kept[len(came)])}; got nothing"
     if kept and len(came) > len(kept):
-        return f"step {len(kept) + 1}: expected nothing; came {_said(came[len(kept)])}"
+        return f"step {len(kept) + 1}: expected nothing; got {_said(came[len(kept)])}"
     return "the programs sent other statements; which, is known only where the race was found"
 
 

@@ -1,13 +1,12 @@
 """A schedule as a short string that anyone can replay: pgr1-3f9a4be07c12-A2.B.A-ace8.
 
-Four parts: the version, what it is a schedule of, the runs, and a checksum. What it is of, twelve hex digits say: four
-from the scenario's name, four that tell one state of the scenario from another, and four from the statements of the
-run, which are left out where the programs send others in each run. A run is an actor (A, B, C, ... in the scenario's
-order) and how many steps it may choose; without a number it goes on until it is blocked or finished. Only letters,
-digits, "." and "-" occur, so no shell, file system or URL needs a quote.
+Four parts: the version, the scenario, the runs, and a checksum. Twelve hex digits identify the scenario: four hash its
+name, four its definition, four the statements of the run (omitted when those vary between runs). A run is an actor (A,
+B, C, ... in the scenario's order) and how many steps it may choose; without a number it goes on until it is blocked or
+finished. Only letters, digits, "." and "-" occur, so no shell, file system or URL needs a quote.
 
-The checksum is CRC-16 over all before it. An error burst of at most 16 bits never passes it, and one changed character
-(8 bits) or two neighbours that changed places (16) are no more than that; anything else passes once in 65,536.
+The checksum is CRC-16 over everything before it. It detects every error burst of at most 16 bits, such as one changed
+character (8 bits) or two swapped neighbours (16); anything else passes once in 65,536.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +30,8 @@ _SUBJECT = re.compile(r"([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})?", re.ASCII)
 _RUN = re.compile(r"([A-Z])([1-9][0-9]{0,5})?", re.ASCII)
 _CHECK = re.compile(r"[0-9a-f]{4}", re.ASCII)
 _LETTERS = f"{string.ascii_letters}{string.digits}.-_"
-_LONG = 100
-"""From this length on a wrong token is not guessed at: too many others are one character away."""
+_LONG_TOKEN = 100
+"""Characters above which no correction is suggested: too many tokens are one character away."""
 _FORM = f"A token reads {VERSION}-SCENARIO-RUNS-CHECK, such as pgr1-3f9a4be07c12-A2.B.A-ace8."
 _PARTS = ("The scenario is", "The runs are", "The checksum is")
 _AGAIN = "Copy the whole token again from where it was reported."
@@ -69,12 +68,27 @@ def encode(scenario: str, state: str, runs: Sequence[tuple[str, int | None]], st
     subject = f"{scenario}{state}{statements}"
     if len(scenario) != 4 or len(state) != 4 or not _SUBJECT.fullmatch(subject):
         raise ValueError(f"each part is four hex digits, not {scenario!r}, {state!r}, {statements!r}")
-    words = [f"{actor}{'' if steps is None else steps}" for actor, steps in runs]
-    for word in words or [""]:
+    spelled = spell(runs)
+    for word in spelled.split("."):
         if not _RUN.fullmatch(word):
             raise ValueError(f"a run is a letter and at most six digits, not {word!r}")
-    body = f"{VERSION}-{subject}-{'.'.join(words)}"
+    body = f"{VERSION}-{subject}-{spelled}"
     return f"{body}-{_checksum(body)}"
+
+
+def spell(runs: Sequence[tuple[str, int | None]]) -> str:
+    """Return the runs as a token has them: "A2.B.A"."""
+    return ".".join(f"{actor}{'' if steps is None else steps}" for actor, steps in runs)
+
+
+def letter(actor: int) -> str:
+    """Return the letter of an actor: A for 0."""
+    return chr(ord("A") + actor)
+
+
+def index(letter: str) -> int:
+    """Return the number of the actor with this letter: 0 for A."""
+    return ord(letter) - ord("A")
 
 
 def is_token(text: str) -> bool:
@@ -130,15 +144,15 @@ def _checksum(body: str) -> str:
 
 
 def _wrong(token: str, what: str, why: str, hint: str) -> ConfigurationError:
-    shown = token if len(token) <= _LONG else f"{token[:_LONG]}..."
-    return ConfigurationError(f"{shown!r} {what}.", f"{why} Nothing was run.", hint)
+    shown = token if len(token) <= _LONG_TOKEN else f"{token[:_LONG_TOKEN]}..."
+    return ConfigurationError(f"{shown!r} {what}.", f"{why}", hint, NOT_RUN)
 
 
 def _suggestion(token: str) -> str:
     """Return which part is damaged, where just one valid token is a slip of the hand away: a changed character or two
     neighbours that changed places.
     """
-    if len(token) > _LONG:
+    if len(token) > _LONG_TOKEN:
         return ""
     near = {token[:i] + letter + token[i + 1 :] for i in range(len(token)) for letter in _LETTERS}
     near |= {token[:i] + token[i + 1] + token[i] + token[i + 2 :] for i in range(len(token) - 1)}

@@ -1,6 +1,6 @@
 """What happened in one run of a schedule: the steps in the order of their release, and every event as it was seen.
 
-The turnstile writes a trace, and all that reports on a run (verdicts, shrinking, tokens, pictures) reads it. It holds
+The scheduler writes a trace, and all that reports on a run (verdicts, shrinking, tokens, pictures) reads it. It holds
 no clock readings: two runs of one schedule have equal traces.
 """
 
@@ -16,7 +16,7 @@ from dbtools.races.token import shorten
 _VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b")
 
 
-class Happened(StrEnum):
+class EventKind(StrEnum):
     """What an event is."""
 
     RELEASED = "released"
@@ -61,7 +61,7 @@ class Step:
 class Event:
     """Something the lab saw. The order of events is the order of time."""
 
-    kind: Happened
+    kind: EventKind
     actor: str
     step: int = 0
     """The number of the step; 0 for the actor itself."""

@@ -6,7 +6,7 @@ import urllib.parse
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
-from dbtools.chain.copy import quote
+from dbtools.db.sql import quote
 from dbtools.server.cluster import ROLE
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psycopg
 
 
-class Throwaway(ABC):
+class EphemeralServer(ABC):
     """A server of our own, which holds nothing that is to be kept. See `dbtools.server.Server`."""
 
     url: str

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 from dbtools.db.dsn import Dsn, mask
 from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable, ServerError
-from dbtools.server import engine, folders
-from dbtools.server import run_as as accounts
-from dbtools.server.base import Throwaway
+from dbtools.server import engine, folders, run_as
+from dbtools.server.base import EphemeralServer
 from dbtools.server.cluster import DATABASE, ROLE, SETUP, SUPERUSER, set_passwords
 from dbtools.server.lease import Lease, is_held
-from dbtools.server.watchdog import Pipe
+from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,7 @@ os.unlink(sys.argv[2])
 """
 
 
-class ContainerServer(Throwaway):
+class ContainerServer(EphemeralServer):
     """A throwaway server in a container, its port on loopback only. See `dbtools.server.Server`.
 
     Whoever may use the engine can read a container's environment, so the password there is changed before the server
@@ -54,7 +53,7 @@ class ContainerServer(Throwaway):
 
     kind = "container"
 
-    def __init__(self, name: str, client: Any, lease: Lease, pipe: Pipe) -> None:
+    def __init__(self, name: str, client: Any, lease: Lease, pipe: Watchdog) -> None:
         self.name = name
         self.version = ""
         self.url = ""
@@ -88,8 +87,8 @@ class ContainerServer(Throwaway):
         name = f"dbtools-{secrets.token_hex(6)}"
         # Both before the container, so that there is no moment in which our death would leave it for good.
         lease = Lease(_lease(name))
-        environment = accounts.clean_environment() | engine.variables()
-        pipe = Pipe([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=environment)
+        environment = run_as.clean_environment() | engine.variables()
+        pipe = Watchdog([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=environment)
         server = cls(name, client, lease, pipe)
         try:
             server._run(wanted or engine.image())
@@ -174,14 +173,14 @@ class ContainerServer(Throwaway):
             except DatabaseUnreachable as error:
                 running = self._client.containers.get(self.name).status == "running"
                 if not running or time.monotonic() > deadline:
-                    raise self._failed(error.why.removesuffix(". Nothing was changed."), dsn.password) from None
+                    raise self._failed(error.why.removesuffix("."), dsn.password) from None
             else:
                 return
 
 
 def _lease(name: str) -> Path:
     # In the home of whoever calls, also as root: no server has to reach it.
-    folder = accounts.Account("self").cache / "leases"
+    folder = run_as.Account("self").cache / "leases"
     folders.make(folder, folders.PRIVATE)
     return folder / name
 

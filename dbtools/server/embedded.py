@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dbtools.errors import ServerError
-from dbtools.server import folders, postmaster
-from dbtools.server import run_as as accounts
-from dbtools.server.base import Throwaway
+from dbtools.server import folders, postmaster, run_as
+from dbtools.server.base import EphemeralServer
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
 from dbtools.server.lease import Lease, is_held
-from dbtools.server.watchdog import Pipe
+from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import subprocess
@@ -78,7 +77,7 @@ done
 """
 
 
-class EmbeddedServer(Throwaway):
+class EmbeddedServer(EphemeralServer):
     """A throwaway server on loopback TCP with SCRAM and random passwords. See `dbtools.server.Server`."""
 
     kind = "embedded"
@@ -89,7 +88,7 @@ class EmbeddedServer(Throwaway):
         version: str,
         port: int,
         passwords: tuple[str, str],
-        held: tuple[subprocess.Popen[bytes], Lease, Pipe],
+        held: tuple[subprocess.Popen[bytes], Lease, Watchdog],
     ) -> None:
         self.directory = directory
         self.version = version
@@ -109,7 +108,7 @@ class EmbeddedServer(Throwaway):
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
         """
-        account = account or accounts.choose()
+        account = account or run_as.choose()
         binaries = account.reach(find_binaries(major))
         cluster = prepare(binaries, account, lean=True)
         base = _base(account)
@@ -120,7 +119,7 @@ class EmbeddedServer(Throwaway):
             lease = Lease(directory / "lease")
         data, log, sockets = directory / "data", directory / "log", directory / "s"
         command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory), MARKER]
-        watchdog = Pipe(command, environment=accounts.clean_environment())
+        watchdog = Watchdog(command, environment=run_as.clean_environment())
         process = None
         try:
             copy(cluster, data)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from dbtools.chain.copy import quote
 from dbtools.db.connect import open_session
 from dbtools.db.dsn import Dsn
+from dbtools.db.sql import quote
 from dbtools.errors import ServerError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 
-class ExistingServer:
+class ExternalServer:
     """The server and database of a URL. See `dbtools.server.Server`.
 
     Raises:

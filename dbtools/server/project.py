@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
-from dbtools.server import folders, postmaster
-from dbtools.server import run_as as accounts
+from dbtools.server import folders, postmaster, run_as
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
 
@@ -39,7 +38,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class LastingServer:
+class ProjectServer:
     """A running server of a project."""
 
     directory: Path
@@ -87,7 +86,7 @@ class _State:
     admin_password: str
 
 
-def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> LastingServer:
+def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> ProjectServer:
     """Return the project's server, started if it is not running. Two calls at once start one server.
 
     Raises:
@@ -96,7 +95,7 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
     found = find(root, major=major)
     if found:
         return found
-    account = accounts.choose()
+    account = run_as.choose()
     directory = _directory(root, account, major)
     folders.make(directory, account.folder_mode)
     with folders.locked(directory.parent / f"{directory.name}.lock"):
@@ -137,13 +136,13 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
     return running
 
 
-def find(root: Path, *, major: int = 16) -> LastingServer | None:
+def find(root: Path, *, major: int = 16) -> ProjectServer | None:
     """Return the project's server if it runs."""
-    directory = _directory(root, accounts.choose(), major)
+    directory = _directory(root, run_as.choose(), major)
     found, state = postmaster.running(directory / "data"), _load(directory)
     if found is None or state is None or not found.ready:
         return None
-    return LastingServer(
+    return ProjectServer(
         directory, state.version, found.port, found.pid, found.started, state.password, state.admin_password
     )
 
@@ -156,7 +155,7 @@ def stop(root: Path, *, major: int = 16) -> bool:
     Raises:
         ServerError: It does not end.
     """
-    data = _directory(root, accounts.choose(), major) / "data"
+    data = _directory(root, run_as.choose(), major) / "data"
     found = postmaster.running(data)
     if found is None:
         return False
@@ -178,7 +177,7 @@ def psql(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
     return command, os.environ | ({"PGPASSWORD": dsn.password} if dsn.password else {})
 
 
-def _directory(root: Path, account: accounts.Account, major: int) -> Path:
+def _directory(root: Path, account: run_as.Account, major: int) -> Path:
     return account.state(root / ".dbtools" / f"server-{major}")
 
 
@@ -198,7 +197,7 @@ def _wait_for_earlier_start(directory: Path) -> None:
         time.sleep(0.01)
 
 
-def _sync(binaries: Binaries, account: accounts.Account, data: Path) -> None:
+def _sync(binaries: Binaries, account: run_as.Account, data: Path) -> None:
     """Write the copy through to the disk: the server's own fsync covers only what it changes from now on."""
     done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
     if done.returncode:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_open: set[Pipe] = set()
+_open: set[Watchdog] = set()
 
 
-class Pipe:
+class Watchdog:
     """Starts `command` with the pipe as its standard input. It is to wait for the end of file, then clean up.
 
     In a session of its own, so that Ctrl-C does not reach it.

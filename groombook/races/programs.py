@@ -17,12 +17,12 @@ import alembic.command
 import sqlalchemy.dialects.postgresql.psycopg
 
 from dbtools import chain
-from dbtools.chain import lock
-from dbtools.chain.target import Target
-from dbtools.checks.worker import Silent
+from dbtools.chain.lock import SeedLock
+from dbtools.chain.report import NullReport
+from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
-from dbtools.db.sessions import Pool
+from dbtools.db.sessions import Sessions
 from groombook.races.till import MIGRATIONS, rows
 
 if TYPE_CHECKING:
@@ -30,43 +30,43 @@ if TYPE_CHECKING:
 
 __all__ = ["alembic", "reset", "seed", "sqlalchemy", "start"]
 
-# A wait is cut into slices by the clock; in the lab nothing is to depend on a clock.
-lock.SLICE = lock.LONGEST = 3600.0
+WAITS = Waits(lock=3600.0, first_try=3600.0, longest_try=3600.0)
+"""A wait in one slice: slices end by the clock, and nothing in the lab may depend on a clock."""
 
 with rows() as _rows:
-    _rows.bulk()  # kept: the programs only copy it in
+    _rows.copy_data()  # kept: the programs only copy it in
 _cache = Path(__file__).parents[2] / ".dbtools" / "cache" / "till"
 
 
 def start(url: str) -> None:
     """Make the start state: the till, migrated and seeded."""
-    chain.reset(Target(Dsn.parse(url), LOCK_KEY), MIGRATIONS, _cache, _rows, Silent())
+    chain.reset(Target(Dsn.parse(url), LOCK_KEY, WAITS), MIGRATIONS, _cache, _rows, NullReport())
 
 
 def reset(url: str) -> None:
     """Drop, migrate, seed."""
     with _locked(url) as target:
-        chain.reset(target, MIGRATIONS, _cache, _rows, Silent())
+        chain.reset(target, MIGRATIONS, _cache, _rows, NullReport())
 
 
 def seed(url: str) -> None:
     """Empty the tables, load them again."""
     with _locked(url) as target:
-        chain.seed(target, _rows, Silent())
+        chain.seed(target, _rows, NullReport())
 
 
 @contextmanager
 def _locked(url: str) -> Iterator[Target]:
     how = os.environ.get("RACE_LOCK", "")
-    target = Target(Dsn.parse(url), LOCK_KEY, unprotected=bool(how))
+    target = Target(Dsn.parse(url), LOCK_KEY, WAITS, unprotected=bool(how))
     with _session_lock(target, int(how)) if how.isdigit() else nullcontext():
         yield target
 
 
 @contextmanager
 def _session_lock(target: Target, key: int) -> Iterator[None]:
-    with Pool(target.dsn, target.pool_size, "race").session() as reserved:
-        held = lock.SeedLock(reserved, key)
-        held.acquire(3600.0, lambda _: None)
+    with Sessions(target.dsn, target.pool_size, "race").open() as reserved:
+        held = SeedLock(reserved, key)
+        held.acquire(target.waits, lambda _: None)
         yield
         held.release()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbtools.chain.prefetch import prepare
+from dbtools.chain.prefetch import generate_in_background
 from dbtools.config import SeedPlan
 from dbtools.dataset import Dataset, TableRows
 from groombook.prng import Mulberry32
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbtools.application import Invariant
-    from dbtools.chain.prefetch import Rows
+    from dbtools.chain.prefetch import SeedRows
 
 MIGRATIONS = Path(__file__).parent / "till_migrations"
 """Alembic's folder."""
@@ -52,7 +52,7 @@ class Till:
 
 
 @contextmanager
-def rows() -> Iterator[Rows]:
+def rows() -> Iterator[SeedRows]:
     """Yield what a run puts into the till's tables."""
-    with prepare(Till(), SeedPlan("small", datetime.date(2026, 1, 1))) as prepared:
+    with generate_in_background(Till(), SeedPlan("small", datetime.date(2026, 1, 1))) as prepared:
         yield prepared

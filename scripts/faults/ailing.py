@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools import chain
-from dbtools.chain.prefetch import prepare
-from dbtools.checks.worker import Silent
-from dbtools.server import postmaster
-from dbtools.server import run_as as accounts
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
+from dbtools.server import postmaster, run_as
 from dbtools.server.binaries import find_binaries
 from dbtools.server.embedded import HINT, SETTINGS, EmbeddedServer
 from scripts.faults import slow
@@ -92,7 +91,7 @@ def _crash(server: EmbeddedServer) -> None:
     """`pg_ctl restart -m immediate`: no farewell, no checkpoint; recovery replays the log."""
     server._process.send_signal(signal.SIGQUIT)
     server._process.wait()
-    account, data = accounts.choose(), server.directory / "data"
+    account, data = run_as.choose(), server.directory / "data"
     place = {"port": str(port(server.url)), "unix_socket_directories": str(server.directory / "s")}
     settings = SETTINGS | DURABLE | place
     binaries = account.reach(find_binaries(16))
@@ -113,7 +112,7 @@ def _disk(*, full: bool) -> list[Figure]:
         must("mount", "-t", "tmpfs", "-o", "size=256m", "none", folder)
         space = Path(folder) / "space"
         space.mkdir(mode=0o700)
-        accounts.choose().give(space)
+        run_as.choose().give(space)
         try:
             with EmbeddedServer.start() as own, stage(own) as here:
                 name = here.url.rpartition("/")[2]
@@ -174,14 +173,14 @@ def memory(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         tempfile.TemporaryDirectory() as folder,
         EmbeddedServer.start(settings=settings) as own,
         stage(own) as here,
-        prepare(ToyShop(), PLAN) as toys,
+        generate_in_background(ToyShop(), PLAN) as toys,
     ):
         history = write_history(Path(folder) / "migrations", execute(body))
         here.reset(OLD, in_place=True)
         before = here.digest()
         for in_place in (False, True):
             target = here.target(in_place=in_place)
-            with Child(partial(chain.reset, target, history, Path(folder), toys, Silent()), parent=True) as child:
+            with Child(partial(chain.reset, target, history, Path(folder), toys, NullReport()), parent=True) as child:
                 ended = child.finish()
             stopped += not ended.ok
             if ended.ok or not (ended.foreseen and "Raise max_locks_per_transaction" in ended.error):

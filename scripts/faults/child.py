@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dbtools.db.dsn import mask
 from dbtools.errors import DbtoolsError
-from dbtools.server import run_as as account
+from dbtools.server import run_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,8 +116,8 @@ class Child:
 
 def _run(action: Callable[[], object], pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children itself
-    if account._libc is not None:
-        account._libc.prctl(account.PR_SET_PDEATHSIG, signal.SIGKILL)  # or its death does
+    if run_as._libc is not None:
+        run_as._libc.prctl(run_as.PR_SET_PDEATHSIG, signal.SIGKILL)  # or its death does
     try:
         ended = Ended(action())
     except DbtoolsError as error:

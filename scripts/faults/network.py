@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from dbtools.chain.target import Waits
 from dbtools.db.dsn import Dsn
 from dbtools.server.embedded import EmbeddedServer
 from scripts.faults.apart import NETWORK, apart, must
@@ -55,7 +56,7 @@ class _Run:
             host=host, port=number, user=local.user, password=password, dbname=name, autocommit=True
         )
         self.stage = Stage(server, self.url, admin)
-        self._folder, self._target = folder, self.stage.target(lock_timeout=30.0, in_place=in_place)
+        self._folder, self._target = folder, self.stage.target(waits=Waits(30.0), in_place=in_place)
         self.reset()
         self.before = self.stage.digest()
         side = "server" if busy else "client"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtools import chain
-from dbtools.checks.worker import Silent
+from dbtools.chain.report import NullReport
 from dbtools.config import Project
 from scripts.faults.child import Child
 from scripts.faults.figures import Skipped, exactly, none
@@ -57,4 +57,4 @@ def behind(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
 
 
 def _migrate(here: Stage) -> tuple[str, str]:
-    return chain.migrate(here.target(), Project.find().migrations, Silent())
+    return chain.migrate(here.target(), Project.find().migrations, NullReport())

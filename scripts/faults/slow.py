@@ -10,15 +10,15 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from dbtools import chain
-from dbtools.chain.prefetch import prepare
-from dbtools.checks.worker import Silent
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
 from tests.runs import PLAN
 from tests.toy import TABLES, ToyShop, execute, write_history
 
 if TYPE_CHECKING:
     from dbtools.application import Application
     from dbtools.chain.phase import Outcome
-    from dbtools.chain.prefetch import Bulk, Rows
+    from dbtools.chain.prefetch import CopyData, SeedRows
     from dbtools.chain.target import Target
 
 
@@ -31,11 +31,11 @@ def reset(target: Target, folder: Path, *bodies: str, server: float = 0.0, clien
     tables = execute(f"{TABLES}; select pg_sleep({server})")
     place = Path(mkdtemp(dir=folder))
     history = write_history(place / "migrations", tables, *bodies)
-    with prepare(application, PLAN) as rows:
-        slow = replace(rows, bulk=partial(_dawdle, rows, client))
-        return chain.reset(target, history, place / "cache", slow, Silent())
+    with generate_in_background(application, PLAN) as rows:
+        slow = replace(rows, copy_data=partial(_dawdle, rows, client))
+        return chain.reset(target, history, place / "cache", slow, NullReport())
 
 
-def _dawdle(rows: Rows, seconds: float) -> Bulk:
+def _dawdle(rows: SeedRows, seconds: float) -> CopyData:
     time.sleep(seconds)
-    return rows.bulk()
+    return rows.copy_data()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dbtools import chain
-from dbtools.chain.prefetch import prepare
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
 from dbtools.chain.target import Target
-from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, Project, SeedPlan
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.chain.phase import Outcome
-    from dbtools.chain.prefetch import Rows
+    from dbtools.chain.prefetch import SeedRows
     from dbtools.server.embedded import EmbeddedServer
 
 AS_OF = dt.date(2026, 11, 23)
@@ -36,10 +36,10 @@ RUNS = "starts_with(application_name, 'dbtools ')"
 
 
 @cache
-def rows(seed: int) -> Rows:
+def rows(seed: int) -> SeedRows:
     """Return the rows of a seed, computed: what is broken here is the chain, not the generator."""
-    with prepare(Project.find().load_application(), SeedPlan("dev", AS_OF, seed)) as computed:
-        computed.bulk()
+    with generate_in_background(Project.find().load_application(), SeedPlan("dev", AS_OF, seed)) as computed:
+        computed.copy_data()
     return computed
 
 
@@ -58,11 +58,11 @@ class Stage:
     def reset(self, seed: int, **options: Any) -> Outcome:
         """Reset to the content of a seed, in this process."""
         project = Project.find()
-        return chain.reset(self.target(**options), project.migrations, project.cache, rows(seed), Silent())
+        return chain.reset(self.target(**options), project.migrations, project.cache, rows(seed), NullReport())
 
     def seed(self, seed: int) -> Outcome:
         """Seed, in this process."""
-        return chain.seed(self.target(), rows(seed), Silent())
+        return chain.seed(self.target(), rows(seed), NullReport())
 
     def resetting(self, seed: int, **options: Any) -> Child:
         """Start a reset in a process of its own."""

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from dbtools.chain.exchange import _SWEEP
+from dbtools.chain.cleanup import SWEEP_KEY
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.server.binaries import find_binaries
@@ -45,7 +45,7 @@ create function old.note(who text, turn int) returns void language sql volatile 
     select who, turn, count(*) from locks l join pg_stat_activity a using (pid)
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
       and starts_with(a.application_name, 'dbtools ') and a.datname = current_database()
-      and pid not in (select s.pid from locks s where s.locktype = 'advisory' and s.classid = {_SWEEP >> 32})
+      and pid not in (select s.pid from locks s where s.locktype = 'advisory' and s.classid = {SWEEP_KEY >> 32})
 $$;
 reset role;
 """

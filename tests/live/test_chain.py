@@ -7,11 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.chain.target import Target
+from dbtools.chain.phase import ROLLED_BACK
+from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, ResetRefused
-from tests.runs import PLAN, ROLLED_BACK, TODAY, Log, Runner, content, holders, query, seed
+from tests.runs import PLAN, TODAY, Log, Runner, content, holders, query, seed
 from tests.toy import TABLES, execute
 
 
@@ -74,7 +75,7 @@ def test_seed_without_tables_says_what_to_run(target: Target) -> None:
     with pytest.raises(ChainFailed) as caught:
         seed(target)
     assert caught.value.what == "The seed phase failed."
-    assert ROLLED_BACK in caught.value.why
+    assert ROLLED_BACK in caught.value.reason
     assert caught.value.hint == "The tables are not there: run invoke migrate, or invoke reset."
 
 
@@ -99,7 +100,7 @@ def test_a_migration_that_fails_half_way_loses_nothing(
     with pytest.raises(ChainFailed) as caught:
         run(*bodies)
     assert caught.value.what == what
-    assert caught.value.why == f"division by zero. {ROLLED_BACK}"
+    assert caught.value.reason == f"division by zero. {ROLLED_BACK}"
     assert content(target) == before
     assert holders(target) == []
 
@@ -136,8 +137,8 @@ def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target) -> None:
     with pytest.raises(ChainFailed) as caught:
         run(execute(TABLES), execute("alter table items add check (price < 300)"))
     assert caught.value.what == "The seed phase failed."
-    assert "items_price_check" in caught.value.why
-    assert ROLLED_BACK in caught.value.why
+    assert "items_price_check" in caught.value.reason
+    assert ROLLED_BACK in caught.value.reason
     assert content(target) == before
 
 
@@ -160,16 +161,16 @@ def test_another_program_with_the_same_key_keeps_us_out(run: Runner, target: Tar
             lambda **options: seed(Target(target.dsn, LOCK_KEY, **options)),
         ):
             with pytest.raises(LockTimeout) as caught:
-                start(lock_timeout=0)
+                start(waits=Waits(0))
             assert caught.value.exit_code == 4
             assert caught.value.what == "Could not get the seed advisory lock (key=1196576591) at the first try."
-            assert caught.value.why.startswith(f"Held by pid {pid} (application 'old seeder', user ")
-            assert caught.value.why.endswith("Nothing was changed.")
+            assert caught.value.reason.startswith(f"Held by pid {pid} (application 'old seeder', user ")
+            assert caught.value.reason.endswith("Nothing was changed.")
             assert caught.value.hint == (
                 f"Wait longer with --lock-timeout SECONDS, or end that session: select pg_terminate_backend({pid});"
             )
     assert content(target) == before
-    run(lock_timeout=0)
+    run(waits=Waits(0))
 
 
 def test_a_production_marker_in_the_database_needs_both_keys(run: Runner, target: Target) -> None:

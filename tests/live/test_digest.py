@@ -24,7 +24,7 @@ def test_the_same_rows_in_another_order_are_the_same_content(pg_database: str) -
         for n in (3, 1, 2):
             connection.execute(ROW.format(n=n))
         assert digest(connection) == first
-        assert [(one.table, one.rows) for one in first.tables] == [("a", 3), ("b", 0)]
+        assert [(one.name, one.rows) for one in first.tables] == [("a", 3), ("b", 0)]
         assert first.rows == 3
 
 

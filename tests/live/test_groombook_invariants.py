@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.chain.copy import encode, insert_missing, load
-from dbtools.chain.migrations import script
+from dbtools.chain.copy import copy_rows, encode, insert_missing
+from dbtools.chain.migrations import load_rendered
 from groombook.application import application
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
@@ -147,7 +147,7 @@ FAULTS = [
 @pytest.fixture
 def database(pg_database: str, tmp_path: Path) -> Iterator[psycopg.Connection]:
     """A migrated database without data."""
-    found = script(MIGRATIONS, tmp_path)
+    found = load_rendered(MIGRATIONS, tmp_path)
     assert found is not None
     with psycopg.connect(pg_database, autocommit=True) as connection:
         found.run(connection)
@@ -168,7 +168,7 @@ def broken(connection: psycopg.Connection) -> list[str]:
 )
 def test_they_hold_on_what_is_seeded(database: psycopg.Connection, profile: str, seed: int, day: dt.date) -> None:
     dataset = application.generate(profile, seed, day)
-    load(database, encode(dataset))
+    copy_rows(database, encode(dataset))
     assert broken(database) == []
     insert_missing(database, application.environment_users(ENVIRONMENT, day))
     insert_missing(database, application.known_users(ENVIRONMENT, day))
@@ -177,7 +177,7 @@ def test_they_hold_on_what_is_seeded(database: psycopg.Connection, profile: str,
 
 def test_every_value_arrives_as_it_was_generated(database: psycopg.Connection) -> None:
     dataset = application.generate("dev", 42, DAY)
-    load(database, encode(dataset))
+    copy_rows(database, encode(dataset))
     for table in dataset.tables:
         columns = ", ".join(f"{name}::text" for name in table.columns)
         stored = {row[0]: row for row in database.execute(f"select {columns} from {table.table}")}
@@ -195,7 +195,7 @@ def test_known_users_alone_are_added_once(database: psycopg.Connection) -> None:
 
 
 def test_each_fault_is_found_and_each_rule_finds_one(database: psycopg.Connection) -> None:
-    load(database, encode(application.generate("demo", 42, DAY)))
+    copy_rows(database, encode(application.generate("demo", 42, DAY)))
     insert_missing(database, application.known_users(ENVIRONMENT, DAY))
     assert broken(database) == []
     found: set[str] = set()

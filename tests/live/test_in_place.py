@@ -8,11 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.chain.phase import ROLLED_BACK
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError
-from tests.runs import AUTOCOMMIT, ROLLED_BACK, Log, Runner, content, holders, query, until
+from tests.runs import AUTOCOMMIT, Log, Runner, content, holders, query, until
 from tests.toy import TABLES, execute
 
 
@@ -73,7 +74,7 @@ def test_a_failure_in_phases_says_what_is_left(run: Runner, target: Target) -> N
     with pytest.raises(ChainFailed) as caught:
         run(execute(TABLES), AUTOCOMMIT, execute("select 1 / 0"))
     assert caught.value.what == "Migration 0003 failed."
-    assert caught.value.why == ("division by zero. The schema is dropped and only partly rebuilt: run reset again.")
+    assert caught.value.reason == ("division by zero. The schema is dropped and only partly rebuilt: run reset again.")
     run()
 
 
@@ -122,8 +123,8 @@ def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(run: Ru
     second.join(30)
     (error,) = errors
     assert error.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
-    assert error.why.startswith("It is held by pid ")
-    assert error.why.endswith(ROLLED_BACK)
+    assert error.reason.startswith("It is held by pid ")
+    assert error.reason.endswith(ROLLED_BACK)
     (log,) = logs
     assert any(note.startswith("Waiting for the work of a run that lost the lock: pid ") for note in log.notes)
     assert content(target) == before

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from dbtools.chain.lock import SeedLock
+from dbtools.chain.target import Waits
 from dbtools.config import LOCK_KEY
-from dbtools.db.blockers import Holder
+from dbtools.db.blockers import Blocker
 from dbtools.errors import ChainFailed, LockTimeout
 
 DEADLINE = 20.0
@@ -33,7 +34,7 @@ def connect(pg_database: str) -> Iterator[Connect]:
         connection.close()
 
 
-def ignore(holder: Holder | None) -> None:
+def ignore(holder: Blocker | None) -> None:
     """A waiter that says nothing."""
 
 
@@ -53,7 +54,7 @@ def until(condition: Callable[..., bool], *arguments: object) -> None:
 
 def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
     lock, other = SeedLock(connect(), LOCK_KEY), connect()
-    lock.acquire(0, ignore)
+    lock.acquire(Waits(0), ignore)
     assert other.execute("select pg_try_advisory_lock(1196576591)").fetchone() == (False,)
     assert other.execute("select classid, objid, objsubid from pg_locks where locktype = 'advisory'").fetchall() == [
         (0, 1196576591, 1)
@@ -65,9 +66,9 @@ def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
 def test_a_waiter_goes_on_when_the_lock_is_freed(connect: Connect) -> None:
     holder, watcher = connect("holder"), connect()
     holder.execute("select pg_advisory_lock(1196576591)")
-    lock, told = SeedLock(connect("waiter"), LOCK_KEY), list[Holder | None]()
+    lock, told = SeedLock(connect("waiter"), LOCK_KEY), list[Blocker | None]()
     waited: list[float] = []
-    thread = threading.Thread(target=lambda: waited.append(lock.acquire(DEADLINE, told.append)))
+    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(DEADLINE), told.append)))
     thread.start()
     until(is_waiting, watcher, lock.connection.info.backend_pid)
     holder.execute("select pg_advisory_unlock(1196576591)")
@@ -93,7 +94,7 @@ def test_time_runs_out_with_the_holders_name(connect: Connect) -> None:
     connect("other").execute("select pg_advisory_lock(1196576591)")
     lock = SeedLock(connect(), LOCK_KEY)
     with pytest.raises(LockTimeout, match=r"within \d+\.\d s\.\nHeld by pid \d+ \(application 'other'"):
-        lock.acquire(0.6, ignore)
+        lock.acquire(Waits(0.6), ignore)
 
 
 def test_timeouts_of_the_role_do_not_cut_the_wait_or_end_the_holder(connect: Connect, pg_database: str) -> None:
@@ -102,20 +103,20 @@ def test_timeouts_of_the_role_do_not_cut_the_wait_or_end_the_holder(connect: Con
     for setting in ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"):
         admin.execute(f"alter database \"{name}\" set {setting} = '100ms'")
     holder, waiter = SeedLock(connect(), LOCK_KEY), SeedLock(connect(), LOCK_KEY)
-    holder.acquire(0, ignore)
+    holder.acquire(Waits(0), ignore)
     with pytest.raises(LockTimeout):
-        waiter.acquire(1.0, ignore)
+        waiter.acquire(Waits(1.0), ignore)
     holder.release()
-    waiter.acquire(0, ignore)
+    waiter.acquire(Waits(0), ignore)
     waiter.release()
 
 
 def test_a_lost_session_frees_the_lock_and_its_owner_is_told(connect: Connect) -> None:
     lost, next_one = SeedLock(connect(), LOCK_KEY), SeedLock(connect(), LOCK_KEY)
-    lost.acquire(0, ignore)
+    lost.acquire(Waits(0), ignore)
     pid = lost.connection.info.backend_pid
     next_one.connection.execute("select pg_terminate_backend(%s)", (pid,))
-    next_one.acquire(DEADLINE, ignore)
+    next_one.acquire(Waits(DEADLINE), ignore)
     with pytest.raises(ChainFailed) as caught:
         lost.release()
     assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
@@ -134,8 +135,8 @@ def test_releasing_what_is_not_held_is_an_error(connect: Connect) -> None:
 
 def test_work_is_refused_once_the_lock_is_lost(connect: Connect) -> None:
     lock, work, other = SeedLock(connect("mine"), LOCK_KEY), connect(), connect("theirs")
-    lock.acquire(0, ignore)
-    lock.enter(work)
+    lock.acquire(Waits(0), ignore)
+    lock.join_fence(work)
     lock.check(work)
     other.execute("select pg_terminate_backend(%s)", (lock.pid,))
     until(lambda: SeedLock(other, LOCK_KEY).holder() is None)
@@ -153,23 +154,23 @@ def test_work_is_refused_once_the_lock_is_lost(connect: Connect) -> None:
 
 def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> None:
     lost, work, watcher = SeedLock(connect(), LOCK_KEY), connect("still at work"), connect()
-    lost.acquire(0, ignore)
-    lost.enter(work)
+    lost.acquire(Waits(0), ignore)
+    lost.join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     new = SeedLock(connect(), LOCK_KEY)
-    new.acquire(DEADLINE, ignore)
+    new.acquire(Waits(DEADLINE), ignore)
     with pytest.raises(LockTimeout) as caught:
-        new.drain(0.3, ignore)
+        new.wait_for_fence(Waits(0.3), ignore)
     pid = work.info.backend_pid
     assert caught.value.what == (
         "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
     )
-    assert caught.value.why.startswith(f"Held by pid {pid} (application 'still at work'")
+    assert caught.value.reason.startswith(f"Held by pid {pid} (application 'still at work'")
     assert caught.value.hint == (
         f"Wait longer with --lock-timeout SECONDS, or end that session: select pg_terminate_backend({pid});"
     )
-    told: list[Holder | None] = []
-    thread = threading.Thread(target=new.drain, args=(DEADLINE, told.append))
+    told: list[Blocker | None] = []
+    thread = threading.Thread(target=new.wait_for_fence, args=(Waits(DEADLINE), told.append))
     thread.start()
     until(is_waiting, watcher, new.pid)
     work.close()
@@ -181,9 +182,9 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
 def test_a_holder_can_build_an_index_concurrently_while_others_wait(connect: Connect) -> None:
     holder, work, watcher = SeedLock(connect(), LOCK_KEY), connect(), connect()
     work.execute("create table t (a int)")
-    holder.acquire(0, ignore)
+    holder.acquire(Waits(0), ignore)
     waiter = SeedLock(connect(), LOCK_KEY)
-    thread = threading.Thread(target=waiter.acquire, args=(DEADLINE, ignore))
+    thread = threading.Thread(target=waiter.acquire, args=(Waits(DEADLINE), ignore))
     thread.start()
     until(is_waiting, watcher, waiter.connection.info.backend_pid)
     # A waiter that blocked without end would hold a snapshot that this statement waits for: a hang that no deadlock
@@ -197,11 +198,11 @@ def test_a_holder_can_build_an_index_concurrently_while_others_wait(connect: Con
 
 def test_twenty_waiters_all_get_their_turn(connect: Connect) -> None:
     holder = SeedLock(connect(), LOCK_KEY)
-    holder.acquire(0, ignore)
+    holder.acquire(Waits(0), ignore)
     turns: list[int] = []
 
     def take(lock: SeedLock) -> None:
-        lock.acquire(DEADLINE, ignore)
+        lock.acquire(Waits(DEADLINE), ignore)
         turns.append(lock.connection.info.backend_pid)
         lock.release()
 

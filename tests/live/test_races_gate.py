@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from dbtools.races.execution import wire
-from dbtools.races.execution.proxy import Gate, Phase, Session
+from dbtools.races.execution.proxy import Phase, Proxy, Session
 from dbtools.server.embedded import EmbeddedServer
 from tests.wire_client import (
     FLUSH,
@@ -43,7 +43,7 @@ class Stage:
     def __init__(self, url: str, port: int = 0) -> None:
         parts = urlsplit(url)
         self.direct = url
-        self.gate = Gate("actor", parts.hostname or "", port or parts.port or 0, self._notice)
+        self.gate = Proxy("actor", parts.hostname or "", port or parts.port or 0, self._notice)
         self.holding = False
         self.held: list[str] = []
         """Every request that was held, in order."""
@@ -57,7 +57,7 @@ class Stage:
 
     def _notice(self, session: Session) -> None:
         self._changed.set()
-        if session.phase is Phase.KNOCKING:
+        if session.phase is Phase.CONNECTING:
             session.admit()
         elif session.phase is Phase.HELD:
             self.held.append(session.sql)

@@ -17,16 +17,14 @@ import pytest
 from dbtools.application import Invariant
 from dbtools.config import Project
 from dbtools.errors import ConfigurationError, VerificationFailed
-from dbtools.races import Actor, Scenario, explore, replay
-from dbtools.races import store as shelf
+from dbtools.races import Actor, Scenario, explore, replay, store
 from dbtools.races.execution.lab import Lab
-from dbtools.races.execution.scheduler import Limits
-from dbtools.races.result import Explored, Verdict, encode
-from dbtools.races.scenario import Latch, Script
+from dbtools.races.result import ExplorationResult, Verdict, encode
+from dbtools.races.scenario import Latch, Limits, Script
 from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
 from dbtools.races.token import decode
-from dbtools.races.trace import Happened, Trace
+from dbtools.races.trace import EventKind, Trace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNTER = "create table counter (n int not null); insert into counter values (0)"
@@ -53,9 +51,9 @@ def counter(*calls: object, **more: object) -> Scenario:
 def test_a_lost_update_is_found_shrunk_and_replayed() -> None:
     found = explore(counter(increment, increment, invariants=[Invariant("two", "select n from counter where n <> 2")]))
     assert (found.verdict, found.failure) == (Verdict.VIOLATED, "invariant two")
-    assert found.runs == ((0, 1), (1, None))
-    assert found.played is not None
-    assert [(one.actor, one.sql.split()[0]) for one in found.played.trace.steps if one.choice] == [
+    assert found.schedule == ((0, 1), (1, None))
+    assert found.failing is not None
+    assert [(one.actor, one.sql.split()[0]) for one in found.failing.trace.steps if one.choice] == [
         ("actor1", "select"),
         ("actor2", "select"),
         ("actor2", "update"),
@@ -71,8 +69,8 @@ def test_a_lost_update_is_found_shrunk_and_replayed() -> None:
 def test_without_an_invariant_the_serial_orders_are_what_is_right() -> None:
     found = explore(counter(increment, increment))
     assert (found.verdict, found.failure) == (Verdict.VIOLATED, "no serial order")
-    assert found.played is not None
-    assert found.played.trace.failures[0].detail == "The content differs from every serial order's in counter."
+    assert found.failing is not None
+    assert found.failing.trace.failures[0].detail == "The content differs from every serial order's in counter."
     assert explore(counter(increment, increment, serial=False)).verdict is Verdict.HELD
 
 
@@ -116,8 +114,8 @@ def test_an_actor_that_dies_is_an_outcome_with_its_own_words() -> None:
 
     found = explore(counter(careful, dies))
     assert (found.verdict, found.failure) == (Verdict.VIOLATED, "exit 3")
-    assert found.played is not None
-    assert found.played.trace.failures[0].detail == "actor2 ended with exit code 3. I am going"
+    assert found.failing is not None
+    assert found.failing.trace.failures[0].detail == "actor2 ended with exit code 3. I am going"
 
 
 def test_an_actor_that_is_killed_in_a_transaction_leaves_nothing_behind() -> None:
@@ -193,7 +191,7 @@ def test_random_schedules_come_from_their_seed() -> None:
     assert one.verdict is Verdict.HELD
     found = explore(counter(increment, increment), bound=0, random=50, depth=2)
     assert found.failure == "no serial order"
-    assert found.runs == ((0, 1), (1, None))  # shrunk to the same
+    assert found.schedule == ((0, 1), (1, None))  # shrunk to the same
 
 
 def test_a_killed_lab_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -253,7 +251,7 @@ def test_a_deadlock_ends_the_one_that_closes_the_circle() -> None:
         " b waits for ShareLock on transaction; blocked by a.)"
     }
     assert all(one.trace.events == runs[0].trace.events for one in runs)
-    blocked = [(one.actor, one.on, one.lock) for one in runs[0].trace.events if one.kind is Happened.BLOCKED]
+    blocked = [(one.actor, one.on, one.lock) for one in runs[0].trace.events if one.kind is EventKind.BLOCKED]
     assert blocked == [("b", ("a",), "transaction"), ("a", ("b",), "transaction")]
 
 
@@ -332,7 +330,7 @@ def test_a_start_state_that_cannot_be_made() -> None:
     ):
         pass
     assert caught.value.what == "The start state of the scenario bad cannot be made."
-    assert 'syntax error at or near "creat"' in caught.value.why
+    assert 'syntax error at or near "creat"' in caught.value.reason
 
 
 def test_in_a_test_of_ones_own_the_failure_says_all() -> None:
@@ -340,7 +338,7 @@ def test_in_a_test_of_ones_own_the_failure_says_all() -> None:
         explore(counter(increment, increment)).require_held()
     found = caught.value
     assert found.what == "The race counter is there: no serial order, with 1 switch."
-    assert "preempted" in found.why
+    assert "preempted" in found.reason
     assert found.hint.startswith("To see it again: invoke race.replay pgr1-")
     assert explore(counter(careful, careful)).require_held().verdict is Verdict.HELD
 
@@ -359,7 +357,7 @@ def test_programs_that_do_something_else_every_time_are_found_out(tmp_path: Path
         Script([*first, "create temporary table runs (n int)", f"insert into runs values ({number})", last])(url)
 
     found = explore(counter(moody, careful, serial=False), bound=0)
-    assert (found.verdict, found.failure or found.played) == (verdict, "22012")
+    assert (found.verdict, found.failure or found.failing) == (verdict, "22012")
     if verdict is Verdict.VIOLATED:
         assert found.unsteady
         assert not found.repeated
@@ -382,63 +380,63 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, "a:b", tmp_path / "migrations", tmp_path / "races")
 
 
-def found_in(project: Project) -> Explored:
-    found = explore(shelf.find(project, "count"))
-    assert found.played is not None
-    shelf.keep(project, found.scenario, found.token, found.played.trace)
+def found_in(project: Project) -> ExplorationResult:
+    found = explore(store.find(project, "count"))
+    assert found.failing is not None
+    store.save(project, found.scenario, found.token, found.failing.trace)
     return found
 
 
 def test_a_token_is_of_one_version_of_one_scenario(project: Project) -> None:
     found = found_in(project)
     assert 10 <= len(found.token) <= 30
-    assert shelf.of_token(project, found.token, "", 16).name == "count"
+    assert store.find_by_token(project, found.token, "", 16).name == "count"
     path = project.races / "count.toml"
     path.write_text(path.read_text("utf-8").replace("n = 10", "n = 11"), "utf-8")
-    before, now = decode(found.token).state, shelf.find(project, "count").fingerprint(16)
+    before, now = decode(found.token).state, store.find(project, "count").fingerprint(16)
     with pytest.raises(ConfigurationError) as caught:
-        shelf.of_token(project, found.token, "", 16)
+        store.find_by_token(project, found.token, "", 16)
     assert str(caught.value) == (
         f"The token {found.token} is of another version of the scenario count.\n"
         f"It was made when that was {before}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
         "Take the version it was made with, or find the race again: invoke race.explore count"
     )
-    other = encode(shelf.find(project, "count", "more"), 16, ((0, 1),))
-    assert shelf.of_token(project, other, "", 16).name == "count.more"
+    other = encode(store.find(project, "count", "more"), 16, ((0, 1),))
+    assert store.find_by_token(project, other, "", 16).name == "count.more"
     with pytest.raises(ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2\. Nothing was run\."):
-        shelf.of_token(project, encode(shelf.find(project, "count"), 16, ((2, 1),)), "", 16)
+        store.find_by_token(project, encode(store.find(project, "count"), 16, ((2, 1),)), "", 16)
 
 
 def test_a_token_of_a_scenario_that_is_elsewhere(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = encode(shelf.find(project, "count", "more"), 16, ((0, 1),))
+    token = encode(store.find(project, "count", "more"), 16, ((0, 1),))
     away = tmp_path / "away"
     away.mkdir()
     path = (project.races / "count.toml").rename(away / "count.toml")
     (away / "another.toml").write_text("variants = 3", "utf-8")
     (away / "broken.toml").write_text("= 3", "utf-8")
     with pytest.raises(ConfigurationError) as caught:
-        shelf.of_token(project, token, "", 16)
+        store.find_by_token(project, token, "", 16)
     assert str(caught.value) == (
         f"The scenario of the token {token} is not here.\n"
         f"None in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
         f"Name its file: invoke race.replay {token} --file my-race.toml"
     )
-    assert shelf.of_token(project, token, str(path), 16).name == "count.more"
+    assert store.find_by_token(project, token, str(path), 16).name == "count.more"
     for name in ("another", "broken", "missing"):
         with pytest.raises(ConfigurationError, match=name):
-            shelf.of_token(project, token, str(away / f"{name}.toml"), 16)
+            store.find_by_token(project, token, str(away / f"{name}.toml"), 16)
     monkeypatch.chdir(away)
-    assert shelf.of_token(project, token, "", 16).name == "count.more"
+    assert store.find_by_token(project, token, "", 16).name == "count.more"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match="is not here"):
-        shelf.of_token(project, token, "", 16)
-    shelf.keep(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
-    assert shelf.of_token(project, token, "", 16).name == "count.more"
+        store.find_by_token(project, token, "", 16)
+    store.save(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
+    assert store.find_by_token(project, token, "", 16).name == "count.more"
     path.write_text(path.read_text("utf-8").replace("n = 20", "n = 21"), "utf-8")
     with pytest.raises(ConfigurationError) as caught:
-        shelf.of_token(project, token, "", 16)
+        store.find_by_token(project, token, "", 16)
     assert caught.value.hint == (
         "Take the version it was made with, or find the race again:"
         f" invoke race.explore {path.resolve()} --variant more"
@@ -448,31 +446,31 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
 def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Project) -> None:
     found = found_in(project)
     again = replay(found.scenario, found.token)[0].trace
-    assert shelf.difference(project, found.token, again) == ""
+    assert store.difference(project, found.token, again) == ""
     again.steps[1].sql = "update counter set n = 99"  # another value in the same statement
-    assert shelf.difference(project, found.token, again) == ""
+    assert store.difference(project, found.token, again) == ""
     again.steps[1].sql = "update counter set m = 99"
-    assert shelf.difference(project, found.token, again) == (
-        "step 2: expected b: update counter set n = ?; came b: update counter set m = ?"
+    assert store.difference(project, found.token, again) == (
+        "step 2: expected b: update counter set n = ?; got b: update counter set m = ?"
     )
     last = again.steps[2]
     del again.steps[1:]
-    assert shelf.difference(project, found.token, again) == (
-        "step 2: expected b: update counter set n = ?; came nothing"
+    assert store.difference(project, found.token, again) == (
+        "step 2: expected b: update counter set n = ?; got nothing"
     )
     again = replay(found.scenario, found.token)[0].trace
     again.steps.append(last)
-    assert shelf.difference(project, found.token, again) == (
-        "step 4: expected nothing; came a: update counter set n = n + ?"
+    assert store.difference(project, found.token, again) == (
+        "step 4: expected nothing; got a: update counter set n = n + ?"
     )
     # Where the run was not kept, the token alone tells that it is another one.
     for path in (project.cache / "races").iterdir():
         path.unlink()
-    assert shelf.difference(project, found.token, again) == (
+    assert store.difference(project, found.token, again) == (
         "the programs sent other statements; which, is known only where the race was found"
     )
     again.steps.pop()
-    assert shelf.difference(project, found.token, again) == ""
+    assert store.difference(project, found.token, again) == ""
 
 
 @pytest.mark.parametrize(
@@ -509,18 +507,18 @@ def test_a_wrong_scenario_file_says_where(tmp_path: Path, text: str, where: str,
     with pytest.raises(ConfigurationError) as caught:
         read(path, "", tmp_path)
     assert caught.value.what == f"The scenario {path} is wrong at {where}."
-    assert caught.value.why.startswith(why)
+    assert caught.value.reason.startswith(why)
 
 
 def test_no_actors_and_no_such_scenario(project: Project) -> None:
     (project.races / "empty.toml").write_text("title = 'x'", "utf-8")
     with pytest.raises(ConfigurationError, match=r"^The scenario empty has 0 actors\."):
-        shelf.find(project, "empty")
+        store.find(project, "empty")
     with pytest.raises(ConfigurationError) as caught:
-        shelf.find(project, "nothing")
+        store.find(project, "nothing")
     assert str(caught.value) == (
         f"There is no scenario 'nothing'.\nIn {project.races} there are: count, empty. Nothing was run.\n"
         "Name one of them, or a file: invoke race.explore my-race.toml"
     )
     with pytest.raises(ConfigurationError, match=r"^The scenario count has no variant 'less'\.\nIt has: more\."):
-        shelf.find(project, "count.less")
+        store.find(project, "count.less")

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from dbtools.races import Actor, Scenario, explore
-from dbtools.races.result import Explored, Verdict
+from dbtools.races.result import ExplorationResult, Verdict
 from dbtools.races.scenario import Script
 
 START = ["create table counter (n int); insert into counter values (0)"]
@@ -14,7 +14,7 @@ WORK = ["update counter set n = n + 1", "update counter set n = n * 2", "select 
 TAKE, GIVE = "select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"
 
 
-def both(*programs: list[str], bound: int = 2, **more: object) -> tuple[Explored, Explored]:
+def both(*programs: list[str], bound: int = 2, **more: object) -> tuple[ExplorationResult, ExplorationResult]:
     """Explore with some schedules left out, and with none."""
     actors = [Actor(f"actor{number}", call=Script(one)) for number, one in enumerate(programs, 1)]
     scenario = Scenario("prune", actors, START, **more)  # type: ignore[arg-type]
@@ -24,7 +24,7 @@ def both(*programs: list[str], bound: int = 2, **more: object) -> tuple[Explored
     return pruned, whole
 
 
-def within(found: Explored) -> int:
+def within(found: ExplorationResult) -> int:
     """How many schedules of the bound were run."""
     return sum(count for kind, count in found.schedules.items() if "switch" in kind)
 
@@ -83,7 +83,7 @@ def test_a_race_beside_the_lock_is_found_all_the_same() -> None:
         scenario = Scenario("prune", actors, [*START, "create table seen (n int)"])
         found = [explore(scenario, every=every) for every in (False, True)]
         assert [one.failure for one in found] == ["no serial order"] * 2
-        assert found[0].runs == found[1].runs
+        assert found[0].schedule == found[1].schedule
 
 
 def test_three_programs() -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from dbtools.races.execution.lock_probe import PREPARED, Probe
+from dbtools.db.lock_probe import PREPARED, Probe
 from dbtools.server.embedded import EmbeddedServer
 
 

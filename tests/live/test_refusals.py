@@ -18,14 +18,14 @@ import psycopg
 import pytest
 
 from dbtools import chain
-from dbtools.chain.guard import Rules, check_database
-from dbtools.chain.prefetch import prepare
-from dbtools.chain.target import Target
+from dbtools.chain.guard import check_database
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
+from dbtools.chain.target import GuardRules, Target
 from dbtools.checks.doctor import examine
-from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
-from dbtools.db.sessions import Pool
+from dbtools.db.sessions import Sessions
 from dbtools.errors import DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
 from dbtools.server.embedded import EmbeddedServer
@@ -109,8 +109,8 @@ def reset(target: Target, folder: Path, environ: dict[str, str] | None = None) -
     history = folder / "migrations"
     if not history.exists():
         write_history(history, execute(TABLES))
-    with prepare(ToyShop(), SeedPlan("small", TODAY, environ=environ or {})) as rows:
-        chain.reset(target, history, folder / "cache", rows, Silent())
+    with generate_in_background(ToyShop(), SeedPlan("small", TODAY, environ=environ or {})) as rows:
+        chain.reset(target, history, folder / "cache", rows, NullReport())
 
 
 def refused(target: Target, environ: dict[str, str] | None = None) -> str:
@@ -141,7 +141,7 @@ def test_another_machines_database_is_refused_and_nothing_is_changed(
         f' for good: [tool.dbtools] allow-hosts = ["{remote.host}"]'
     )
     assert precious()
-    reset(replace(target, rules=Rules(allow_hosts=("db", remote.host))), tmp_path)
+    reset(replace(target, rules=GuardRules(allow_hosts=("db", remote.host))), tmp_path)
     assert not precious()
     reset(target, tmp_path, ALLOWED)
 
@@ -193,9 +193,9 @@ def test_a_name_is_allowed_by_name_and_its_address_is_said(remote: Dsn, monkeypa
         'If it may be destroyed, this once: --allow-host db; for good: [tool.dbtools] allow-hosts = ["db"]'
     )
     for host in ("db", "DB", remote.host):
-        assert refused(replace(target, rules=Rules(allow_hosts=(host,)))) == ""
+        assert refused(replace(target, rules=GuardRules(allow_hosts=(host,)))) == ""
     for host in ("d*", "db:5432", ""):
-        assert refused(replace(target, rules=Rules(allow_hosts=(host,))))
+        assert refused(replace(target, rules=GuardRules(allow_hosts=(host,))))
 
 
 def test_what_the_url_and_the_environment_hide_is_seen(remote: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_what_the_url_and_the_environment_hide_is_seen(remote: Dsn, monkeypatch:
         here.replace("localhost:", "127.0.0.1:1,").replace(f",{remote.port}/", f",{remote.host}:{remote.port}/"),
     ]
     for url in hidden:
-        target = Target(Dsn.parse(url), LOCK_KEY, rules=Rules(allow_hosts=("localhost",)))
+        target = Target(Dsn.parse(url), LOCK_KEY, rules=GuardRules(allow_hosts=("localhost",)))
         assert "that is not this machine" in refused(target), url
         assert remote.host in target.dsn.target
         assert remote.host in target.dsn.masked
@@ -246,7 +246,7 @@ def test_a_socket_is_this_machine(tmp_path: Path) -> None:
         target = Target(Dsn.parse(f"{url}?host={folder}&port={dsn.port}"), LOCK_KEY)
         assert refused(target) == ""
         reset(target, tmp_path)
-        assert "on the protect list" in refused(replace(target, rules=Rules(protect=("localhost/*",))))
+        assert "on the protect list" in refused(replace(target, rules=GuardRules(protect=("localhost/*",))))
 
 
 def test_all_sessions_of_a_run_are_on_the_server_that_the_guard_looked_at(pg_database: str) -> None:
@@ -254,13 +254,13 @@ def test_all_sessions_of_a_run_are_on_the_server_that_the_guard_looked_at(pg_dat
     first, second = Forwarder("127.0.0.1", int(dsn.port)), Forwarder("127.0.0.1", int(dsn.port))
     try:
         hosts = f"127.0.0.1:{first.port},127.0.0.1:{second.port}"
-        pool = Pool(Dsn.parse(pg_database.replace(f"{dsn.host}:{dsn.port}", hosts)), 3, "test")
-        with pool.session() as one:
+        sessions = Sessions(Dsn.parse(pg_database.replace(f"{dsn.host}:{dsn.port}", hosts)), 3, "test")
+        with sessions.open() as one:
             assert one.info.port == first.port
-            with pool.session() as two:
+            with sessions.open() as two:
                 assert two.info.port == first.port
             first.close()
-            with pytest.raises(DatabaseUnreachable, match=f" on 127.0.0.1:{first.port} "), pool.session():
+            with pytest.raises(DatabaseUnreachable, match=f" on 127.0.0.1:{first.port} "), sessions.open():
                 pass
     finally:
         second.close()
@@ -270,7 +270,7 @@ def test_all_sessions_of_a_run_are_on_the_server_that_the_guard_looked_at(pg_dat
 def test_the_protect_list_takes_both_keys(pattern: str, pg_server: Server) -> None:
     url = pg_server.create_database("protect-me")
     try:
-        target = Target(Dsn.parse(url), LOCK_KEY, rules=Rules(protect=("other", pattern)))
+        target = Target(Dsn.parse(url), LOCK_KEY, rules=GuardRules(protect=("other", pattern)))
         message = (
             "Refused to reset database protect-me: it is on the protect list.\n"
             f"[tool.dbtools] protect has {pattern!r}. Nothing was changed.\n"
@@ -280,7 +280,7 @@ def test_the_protect_list_takes_both_keys(pattern: str, pg_server: Server) -> No
         assert refused(target, ALLOWED) == message
         assert refused(replace(target, confirm="protect-me")) == message
         assert refused(replace(target, confirm="protect"), ALLOWED) == message
-        assert refused(replace(target, rules=Rules(("127.0.0.1", "localhost"), (pattern,)))) == message
+        assert refused(replace(target, rules=GuardRules(("127.0.0.1", "localhost"), (pattern,)))) == message
         assert refused(replace(target, confirm="protect-me"), ALLOWED) == ""
     finally:
         pg_server.drop_database("protect-me")
@@ -288,7 +288,7 @@ def test_the_protect_list_takes_both_keys(pattern: str, pg_server: Server) -> No
 
 @pytest.mark.parametrize("pattern", ["prod", "other/*", "localhost/prod", "test", "[!t]*"])
 def test_what_no_pattern_names_may_be_reset(pattern: str, pg_database: str) -> None:
-    assert refused(Target(Dsn.parse(pg_database), LOCK_KEY, rules=Rules(protect=(pattern,)))) == ""
+    assert refused(Target(Dsn.parse(pg_database), LOCK_KEY, rules=GuardRules(protect=(pattern,)))) == ""
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> No
 
     assert guard(target) == "✓ guard: may be reset"
     name = target.dsn.dbname
-    assert guard(replace(target, rules=Rules(protect=("test_*",)))) == (
+    assert guard(replace(target, rules=GuardRules(protect=("test_*",)))) == (
         f"· guard: Refused to reset database {name}: it is on the protect list. [tool.dbtools] protect has 'test_*'."
         f" If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
     )
@@ -397,4 +397,4 @@ def test_a_service_of_the_environment_leads_where_it_is_shown_to_lead(
     target = Target(Dsn.parse(f"postgresql:///{dsn.dbname}"), LOCK_KEY)
     assert target.dsn.target == dsn.target
     reset(target, tmp_path)
-    assert refused(replace(target, rules=Rules(protect=(dsn.dbname,))))
+    assert refused(replace(target, rules=GuardRules(protect=(dsn.dbname,))))

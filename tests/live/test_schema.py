@@ -15,10 +15,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool
 
 from dbtools.chain import reset
-from dbtools.chain.migrations import configure, script
-from dbtools.chain.prefetch import prepare
+from dbtools.chain.migrations import configure, load_rendered
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
 from dbtools.chain.target import Target
-from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
@@ -62,7 +62,7 @@ def test_the_head_is_the_reference_name_for_name(engine: Connection, pg_database
 
 
 def test_the_rendered_sql_makes_the_same_schema(pg_database: str, tmp_path: Path) -> None:
-    found = script(MIGRATIONS, tmp_path)
+    found = load_rendered(MIGRATIONS, tmp_path)
     assert found is not None
     assert found.committing == ""
     with psycopg.connect(pg_database) as connection:
@@ -73,9 +73,9 @@ def test_the_rendered_sql_makes_the_same_schema(pg_database: str, tmp_path: Path
 @pytest.mark.parametrize("strategy", ["swap", "in-place"])
 def test_a_reset_leaves_the_same_schema_every_time(pg_database: str, tmp_path: Path, strategy: str) -> None:
     target = Target(Dsn.parse(pg_database), LOCK_KEY, in_place=strategy == "in-place")
-    with prepare(application, SeedPlan("dev", dt.date(2026, 11, 23))) as rows:
+    with generate_in_background(application, SeedPlan("dev", dt.date(2026, 11, 23))) as rows:
         for _ in range(3):
-            reset(target, MIGRATIONS, tmp_path, rows, Silent())
+            reset(target, MIGRATIONS, tmp_path, rows, NullReport())
             assert catalogue(pg_database) == REFERENCE
 
 
@@ -126,7 +126,7 @@ def test_every_revision_goes_down_and_up_again(engine: Connection, pg_database: 
 
 
 def test_it_runs_in_another_schema(pg_database: str, tmp_path: Path) -> None:
-    found = script(MIGRATIONS, tmp_path)
+    found = load_rendered(MIGRATIONS, tmp_path)
     assert found is not None
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute('create schema "Odd schema"; set search_path to "Odd schema"')

@@ -13,17 +13,16 @@ import pytest
 
 from dbtools import chain
 from dbtools.application import Application, Invariant
-from dbtools.chain.copy import quote
-from dbtools.chain.guard import Rules
-from dbtools.chain.prefetch import prepare
-from dbtools.chain.target import Target
+from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
+from dbtools.chain.target import GuardRules, Target
 from dbtools.checks.doctor import examine
-from dbtools.checks.worker import Silent
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.dataset import Dataset, TableRows
 from dbtools.db.connect import open_session
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
+from dbtools.db.sql import quote
 from dbtools.errors import ChainFailed, ConfigurationError, DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
 from groombook.application import GroomBook
@@ -80,8 +79,8 @@ class HostileShop(ToyShop):
 
 
 def reset(target: Target, history: Path, application: Application, plan: SeedPlan = PLAN) -> None:
-    with prepare(application, plan) as rows:
-        chain.reset(target, history, history.parent / "cache", rows, Silent())
+    with generate_in_background(application, plan) as rows:
+        chain.reset(target, history, history.parent / "cache", rows, NullReport())
 
 
 def query(url: str, sql: str) -> list[tuple[object, ...]]:
@@ -123,12 +122,12 @@ def test_names_of_any_kind_work_all_the_way(hostile: tuple[str, str], tmp_path: 
         reset(target, history, shop)
         with open_session(target.dsn, "digest") as connection:
             digests.add(digest(connection, name).sha256)
-    with prepare(shop, PLAN) as rows:
-        chain.seed(target, rows, Silent())
+    with generate_in_background(shop, PLAN) as rows:
+        chain.seed(target, rows, NullReport())
     with open_session(target.dsn, "digest") as connection:
         found = digest(connection, name)
     assert digests == {found.sha256}
-    assert [one.table for one in found.tables] == [name]
+    assert [one.name for one in found.tables] == [name]
     stored = query(url, f"select {quote(name)} from {quote(name)}.{quote(name)} order by id")
     assert stored == [*((text,) for text in shop.texts), ("\\.",)]
     assert query(url, f"insert into {quote(name)}.{quote(name)} default values returning id") != [(1,)]
@@ -198,10 +197,10 @@ EVIL = "create schema evil; create table evil.shops (id int); insert into evil.s
 def reset_and_seed(dsn: Dsn, history: Path) -> None:
     target = Target(dsn, LOCK_KEY)
     reset(target, history, HostileToy())
-    with prepare(HostileToy(), PLAN) as rows:
-        chain.seed(target, rows, Silent())
+    with generate_in_background(HostileToy(), PLAN) as rows:
+        chain.seed(target, rows, NullReport())
     with open_session(dsn, "digest") as connection:
-        assert [one.table for one in digest(connection).tables] == ["items", "seen", "shops"]
+        assert [one.name for one in digest(connection).tables] == ["items", "seen", "shops"]
 
 
 def check_that_evil_is_as_it_was(url: str) -> None:
@@ -260,8 +259,8 @@ def test_what_the_server_does_not_grant_ends_the_run_before_it_begins(
     query(pg_database, "create table precious (id int)")
     with pytest.raises(DatabaseUnreachable) as caught:
         reset(Target(Dsn.parse(f"{pg_database}?{parameters}"), LOCK_KEY), history, ToyShop())
-    assert reason in caught.value.why
-    assert caught.value.why.endswith(". Nothing was changed.")
+    assert reason in caught.value.reason
+    assert caught.value.reason.endswith(". Nothing was changed.")
     assert query(pg_database, "select count(*) from precious") == [(0,)]
 
 
@@ -274,10 +273,10 @@ def test_of_two_databases_named_the_one_shown_is_the_one_reset(
         name = Dsn.parse(other).dbname
         dsn = Dsn.parse(f"{pg_database}?dbname={name}")
         assert dsn.target.startswith(f"database {name} on ")
-        target = Target(dsn, LOCK_KEY, rules=Rules(protect=("*_other",)))
+        target = Target(dsn, LOCK_KEY, rules=GuardRules(protect=("*_other",)))
         with pytest.raises(ResetRefused, match=f"database {name}: it is on the protect list"):
             reset(target, history, ToyShop())
-        reset(replace(target, rules=Rules()), history, ToyShop())
+        reset(replace(target, rules=GuardRules()), history, ToyShop())
         assert query(pg_database, "select tablename from pg_tables where schemaname = 'public'") == [("precious",)]
         assert query(other, "select count(*) from items") == [(3,)]
     finally:
@@ -293,7 +292,7 @@ def test_text_that_postgresql_cannot_hold_is_refused_and_rolled_back(pg_database
     with pytest.raises(ChainFailed) as caught:
         reset(Target(Dsn.parse(pg_database), LOCK_KEY), history, Nul())
     assert str(caught.value).startswith('The seed phase failed.\ninvalid byte sequence for encoding "UTF8": 0x00')
-    assert "The transaction was rolled back: the database is as it was before." in caught.value.why
+    assert "The transaction was rolled back: the database is as it was before." in caught.value.reason
     assert query(pg_database, "select count(*) from shops") == [(3,)]
 
 
@@ -315,12 +314,14 @@ REFUSED = ["tab\there", "line\nbreak", "carriage\rreturn", "nul\0byte", "\x1b[31
 def seed_known(pg_database: str) -> Callable[[dict[str, str]], list[tuple[object, ...]]]:
     """Seed the known users for these variables on a migrated GroomBook; return the administrator as stored."""
     target = Target(Dsn.parse(pg_database), LOCK_KEY)
-    chain.migrate(target, ROOT / "migrations", Silent())
+    chain.migrate(target, ROOT / "migrations", NullReport())
 
     def seed(environ: dict[str, str]) -> list[tuple[object, ...]]:
         query(pg_database, "delete from staff")
-        with prepare(GroomBook(), SeedPlan("dev", TODAY, known_users_only=True, environ=environ)) as rows:
-            chain.seed(target, rows, Silent())
+        with generate_in_background(
+            GroomBook(), SeedPlan("dev", TODAY, known_users_only=True, environ=environ)
+        ) as rows:
+            chain.seed(target, rows, NullReport())
         return query(pg_database, "select name, email from staff where id = '00000000-0000-0000-0000-000000000002'")
 
     return seed
@@ -352,7 +353,7 @@ def test_control_characters_of_the_environment_are_refused(variable: str, text: 
     environ = {"SEED_ADMIN_EMAIL": "a@example.com"} | {variable: text}
     for known in (False, True):
         plan = SeedPlan("dev", TODAY, known_users_only=known, environ=environ)
-        with pytest.raises(ConfigurationError) as caught, prepare(GroomBook(), plan):
+        with pytest.raises(ConfigurationError) as caught, generate_in_background(GroomBook(), plan):
             pass
         assert str(caught.value) == (
             f"{variable} cannot be used.\n"

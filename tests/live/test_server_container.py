@@ -213,4 +213,4 @@ def test_a_container_that_ends_shows_the_end_of_its_log(engine: Any) -> None:
         broken.remove(force=True)
         engine.images.remove("dbtools/broken:test", force=True)
     assert caught.value.what == "The server in the container did not come up."
-    assert caught.value.why == "The container is exited. The end of its log: no room"
+    assert caught.value.reason == "The container is exited. The end of its log: no room"

@@ -21,14 +21,13 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
-from dbtools.server import embedded, postmaster
-from dbtools.server import project as lasting
-from dbtools.server import run_as as accounts
+from dbtools.server import embedded, postmaster, run_as
+from dbtools.server import project as project_server
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.run_as import Account
-from dbtools.server.watchdog import Pipe
+from dbtools.server.watchdog import Watchdog
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
@@ -80,7 +79,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that nobody reaches, which tmp_path is not."""
     folder = Path(tempfile.mkdtemp(prefix="dbtools-test-", dir="/var/tmp"))
     folder.chmod(0o711)
-    monkeypatch.setattr(accounts, "SHARED", folder)
+    monkeypatch.setattr(run_as, "SHARED", folder)
     yield folder
     shutil.rmtree(folder)
 
@@ -244,10 +243,10 @@ def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path)
     assert postmaster.running(tmp_path) is None
 
 
-def watchdog(directory: Path) -> Pipe:
+def watchdog(directory: Path) -> Watchdog:
     (directory / MARKER).touch()
     command = ["/bin/sh", "-c", embedded._WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
-    return Pipe(command, environment=accounts.clean_environment())
+    return Watchdog(command, environment=run_as.clean_environment())
 
 
 def test_kill_9_while_it_copies_leaves_nothing() -> None:
@@ -304,7 +303,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest
     monkeypatch.setitem(embedded.SETTINGS, "shared_buffers", "nonsense")
     with pytest.raises(ServerError) as caught:
         EmbeddedServer.start()
-    assert 'invalid value for parameter "shared_buffers": "nonsense"' in caught.value.why
+    assert 'invalid value for parameter "shared_buffers": "nonsense"' in caught.value.reason
     assert caught.value.hint == embedded.HINT
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.lock"]
 
@@ -327,7 +326,7 @@ def test_nobody_gets_where_it_has_to_and_nobody_else_reads_along(shared: Path, m
 @pytest.mark.parametrize("mode", ["namespace", "nobody"])
 def test_root_runs_it_as_somebody_else(mode: str) -> None:
     account = Account(mode)  # type: ignore[arg-type]  # from the two literals above
-    if mode == "namespace" and accounts.choose().mode != "namespace":
+    if mode == "namespace" and run_as.choose().mode != "namespace":
         pytest.skip("this machine forbids user namespaces")
     with EmbeddedServer.start(account=account) as server:
         assert one(server.url, "select 1") == 1
@@ -342,7 +341,7 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["own", pytest.param("nobody", marks=ROOT_ONLY)])
 def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: str, tmp_path: Path) -> None:
-    account = Account("nobody") if mode == "nobody" else accounts.choose()
+    account = Account("nobody") if mode == "nobody" else run_as.choose()
     prepared = prepare(account.reach(find_binaries(16)), account, lean=True)
     copy(prepared, tmp_path / "copy")
 
@@ -369,13 +368,13 @@ def test_another_user_of_the_machine_gets_neither_into_a_throwaway_server_nor_at
 def test_nor_into_the_projects_own(shared: Path) -> None:
     project = shared / "project"
     project.mkdir(mode=0o755)
-    found = lasting.start(project, report=lambda _: None)
+    found = project_server.start(project, report=lambda _: None)
     try:
         inside = list(found.directory.rglob("*"))
         folders = [found.directory, *(path for path in inside if path.is_dir())]
         check_closed(found.url, project, folders, [path for path in inside if path.is_file()])
     finally:
-        lasting.stop(project)
+        project_server.stop(project)
 
 
 def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]) -> None:

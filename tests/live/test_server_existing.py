@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from dbtools.errors import DatabaseUnreachable, ServerError
-from dbtools.server.external import ExistingServer
+from dbtools.server.external import ExternalServer
 
 
 def test_it_is_used_and_left_running(pg_admin: str) -> None:
-    with ExistingServer(pg_admin) as server:
+    with ExternalServer(pg_admin) as server:
         assert server.kind == "existing"
         url = server.create_database("made by a test")
         with psycopg.connect(url) as connection:
@@ -26,14 +26,14 @@ def test_it_is_used_and_left_running(pg_admin: str) -> None:
 
 
 def test_a_role_that_may_not_create_databases_is_told_what_to_grant(pg_database: str) -> None:
-    server = ExistingServer(pg_database)
+    server = ExternalServer(pg_database)
     with pytest.raises(ServerError) as caught:
         server.create_database("more")
     assert caught.value.what.startswith("Cannot create a database on 127.0.0.1:")
-    assert caught.value.why == "permission denied to create database."
+    assert caught.value.reason == "permission denied to create database."
     assert caught.value.hint == 'As a superuser: alter role "app" createdb;'
 
 
 def test_a_server_that_does_not_let_us_in_is_unreachable(pg_database: str) -> None:
     with pytest.raises(DatabaseUnreachable, match="Cannot reach database nowhere on "):
-        ExistingServer(f"{pg_database.rpartition('/')[0]}/nowhere")
+        ExternalServer(f"{pg_database.rpartition('/')[0]}/nowhere")

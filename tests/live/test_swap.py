@@ -8,16 +8,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.chain import swap
 from dbtools.chain.drop import drop_all
+from dbtools.chain.phase import ROLLED_BACK
 from dbtools.chain.shadow import IN_PLACE
-from dbtools.chain.target import Target
+from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
-from dbtools.db.catalog import MARK, items
+from dbtools.db.catalog import REPLACED_COMMENT, schema_objects
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
 from tests.live.test_drop import EVERYTHING
-from tests.runs import AUTOCOMMIT, ROLLED_BACK, Runner, content, query, until
+from tests.runs import AUTOCOMMIT, Runner, content, query, until
 from tests.toy import TABLES, execute
 
 ONLINE = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
@@ -66,7 +66,7 @@ def test_objects_of_every_kind_are_built_and_replaced(run_as_admin: Runner) -> N
 
     def inventory() -> list[tuple[str, str]]:
         with psycopg.connect(target.dsn.url, autocommit=True) as connection:
-            return [(one.kind, one.name) for one in items(connection, "public")]
+            return [(one.kind, one.name) for one in schema_objects(connection, "public")]
 
     run_as_admin(execute(TABLES), execute(EVERYTHING), in_place=True)
     wanted = inventory()
@@ -230,18 +230,17 @@ def test_a_transaction_that_has_read_an_old_table_reads_only_old_ones(run: Runne
     assert query(target, "select distinct note from shops") == [(None,)]
 
 
-def test_a_transaction_that_never_ends_is_named(run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_that_never_ends_is_named(run: Runner, target: Target) -> None:
     run()
     before = content(target)
-    monkeypatch.setattr(swap, "PATIENCE", 0.5)
     with psycopg.connect(target.dsn.url, application_name="report") as reader:
         reader.execute("select from items")
         pid = reader.info.backend_pid
         with pytest.raises(LockTimeout) as caught:
-            run(lock_timeout=0)
+            run(waits=Waits(0))
     assert caught.value.what == "The new tables are ready, but the old ones are in use and could not be replaced."
-    assert caught.value.why.startswith(f"Used by the open transaction of pid {pid} (application 'report', user ")
-    assert caught.value.why.endswith(" Everything was rolled back: nothing was changed.")
+    assert caught.value.reason.startswith(f"Used by the open transaction of pid {pid} (application 'report', user ")
+    assert caught.value.reason.endswith(" Everything was rolled back: nothing was changed.")
     assert caught.value.hint == (
         f"End that session: select pg_terminate_backend({pid}); or wait longer with --lock-timeout SECONDS."
     )
@@ -250,24 +249,22 @@ def test_a_transaction_that_never_ends_is_named(run: Runner, target: Target, mon
 
 
 def test_what_an_earlier_run_left_is_dropped_and_nothing_else(run: Runner, target: Target) -> None:
-    query(target, f"create schema dbtools_old_1; comment on schema dbtools_old_1 is '{MARK}'")
+    query(target, f"create schema dbtools_old_1; comment on schema dbtools_old_1 is '{REPLACED_COMMENT}'")
     query(target, "create table dbtools_old_1.t (a int primary key); create type dbtools_old_1.e as enum ('x')")
     query(target, "create schema dbtools_old_2; create table dbtools_old_2.t (a int)")
     run()
     assert query(target, SCHEMAS) == [("dbtools_old_2",), ("public",)]
 
 
-def test_old_tables_that_are_still_read_are_left_to_the_next_reset(
-    run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(swap, "SWEEPING", 0.3)
+def test_old_tables_that_are_still_read_are_left_to_the_next_reset(run: Runner, target: Target) -> None:
+    quick = Waits(sweep=0.3)
     run(execute(TABLES), execute(ENUMS))
     # As an exchange leaves it: the old table uses an enum that was kept.
     query(target, "create schema dbtools_old_1; create table dbtools_old_1.t (a mood)")
-    query(target, f"comment on schema dbtools_old_1 is '{MARK}'")
+    query(target, f"comment on schema dbtools_old_1 is '{REPLACED_COMMENT}'")
     with psycopg.connect(target.dsn.url) as reader:
         reader.execute("select from dbtools_old_1.t")
-        log = run(execute(TABLES), execute(ENUMS))
+        log = run(execute(TABLES), execute(ENUMS), waits=quick)
         assert log.lines[-1] == "✓ Reset complete (advisory lock key=0x47524f4f)"
         assert log.notes == ["The old tables, in schema dbtools_old_1, are still in use: the next reset drops them"]
     run()
@@ -316,7 +313,7 @@ def test_a_migration_that_reaches_outside_is_found_out_and_named(
     with pytest.raises(ChainFailed) as caught:
         run(*bodies)
     assert caught.value.what == "Migration 0004 reaches outside of the schema that is being built."
-    named = caught.value.why.removeprefix("It created, changed or used ").removesuffix(f". {ROLLED_BACK}")
+    named = caught.value.reason.removeprefix("It created, changed or used ").removesuffix(f". {ROLLED_BACK}")
     assert set(found.split(", ")) <= set(named.split(", "))
     assert caught.value.hint == f"Take the schema's name out of that revision. {IN_PLACE}"
     assert content(target) == before
@@ -408,7 +405,7 @@ def test_a_range_type_is_refused_to_all_but_superusers(run: Runner, target: Targ
     with pytest.raises(ChainFailed) as caught:
         run(execute(TABLES), execute("create type span as range (subtype = int)"))
     assert caught.value.what.startswith("Cannot move dbtools_new_47524f4f.span(integer,integer), ")
-    assert caught.value.why == f"The functions of a range type belong to the server's superuser. {ROLLED_BACK}"
+    assert caught.value.reason == f"The functions of a range type belong to the server's superuser. {ROLLED_BACK}"
     assert caught.value.hint == f"Connect as a superuser. {IN_PLACE}"
     assert content(target) == before
     run(execute(TABLES), execute("create type span as range (subtype = int)"), in_place=True)

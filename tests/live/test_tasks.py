@@ -147,10 +147,10 @@ BAD_INPUT = [
     (("reset", "--profile", "prod"), {}, 2, "--profile names an unknown profile: 'prod'."),
     (("reset",), {"SEED_PROFILE": "x"}, 2, "SEED_PROFILE names an unknown profile: 'x'."),
     (("reset", "--as-of", "yesterday"), {}, 2, "--as-of is not a date: 'yesterday'."),
-    (("reset", "--seed", "many"), {}, 2, "--seed is out of range or no number: 'many'."),
+    (("reset", "--seed", "many"), {}, 2, "--seed is not a number, or out of range: 'many'."),
     (("reset", "--pool-size", "1"), {}, 2, "A pool of 1 cannot run the chain."),
     (("seed",), {"DBTOOLS_POOL_SIZE": "1"}, 2, "A pool of 1 cannot run the chain."),
-    (("reset", "--lock-timeout", "-1"), {}, 2, "--lock-timeout is out of range or no number: '-1'."),
+    (("reset", "--lock-timeout", "-1"), {}, 2, "--lock-timeout is not a number, or out of range: '-1'."),
     (("reset",), {"DATABASE_URL": "mysql://u:hunter2@h/d"}, 2, "DATABASE_URL is not a usable PostgreSQL URL."),
     (
         ("reset",),
@@ -162,7 +162,7 @@ BAD_INPUT = [
     (("seed",), {"APP_ENV": "production"}, 5, "Refused to seed: this is a production environment."),
     (("verify-concurrency",), {"ENVIRONMENT": "production"}, 5, "Refused to verify-concurrency: "),
     (("verify-concurrency", "--seeders", "1", "--resets", "0"), {}, 2, "A race needs at least two processes."),
-    (("wait-for-db", "--timeout", "soon"), {}, 2, "--timeout is out of range or no number: 'soon'."),
+    (("wait-for-db", "--timeout", "soon"), {}, 2, "--timeout is not a number, or out of range: 'soon'."),
 ]
 
 

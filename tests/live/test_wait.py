@@ -71,7 +71,7 @@ def test_what_time_cannot_heal_ends_the_wait_at_once(pg_database: str, part: str
     notes: list[str] = []
     with pytest.raises(DatabaseUnreachable) as caught:
         wait_for_db(changed(pg_database, **{part: value}), timeout=60, note=notes.append)
-    assert reason in caught.value.why
+    assert reason in caught.value.reason
     assert " tries in " not in caught.value.what
     assert notes == []
     assert PASSWORD not in str(caught.value)
@@ -89,7 +89,7 @@ def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: 
     with pytest.raises(DatabaseUnreachable, match=r"\((\d+) tries in \d\.\d s\)") as caught:
         wait_for_db(dsn, timeout=0.5, note=notes.append)
     assert int(caught.value.what.partition("(")[2].partition(" ")[0]) > 1
-    assert "Connection refused" in caught.value.why
+    assert "Connection refused" in caught.value.reason
     assert len(notes) == 1
     assert notes[0].startswith(f"Waiting for {dsn.target}: ")
 

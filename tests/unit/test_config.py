@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.config import LOCK_KEY, Project, SeedPlan, database, number, truth
+from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number
 from dbtools.errors import ConfigurationError
 from tests.toy import ToyShop
 
@@ -116,31 +116,31 @@ def test_an_application_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
-    assert SeedPlan.choose(TOY, environ={}).profile == "small"
-    assert SeedPlan.choose(TOY, environ={"SEED_PROFILE": ""}).profile == "small"
-    assert SeedPlan.choose(TOY, environ={"SEED_PROFILE": "large"}).profile == "large"
-    assert SeedPlan.choose(TOY, profile="small", environ={"SEED_PROFILE": "large"}).profile == "small"
+    assert SeedPlan.resolve(TOY, environ={}).profile == "small"
+    assert SeedPlan.resolve(TOY, environ={"SEED_PROFILE": ""}).profile == "small"
+    assert SeedPlan.resolve(TOY, environ={"SEED_PROFILE": "large"}).profile == "large"
+    assert SeedPlan.resolve(TOY, profile="small", environ={"SEED_PROFILE": "large"}).profile == "small"
     environ = {"SEED_AS_OF": "2024-02-29"}
-    assert SeedPlan.choose(TOY, environ=environ).as_of == dt.date(2024, 2, 29)
-    assert SeedPlan.choose(TOY, as_of="2025-01-01", environ=environ).as_of == dt.date(2025, 1, 1)
+    assert SeedPlan.resolve(TOY, environ=environ).as_of == dt.date(2024, 2, 29)
+    assert SeedPlan.resolve(TOY, as_of="2025-01-01", environ=environ).as_of == dt.date(2025, 1, 1)
     before = dt.datetime.now(dt.UTC).date()
-    assert before <= SeedPlan.choose(TOY, environ={}).as_of <= dt.datetime.now(dt.UTC).date()
+    assert before <= SeedPlan.resolve(TOY, environ={}).as_of <= dt.datetime.now(dt.UTC).date()
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        SeedPlan.choose(TOY, profile="prod", environ={})
+        SeedPlan.resolve(TOY, profile="prod", environ={})
     assert str(caught.value) == (
         "--profile names an unknown profile: 'prod'.\nNothing was changed.\nChoose one of: small, large."
     )
     with pytest.raises(ConfigurationError, match="^SEED_PROFILE names an unknown profile: 'prod'"):
-        SeedPlan.choose(TOY, environ={"SEED_PROFILE": "prod"})
+        SeedPlan.resolve(TOY, environ={"SEED_PROFILE": "prod"})
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "23.11.2026", "2026-1-1"])
 def test_a_date_that_is_none(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        SeedPlan.choose(TOY, as_of=text, environ={})
+        SeedPlan.resolve(TOY, as_of=text, environ={})
     assert str(caught.value) == (
         f"--as-of is not a date: {text!r}.\nWanted year, month and day. Nothing was changed.\n"
         "For example: --as-of 2026-11-23"
@@ -148,20 +148,20 @@ def test_a_date_that_is_none(text: str) -> None:
 
 
 def test_booleans_and_numbers_are_refused_in_words() -> None:
-    assert truth("X", {"X": "TRUE"}) is True
-    assert truth("X", {"X": "off"}) is False
+    assert parse_bool("X", {"X": "TRUE"}) is True
+    assert parse_bool("X", {"X": "off"}) is False
     with pytest.raises(ConfigurationError) as caught:
-        truth("ALLOW_RESET", {"ALLOW_RESET": "maybe"})
+        parse_bool("ALLOW_RESET", {"ALLOW_RESET": "maybe"})
     assert str(caught.value) == (
         "ALLOW_RESET is neither true nor false.\nIt is 'maybe'. Nothing was changed.\n"
         "Set ALLOW_RESET=true or ALLOW_RESET=false, or unset it."
     )
-    assert number("--timeout", "2.5", low=0, whole=False) == 2.5
+    assert parse_number("--timeout", "2.5", low=0, whole=False) == 2.5
     for text in ("-1", "soon", "nan", "1.5"):
         with pytest.raises(ConfigurationError) as caught:
-            number("--rounds", text, low=1)
+            parse_number("--rounds", text, low=1)
         assert str(caught.value) == (
-            f"--rounds is out of range or no number: {text!r}.\n"
+            f"--rounds is not a number, or out of range: {text!r}.\n"
             "Wanted a whole number of at least 1. Nothing was changed.\nFor example: --rounds 10"
         )
 

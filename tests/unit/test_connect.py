@@ -10,7 +10,7 @@ PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
 
 
 @pytest.mark.parametrize(
-    ("words", "healable"),
+    ("words", "transient"),
     [
         ("Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?", True),
         ("FATAL:  the database system is starting up", True),
@@ -30,15 +30,15 @@ PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
         ("FATAL:  something this program has never heard of", False),
     ],
 )
-def test_only_what_time_can_heal_is_healable(words: str, healable: bool) -> None:
-    assert diagnose(psycopg.OperationalError(PREFIX + words)).healable is healable
+def test_only_what_time_can_heal_is_healable(words: str, transient: bool) -> None:
+    assert diagnose(psycopg.OperationalError(PREFIX + words)).transient is transient
 
 
 def test_a_name_that_does_not_exist_is_final_but_a_silent_name_server_is_not() -> None:
     never = psycopg.OperationalError("failed to resolve host 'nosuch': [Errno -2] Name or service not known")
     later = psycopg.OperationalError("failed to resolve host 'db': [Errno -3] Temporary failure in name resolution")
-    assert not diagnose(never).healable
-    assert diagnose(later).healable
+    assert not diagnose(never).transient
+    assert diagnose(later).transient
 
 
 def test_the_servers_words_are_kept_and_the_password_is_not() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbtools import errors
-from dbtools.db.blockers import Holder
+from dbtools.db.blockers import Blocker
 from dbtools.errors import DbtoolsError
 from dbtools.server.binaries import find_binaries
 
@@ -41,11 +41,11 @@ def test_an_error_reads_as_three_lines() -> None:
 
 
 def test_a_holder_shows_what_the_server_lets_us_see() -> None:
-    full = Holder(7, "nightly", "ann", "10.0.0.1", "2026-11-23 08:00:00+00", "idle")
+    full = Blocker(7, "nightly", "ann", "10.0.0.1", "2026-11-23 08:00:00+00", "idle")
     assert str(full) == (
         "pid 7 (application 'nightly', user ann, client 10.0.0.1, state idle, connected 2026-11-23 08:00:00+00)"
     )
-    assert str(Holder(7, None, "ann", None, None, None)) == "pid 7 (user ann)"
+    assert str(Blocker(7, None, "ann", None, None, None)) == "pid 7 (user ann)"
 
 
 def test_a_missing_wheel_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

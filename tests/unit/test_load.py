@@ -5,15 +5,16 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.chain.copy import encode, quote
+from dbtools.chain.copy import encode
 from dbtools.dataset import Dataset, TableRows
+from dbtools.db.sql import quote
 from tests.toy import ToyShop
 
 
 def test_every_kind_of_value() -> None:
     rows = [("a\tb\\c\nd\re", 1, True, None), ("plain", -2, False, "\\N")]
     (encoded,) = encode(Dataset((TableRows('odd "name', ("s", "i", "b", "n"), rows),)))
-    assert encoded.table == '"odd ""name"'
+    assert encoded.name == '"odd ""name"'
     assert encoded.columns == '"s", "i", "b", "n"'
     assert encoded.count == 2
     assert encoded.data == b"a\\tb\\\\c\\nd\\re\t1\tt\t\\N\nplain\t-2\tf\t\\\\N\n"

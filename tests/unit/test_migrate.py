@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.chain.migrations import Revision, script
+from dbtools.chain.migrations import Revision, load_rendered
 from tests.toy import TABLES, execute, write_history
 
 
 def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_path: Path) -> None:
     history = write_history(tmp_path / "m", execute(TABLES), execute("create index on items (price)"))
-    found = script(history, tmp_path / "cache")
+    found = load_rendered(history, tmp_path / "cache")
     assert found is not None
     assert [one.name for one in found.revisions] == ["0001", "0002"]
     assert found.committing == ""
@@ -23,14 +23,14 @@ def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_
 def test_percent_signs_stay_as_they_are(tmp_path: Path) -> None:
     """Doubled, as for a driver's parameters, a check or a function would mean something else."""
     sql = "alter table shops add check (name like 'a%' or name like '50%% %s')"
-    found = script(write_history(tmp_path / "m", execute(TABLES), execute(sql)), tmp_path / "cache")
+    found = load_rendered(write_history(tmp_path / "m", execute(TABLES), execute(sql)), tmp_path / "cache")
     assert found is not None
     assert sql in found.revisions[1].sql
 
 
 def test_a_revision_that_commits_by_itself_is_found_out(tmp_path: Path) -> None:
     body = "with op.get_context().autocommit_block():\n    op.execute('create index concurrently on items (price)')"
-    found = script(write_history(tmp_path / "m", execute(TABLES), body), tmp_path / "cache")
+    found = load_rendered(write_history(tmp_path / "m", execute(TABLES), body), tmp_path / "cache")
     assert found is not None
     assert found.committing == "0002"
 
@@ -58,19 +58,19 @@ def test_a_statement_that_ends_the_transaction_is_told_from_one_that_looks_so(sq
 
 def test_a_revision_that_asks_the_database_cannot_be_rendered(tmp_path: Path) -> None:
     body = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
-    assert script(write_history(tmp_path / "m", body), tmp_path / "cache") is None
+    assert load_rendered(write_history(tmp_path / "m", body), tmp_path / "cache") is None
 
 
 def test_the_cache_is_used_until_a_file_changes(tmp_path: Path) -> None:
     history, cache = write_history(tmp_path / "m", execute(TABLES)), tmp_path / "cache"
-    script(history, cache)
+    load_rendered(history, cache)
     (stored,) = cache.iterdir()
     stored.write_text(stored.read_text().replace("shops", "kiosks"))
-    found = script(history, cache)
+    found = load_rendered(history, cache)
     assert found is not None
     assert "kiosks" in found.revisions[0].sql
     (history / "versions" / "0001.py").write_text((history / "versions" / "0001.py").read_text() + "# touched\n")
-    found = script(history, cache)
+    found = load_rendered(history, cache)
     assert found is not None
     assert "kiosks" not in found.revisions[0].sql
     assert [path.name for path in cache.iterdir()] != [stored.name]
@@ -78,6 +78,6 @@ def test_the_cache_is_used_until_a_file_changes(tmp_path: Path) -> None:
 
 
 def test_no_migrations_are_no_revisions(tmp_path: Path) -> None:
-    found = script(write_history(tmp_path / "m"), tmp_path / "cache")
+    found = load_rendered(write_history(tmp_path / "m"), tmp_path / "cache")
     assert found is not None
     assert found.revisions == ()

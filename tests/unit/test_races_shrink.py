@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtools.races.execution.lab import Played
-from dbtools.races.execution.scheduler import Point
+from dbtools.races.run import RunResult
+from dbtools.races.schedule import Divergence, SchedulingPoint, preemptions
 from dbtools.races.shrink import shrink
-from dbtools.races.strategies import Divergence, Replay, preemptions
+from dbtools.races.strategies import Replay
 from dbtools.races.trace import Failure, Trace
 
 if TYPE_CHECKING:
-    from dbtools.races.strategies import Runs
+    from dbtools.races.schedule import Schedule
 
 Fails = Callable[[list[tuple[int, int]]], bool]
 
 
-def program(lengths: list[int], fails: Fails, tries: list[Runs]) -> Callable[[Runs], Played]:
+def program(lengths: list[int], fails: Fails, tries: list[Schedule]) -> Callable[[Schedule], RunResult]:
     """Return what plays a schedule of programs of so many steps; `fails` is given the runs that came of it."""
 
-    def play(runs: Runs) -> Played:
+    def play(runs: Schedule) -> RunResult:
         tries.append(runs)
         left, current, choose = list(lengths), None, Replay(runs)
-        choices: list[tuple[Point, int]] = []
+        choices: list[tuple[SchedulingPoint, int]] = []
         diverged = ""
         while any(left):
-            point = Point(len(choices), tuple(one for one, count in enumerate(left) if count), current)
+            point = SchedulingPoint(len(choices), tuple(one for one, count in enumerate(left) if count), current)
             try:
                 current = choose(point)
             except Divergence as error:
@@ -40,13 +40,13 @@ def program(lengths: list[int], fails: Fails, tries: list[Runs]) -> Callable[[Ru
         came = [(actor, len(list(group))) for actor, group in groupby(one for _, one in choices)]
         failed = not diverged and fails(came)
         failures = [Failure("error", "23505 invoices_pkey")] if failed else []
-        return Played(Trace(("A", "B"), failures=failures), tuple(choices), {}, diverged)
+        return RunResult(Trace(("A", "B"), failures=failures), tuple(choices), {}, diverged)
 
     return play
 
 
 def test_a_long_run_before_the_switch_is_cut_to_its_shortest_in_few_tries() -> None:
-    tries: list[Runs] = []
+    tries: list[Schedule] = []
     play = program([300, 300], lambda came: came[0][0] == 0 and 101 <= came[0][1] <= 250, tries)
     runs, played = shrink(play(((0, 237), (1, None))), play)
     assert runs == ((0, 101), (1, None))
@@ -55,7 +55,7 @@ def test_a_long_run_before_the_switch_is_cut_to_its_shortest_in_few_tries() -> N
 
 
 def test_switches_that_do_not_matter_are_left_out() -> None:
-    tries: list[Runs] = []
+    tries: list[Schedule] = []
     play = program([20, 20], lambda came: (1, 3) in came, tries)
     runs, played = shrink(play(((0, 4), (1, 2), (0, 5), (1, 3), (0, 7), (1, 1), (0, None))), play)
     assert preemptions(played.choices) == 1
@@ -63,6 +63,6 @@ def test_switches_that_do_not_matter_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("runs", [((0, 1), (1, None)), ((1, 1), (0, None))])
-def test_what_is_simple_stays(runs: Runs) -> None:
+def test_what_is_simple_stays(runs: Schedule) -> None:
     play = program([5, 5], lambda came: came[0][1] == 1, [])
     assert shrink(play(runs), play)[0] == runs

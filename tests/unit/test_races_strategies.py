@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.races.execution.scheduler import Point
-from dbtools.races.strategies import Bounded, Divergence, Replay, pct, preemptions, random_walk, runs_of, stay
+from dbtools.races.schedule import Divergence, SchedulingPoint, continue_current, preemptions, schedule_of
+from dbtools.races.strategies import BoundedPreemptions, Replay, pct, random_walk
 
 if TYPE_CHECKING:
-    from dbtools.races.strategies import Choices, Choose
+    from dbtools.races.schedule import Choices, Strategy
 
 
-def play(lengths: list[int], choose: Choose) -> Choices:
+def play(lengths: list[int], choose: Strategy) -> Choices:
     """Run programs of so many steps each, none of which blocks another."""
     left, current = list(lengths), None
-    choices: list[tuple[Point, int]] = []
+    choices: list[tuple[SchedulingPoint, int]] = []
     while any(left):
-        point = Point(len(choices), tuple(one for one, count in enumerate(left) if count), current)
+        point = SchedulingPoint(len(choices), tuple(one for one, count in enumerate(left) if count), current)
         current = choose(point)
         assert current in point.enabled
         left[current] -= 1
@@ -30,13 +30,13 @@ def play(lengths: list[int], choose: Choose) -> Choices:
     return choices
 
 
-def locked(length: int, choose: Choose) -> Choices:
+def locked(length: int, choose: Strategy) -> Choices:
     """Run two programs of so many steps of which the first takes a lock and the last gives it back."""
     done, holder, current = [0, 0], None, None
-    choices: list[tuple[Point, int]] = []
+    choices: list[tuple[SchedulingPoint, int]] = []
     while min(done) < length:
         free = [one for one in (0, 1) if done[one] < length and (holder in (None, one))]
-        point = Point(len(choices), tuple(free), current)
+        point = SchedulingPoint(len(choices), tuple(free), current)
         current = choose(point)
         done[current] += 1
         holder = current if done[current] < length else None
@@ -49,7 +49,7 @@ def order(choices: Choices) -> tuple[int, ...]:
 
 
 def explored(lengths: list[int], bound: int) -> list[tuple[int, ...]]:
-    search, found = Bounded(bound), []
+    search, found = BoundedPreemptions(bound), []
     while (runs := search.next()) is not None:
         choices = play(lengths, Replay(runs))
         assert preemptions(choices) <= bound
@@ -71,7 +71,7 @@ def test_three_programs() -> None:
 
 
 def test_fewer_preemptions_come_first() -> None:
-    search, costs = Bounded(3), []
+    search, costs = BoundedPreemptions(3), []
     while (runs := search.next()) is not None:
         choices = play([3, 3], Replay(runs))
         search.learn(runs, choices)
@@ -82,7 +82,7 @@ def test_fewer_preemptions_come_first() -> None:
 
 @pytest.mark.parametrize("first", [1, 30, 171, 270])
 def test_a_race_that_a_tenth_of_the_schedules_has_is_met_soon(first: int) -> None:
-    search = Bounded(1)
+    search = BoundedPreemptions(1)
     for number in range(1, 100):
         runs = search.next()
         assert runs is not None
@@ -97,20 +97,20 @@ def test_a_race_that_a_tenth_of_the_schedules_has_is_met_soon(first: int) -> Non
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 1000))
 def test_a_schedule_written_as_runs_leads_to_the_same_choices(lengths: list[int], seed: int) -> None:
     choices = play(lengths, random_walk(seed))
-    assert order(play(lengths, Replay(runs_of(choices)))) == order(choices)
+    assert order(play(lengths, Replay(schedule_of(choices)))) == order(choices)
 
 
 @given(st.integers(1, 6), st.integers(0, 1000))
 def test_a_schedule_with_a_lock_written_as_runs_leads_to_the_same_choices(length: int, seed: int) -> None:
     choices = locked(length, random_walk(seed))
-    assert order(locked(length, Replay(runs_of(choices)))) == order(choices)
+    assert order(locked(length, Replay(schedule_of(choices)))) == order(choices)
 
 
 def test_only_what_is_unusual_is_written() -> None:
-    assert runs_of(play([3, 3], stay)) == ((0, None),)
-    assert runs_of(play([3, 3], Replay(((0, 2), (1, None))))) == ((0, 2), (1, None))
-    assert runs_of(play([3, 3], Replay(((1, None),)))) == ((1, None),)
-    assert runs_of(play([3, 3], Replay(((0, 1), (1, 1), (0, None))))) == ((0, 1), (1, 1), (0, None))
+    assert schedule_of(play([3, 3], continue_current)) == ((0, None),)
+    assert schedule_of(play([3, 3], Replay(((0, 2), (1, None))))) == ((0, 2), (1, None))
+    assert schedule_of(play([3, 3], Replay(((1, None),)))) == ((1, None),)
+    assert schedule_of(play([3, 3], Replay(((0, 1), (1, 1), (0, None))))) == ((0, 1), (1, 1), (0, None))
 
 
 def test_a_schedule_that_does_not_fit_is_not_guessed_at() -> None:

@@ -65,7 +65,7 @@ def test_no_slip_of_the_hand_passes(
 
 
 def test_no_slip_in_a_small_token_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LONG", 0)  # without looking for what was meant, which takes longer
+    monkeypatch.setattr(module, "_LONG_TOKEN", 0)  # without looking for what was meant, which takes longer
     wrong = slips(SMALL)
     assert len(wrong) > 2000
     for slip in wrong:

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from dbtools.chain.copy import encode
-from dbtools.chain.prefetch import prepare
+from dbtools.chain.prefetch import generate_in_background
 from dbtools.config import SeedPlan
 from dbtools.dataset import Dataset
 from tests.toy import ToyShop
@@ -62,16 +62,16 @@ def is_gone(child: int) -> bool:
 
 
 def test_the_rows_are_those_of_the_application(children: list[int]) -> None:
-    with prepare(ToyShop(), PLAN) as rows:
-        assert rows.bulk() == expected()
-        assert rows.bulk() is rows.bulk()
+    with generate_in_background(ToyShop(), PLAN) as rows:
+        assert rows.copy_data() == expected()
+        assert rows.copy_data() is rows.copy_data()
     (child,) = children
     assert is_gone(child)
 
 
 def test_another_process_computes_them() -> None:
-    with prepare(Where(), PLAN) as rows:
-        assert rows.bulk()[1] != (str(os.getpid()),)
+    with generate_in_background(Where(), PLAN) as rows:
+        assert rows.copy_data()[1] != (str(os.getpid()),)
 
 
 def test_beside_other_threads_nothing_is_forked() -> None:
@@ -79,33 +79,33 @@ def test_beside_other_threads_nothing_is_forked() -> None:
     thread = threading.Thread(target=done.wait)
     thread.start()
     try:
-        with prepare(Where(), PLAN) as rows:
-            assert rows.bulk()[1] == (str(os.getpid()),)
+        with generate_in_background(Where(), PLAN) as rows:
+            assert rows.copy_data()[1] == (str(os.getpid()),)
     finally:
         done.set()
         thread.join()
 
 
 def test_an_error_is_raised_where_the_rows_are_asked_for(children: list[int]) -> None:
-    with prepare(Broken(), PLAN) as rows, pytest.raises(ValueError, match="no such shop"):
-        rows.bulk()
+    with generate_in_background(Broken(), PLAN) as rows, pytest.raises(ValueError, match="no such shop"):
+        rows.copy_data()
     assert is_gone(children[0])
 
 
 def test_rows_that_nobody_asks_for_leave_no_child(children: list[int]) -> None:
-    with prepare(ToyShop(), PLAN):
+    with generate_in_background(ToyShop(), PLAN):
         pass
     assert is_gone(children[0])
 
 
 def test_a_child_that_was_killed_is_made_up_for(children: list[int]) -> None:
-    with prepare(ToyShop(), PLAN) as rows:
+    with generate_in_background(ToyShop(), PLAN) as rows:
         os.kill(children[0], signal.SIGKILL)
-        assert rows.bulk() == expected()
+        assert rows.copy_data() == expected()
     assert is_gone(children[0])
 
 
 def test_known_users_are_inserted_not_copied() -> None:
-    with prepare(ToyShop(), SeedPlan("small", PLAN.as_of, known_users_only=True)) as rows:
-        assert rows.bulk() == ((), ())
+    with generate_in_background(ToyShop(), SeedPlan("small", PLAN.as_of, known_users_only=True)) as rows:
+        assert rows.copy_data() == ((), ())
         assert [one.table for one in rows.missing.tables] == ["shops"]

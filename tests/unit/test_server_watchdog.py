@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from dbtools.server.watchdog import Pipe
+from dbtools.server.watchdog import Watchdog
 
 
 def test_closing_one_again_leaves_a_later_one_alone() -> None:
-    first = Pipe(["cat"], environment=dict(os.environ))
+    first = Watchdog(["cat"], environment=dict(os.environ))
     first.close()
-    second = Pipe(["cat"], environment=dict(os.environ))  # is given the descriptor that the first one had
+    second = Watchdog(["cat"], environment=dict(os.environ))  # is given the descriptor that the first one had
     assert second._write_end == first._write_end
     assert first.closed
     first.close()

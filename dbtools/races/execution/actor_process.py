@@ -17,33 +17,20 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from dbtools.errors import ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from dbtools.races.scenario import Actor
+
 OUTPUT = 4_000
 """Characters of an actor's output that are kept: its end."""
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A program and how to start it: a `command`, or else a `call` that is given the URL."""
-
-    name: str
-    command: tuple[str, ...] = ()
-    call: Callable[[str], object] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    superuser: bool = False
-    """Its URL is that of the throwaway server's superuser."""
-    latch: bool = False
-    """It is not one of the programs, but a means of the lab: it may be left out of a serial order."""
 
 
 class Program:
@@ -80,8 +67,9 @@ class Program:
             self._output.close()
             raise ConfigurationError(
                 f"The actor {actor.name} cannot be started: {' '.join(actor.command)}",
-                f"{error.strerror}: {error.filename}. Nothing was run.",
+                f"{error.strerror}: {error.filename}.",
                 "Correct its command in the scenario; it runs in the project's folder, without a shell.",
+                NOT_RUN,
             ) from None
         self.pid = self._process.pid
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from dbtools.races.execution.proxy import Gate, Phase, Session
-from dbtools.races.trace import Event, Happened
+from dbtools.races.execution.proxy import Phase, Proxy, Session
+from dbtools.races.trace import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -19,18 +19,18 @@ GRACE = 0.1
 """Seconds that news of a program's end, and news for a program, may take to arrive."""
 
 
-class Lane:
+class ActorState:
     """One actor in a run."""
 
-    def __init__(self, number: int, program: Program, gate: Gate) -> None:
+    def __init__(self, number: int, program: Program, proxy: Proxy) -> None:
         self.number = number
-        self.name = gate.actor
+        self.name = proxy.actor
         self.program = program
         self.over = False
         """Its program and all its connections have ended."""
         self.events: list[Event] = []
         """What happened since the last choice."""
-        self._gate = gate
+        self._proxy = proxy
         self._since = time.monotonic()
         self._ran = 0
         self._looked = (0, 0.0)
@@ -38,18 +38,18 @@ class Lane:
     @property
     def sessions(self) -> list[Session]:
         """All its connections, also those that have ended."""
-        return self._gate.sessions
+        return self._proxy.sessions
 
     @property
     def live(self) -> list[Session]:
         """Its connections."""
-        return [one for one in self._gate.sessions if one.phase is not Phase.CLOSED]
+        return [one for one in self._proxy.sessions if one.phase is not Phase.CLOSED]
 
     def in_phase(self, *phases: Phase) -> list[Session]:
         """Return its connections that are in one of these phases."""
-        return [one for one in self._gate.sessions if one.phase in phases]
+        return [one for one in self._proxy.sessions if one.phase in phases]
 
-    def note(self, kind: Happened, step: int = 0, on: tuple[str, ...] = (), lock: str = "") -> None:
+    def note(self, kind: EventKind, step: int = 0, on: tuple[str, ...] = (), lock: str = "") -> None:
         """Write an event down."""
         self.events.append(Event(kind, self.name, step, on, lock))
         self._since = time.monotonic()
@@ -77,13 +77,13 @@ class Lane:
                 yield f"{self.name} has ended; its connections have not"
             elif not self.live:
                 self.over = True
-                self.note(Happened.FINISHED)
+                self.note(EventKind.FINISHED)
         elif not self.program.is_asleep():
             self._since = time.monotonic()
             yield f"{self.name} computes"
         elif self._is_reading(quiet):
             yield f"{self.name} has an answer to read"
-        elif not self.in_phase(Phase.KNOCKING, Phase.HELD, Phase.RUNNING) and quiet < patience:
+        elif not self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING) and quiet < patience:
             yield f"{self.name} sleeps"
 
     def _is_reading(self, quiet: float) -> bool:
@@ -92,7 +92,7 @@ class Lane:
         It sleeps, but may not have woken up yet, or sleep for a moment in between: it must have run since, and then not
         have run for `QUIET`. With one connection there is nothing to mistake: its next request is there, or is not.
         """
-        if len(self.live) < 2 or quiet > GRACE or all(one.kind is not Happened.ENDED for one in self.events):
+        if len(self.live) < 2 or quiet > GRACE or all(one.kind is not EventKind.ENDED for one in self.events):
             return False
         now, ran = time.monotonic(), self.program.ran()
         if ran != self._looked[0]:

@@ -6,30 +6,29 @@ import asyncio
 import os
 import subprocess
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
 from dbtools.db.digest import digest
+from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError
 from dbtools.races.execution.actor_process import Program, _addresses
-from dbtools.races.execution.lock_probe import Probe
-from dbtools.races.execution.proxy import Gate
-from dbtools.races.execution.scheduler import DEADLOCK_TIMEOUT, Turnstile
-from dbtools.races.strategies import Divergence
+from dbtools.races.execution.proxy import Proxy
+from dbtools.races.execution.scheduler import DEADLOCK_TIMEOUT, Scheduler
+from dbtools.races.run import RunResult
+from dbtools.races.schedule import Divergence
 from dbtools.races.trace import Failure, Trace
 from dbtools.server.cluster import ROLE
 from dbtools.server.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from dbtools.races.execution.actor_process import Actor
-    from dbtools.races.execution.scheduler import Point
-    from dbtools.races.scenario import Scenario
+    from dbtools.races.scenario import Actor, Scenario
+    from dbtools.races.schedule import Strategy
 
 TEMPLATE = "race_start"
 DEADLOCK = "40P01"
@@ -44,30 +43,6 @@ SETTINGS = {
     # The passwords are 144 random bits: hashing them 4,096 times only costs time, at every connection.
     "scram_iterations": "1",
 }
-
-
-@dataclass(frozen=True)
-class Played:
-    """One run and what it left behind."""
-
-    trace: Trace
-    choices: tuple[tuple[Point, int], ...]
-    content: dict[str, str]
-    """The digest of every table that is left."""
-    diverged: str = ""
-    """Where the programs did not do what the schedule says of them, and the run was ended."""
-    plain: bool = False
-    """No setting of the database, a role or a connection makes the isolation level another than READ COMMITTED."""
-
-    @property
-    def failure(self) -> str:
-        """What went wrong, in names that are equal for equal failures; "" where nothing did."""
-        return ", ".join(sorted({name_of(one) for one in self.trace.failures}))
-
-
-def name_of(failure: Failure) -> str:
-    """Return what a scenario's `expect` calls a failure."""
-    return f"invariant {failure.name}" if failure.kind == "invariant" else failure.name
 
 
 class Lab:
@@ -104,36 +79,36 @@ class Lab:
         """The server's own database, beside the clones."""
         return self._server.url
 
-    def run(self, choose: Callable[[Point], int], actors: Sequence[Actor] | None = None) -> Played:
+    def run(self, choose: Strategy, actors: Sequence[Actor] | None = None) -> RunResult:
         """Run the actors (default: all of the scenario) from the start state, by the choices of `choose`."""
         with self._clone() as url:
-            return asyncio.run(self._run(url, choose, self.scenario.everybody if actors is None else actors))
+            return asyncio.run(self._run(url, choose, self.scenario.all_actors if actors is None else actors))
 
-    async def _run(self, url: str, choose: Callable[[Point], int], actors: Sequence[Actor]) -> Played:
+    async def _run(self, url: str, choose: Strategy, actors: Sequence[Actor]) -> RunResult:
         host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
         diverged = ""
         with psycopg.connect(self._as_admin(url), autocommit=True, application_name="race lab") as control:
             control.execute("set lock_timeout = '1s'")
             async with AsyncExitStack() as stack:
-                turnstile = Turnstile(Probe(control), self.scenario.limits)
+                scheduler = Scheduler(Probe(control), self.scenario.limits)
                 for actor in actors:
-                    gate = Gate(actor.name, host, port, turnstile.notice)
-                    await gate.open()
-                    stack.push_async_callback(gate.close)
+                    proxy = Proxy(actor.name, host, port, scheduler.notice)
+                    await proxy.open()
+                    stack.push_async_callback(proxy.close)
                     base = self._as_admin(url) if actor.superuser else url
-                    program = Program(actor, _through(base, gate.port), self.scenario.folder)
+                    program = Program(actor, _through(base, proxy.port), self.scenario.folder)
                     stack.callback(program.end)
-                    turnstile.add(program, gate)
+                    scheduler.add(program, proxy)
                 try:
-                    await turnstile.play(choose)
+                    await scheduler.play(choose)
                 except Divergence as error:
                     diverged = str(error)
-            trace = turnstile.trace
+            trace = scheduler.trace
             _end_sessions(control)
             trace.failures += [*_errors(trace), *self._broken(control)]
-            content = {one.table: f"{one.rows} {one.md5}" for one in digest(control).tables}
-            plain = _is_plain(control) and not any(b"isolation" in packet for packet in turnstile.openings)
-        return Played(trace, tuple(turnstile.choices), content, diverged, plain)
+            content = {one.name: f"{one.rows} {one.md5}" for one in digest(control).tables}
+            plain = _is_plain(control) and not any(b"isolation" in packet for packet in scheduler.openings)
+        return RunResult(trace, tuple(scheduler.choices), content, diverged, plain)
 
     def _broken(self, control: psycopg.Connection) -> Iterator[Failure]:
         for one in self.scenario.invariants:

@@ -27,7 +27,7 @@ PIECE = 64 * 1024
 class Phase(StrEnum):
     """Where a session is."""
 
-    KNOCKING = "knocking"
+    CONNECTING = "knocking"
     """It waits at the gate to be connected: a program that opens several at once gets them one by one."""
     STARTING = "starting"
     """It has not been ready for a query yet."""
@@ -49,7 +49,7 @@ class Session:
     def __init__(self, actor: str, name: str, changed: Callable[[Session], None]) -> None:
         self.actor = actor
         self.name = name
-        self.phase = Phase.KNOCKING
+        self.phase = Phase.CONNECTING
         self.pid = 0
         """The process id of the backend."""
         self.sql = ""
@@ -70,7 +70,7 @@ class Session:
 
     def admit(self) -> None:
         """Let the connection through."""
-        assert self.phase is Phase.KNOCKING
+        assert self.phase is Phase.CONNECTING
         self.phase = Phase.STARTING
         self._pass.set()
 
@@ -108,7 +108,7 @@ class Session:
         self._changed(self)
 
 
-class Gate:
+class Proxy:
     """One actor's way to the server.
 
     `changed` is called at every change of a session; at the end of a request before the program can know of it.

@@ -19,20 +19,20 @@ import asyncio
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from dbtools.races.execution.actor_state import Lane
-from dbtools.races.execution.proxy import Gate, Phase, Session
-from dbtools.races.trace import End, Event, Failure, Happened, Step, Trace
+from dbtools.races.execution.actor_state import ActorState
+from dbtools.races.execution.proxy import Phase, Proxy, Session
+from dbtools.races.schedule import SchedulingPoint
+from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from dbtools.db.lock_probe import Probe
     from dbtools.races.execution.actor_process import Program
-    from dbtools.races.execution.lock_probe import Probe
+    from dbtools.races.scenario import Limits
+    from dbtools.races.schedule import Strategy
 
 DEADLOCK_TIMEOUT = 0.01
 """Seconds: `deadlock_timeout` of the lab's servers."""
@@ -40,39 +40,14 @@ LOOK = 0.001
 """Seconds between two looks at what runs."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a run is given up, in seconds and steps."""
-
-    patience: float = 1.0
-    """How long a program may sleep with nothing under way before the others go on without it."""
-    hang: float = 5.0
-    """How long nobody may be able to go on before that counts as for ever."""
-    step: float = 30.0
-    """How long a request may run, and a program compute."""
-    steps: int = 10_000
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where a choice is to be made."""
-
-    number: int
-    """How many choices were made before."""
-    enabled: tuple[int, ...]
-    """The actors that have a request at the gate, by their numbers."""
-    current: int | None
-    """Whom the last choice let through."""
-
-
-class Turnstile:
+class Scheduler:
     """The actors of one run, and the one who lets them through."""
 
     def __init__(self, probe: Probe, limits: Limits) -> None:
         self.trace = Trace(())
-        self.choices: list[tuple[Point, int]] = []
+        self.choices: list[tuple[SchedulingPoint, int]] = []
         """Every choice: where, and which actor it fell on."""
-        self._lanes: list[Lane] = []
+        self._lanes: list[ActorState] = []
         self._probe = probe
         self._changed = asyncio.Event()
         self._limits = limits
@@ -82,10 +57,10 @@ class Turnstile:
         self._quiet_at = 0.0
         self._current: int | None = None
 
-    def add(self, program: Program, gate: Gate) -> None:
+    def add(self, program: Program, proxy: Proxy) -> None:
         """Add an actor."""
-        self._lanes.append(Lane(len(self._lanes), program, gate))
-        self.trace.actors = (*self.trace.actors, gate.actor)
+        self._lanes.append(ActorState(len(self._lanes), program, proxy))
+        self.trace.actors = (*self.trace.actors, proxy.actor)
 
     @property
     def openings(self) -> list[bytes]:
@@ -98,7 +73,7 @@ class Turnstile:
         if session.phase is Phase.IDLE:
             self._lane(session).about_to_hear()
 
-    async def play(self, choose: Callable[[Point], int]) -> Trace:
+    async def play(self, choose: Strategy) -> Trace:
         """Run to the end, or to where it cannot go on, and return what happened.
 
         `choose` returns one of the enabled actors.
@@ -124,14 +99,14 @@ class Turnstile:
 
     def _admit(self) -> bool:
         """Let one new connection of each actor through, where one waits for that."""
-        waiting = [] if self.trace.stalled else [lane.in_phase(Phase.KNOCKING)[:1] for lane in self._lanes]
+        waiting = [] if self.trace.stalled else [lane.in_phase(Phase.CONNECTING)[:1] for lane in self._lanes]
         for session in [one for first in waiting for one in first]:
             session.admit()
         return any(waiting)
 
-    def _ask(self, choose: Callable[[Point], int]) -> Session:
+    def _ask(self, choose: Strategy) -> Session:
         enabled = [lane.number for lane in self._lanes if lane.in_phase(Phase.HELD)]
-        point = Point(len(self.choices), tuple(enabled), self._current)
+        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current)
         number = choose(point)
         assert number in enabled
         self.choices.append((point, number))
@@ -141,7 +116,7 @@ class Turnstile:
     def _release(self, session: Session) -> None:
         step = Step(len(self.trace.steps) + 1, session.actor, session.name, session.sql, session.choice)
         self.trace.steps.append(step)
-        self.trace.events.append(Event(Happened.RELEASED, session.actor, step.number))
+        self.trace.events.append(Event(EventKind.RELEASED, session.actor, step.number))
         self._steps[session] = step
         self._ended[session] = session.ended
         session.release()
@@ -174,7 +149,7 @@ class Turnstile:
             step = self._steps.pop(session)
             lane = self._lane(session)
             if self._blocked.pop(session, None):
-                lane.note(Happened.WOKEN, step.number)
+                lane.note(EventKind.WOKEN, step.number)
             step.tag = session.tag
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
@@ -183,7 +158,7 @@ class Turnstile:
             step.subject = session.error.get("n") or session.error.get("t", "")
             if session.phase is Phase.CLOSED and not step.sqlstate:
                 step.sqlstate, step.message = "08006", "the connection was lost"
-            lane.note(Happened.ENDED, step.number)
+            lane.note(EventKind.ENDED, step.number)
 
     def _named(self, detail: str) -> str:
         """Return the server's words with names for its numbers, which are others in every run."""
@@ -203,7 +178,7 @@ class Turnstile:
                 continue
             self._blocked[session] = on
             self._quiet_at = time.monotonic() + 2 * DEADLOCK_TIMEOUT
-            self._lane(session).note(Happened.BLOCKED, self._steps[session].number, on, lock)
+            self._lane(session).note(EventKind.BLOCKED, self._steps[session].number, on, lock)
 
     def _wake(self) -> bool:
         """Return whether somebody who was blocked is so no more, or waits in a circle, which the server is to break."""
@@ -214,7 +189,7 @@ class Turnstile:
         for session in woken:
             del self._blocked[session]
             if session in self._steps:
-                self._lane(session).note(Happened.WOKEN, self._steps[session].number)
+                self._lane(session).note(EventKind.WOKEN, self._steps[session].number)
         return bool(woken) or self._waits_in_circle()
 
     def _waits_in_circle(self) -> bool:
@@ -240,14 +215,14 @@ class Turnstile:
         within = {pid: tuple(names[one] for one in on if one in names) for pid, on in found.items()}
         return {pid: on for pid, on in within.items() if on}
 
-    def _lane(self, session: Session) -> Lane:
+    def _lane(self, session: Session) -> ActorState:
         return next(one for one in self._lanes if one.name == session.actor)
 
     def _is_over(self) -> bool:
         return all(lane.over for lane in self._lanes)
 
     def _can_go_on(self) -> bool:
-        return any(lane.in_phase(Phase.KNOCKING, Phase.HELD) for lane in self._lanes)
+        return any(lane.in_phase(Phase.CONNECTING, Phase.HELD) for lane in self._lanes)
 
     def _hang(self) -> None:
         """Write down that nobody can go on: each waits for a lock of another, or sleeps with nothing under way."""
@@ -264,11 +239,11 @@ class Turnstile:
         found: list[str] = []
         for lane in self._latest_first():
             # One with a request under way is looked at last; one without may do anything meanwhile.
-            if not found or not lane.in_phase(Phase.KNOCKING, Phase.HELD, Phase.RUNNING):
+            if not found or not lane.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING):
                 found += lane.busy(self._blocked, self._limits.patience)
         return found
 
-    def _latest_first(self) -> list[Lane]:
+    def _latest_first(self) -> list[ActorState]:
         latest = self.trace.steps[-1].actor if self.trace.steps else ""
         return sorted(self._lanes, key=lambda lane: lane.name != latest)
 

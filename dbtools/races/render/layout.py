@@ -6,13 +6,13 @@ session's rail marked in between. A step that the server answered with an error,
 
 from __future__ import annotations
 
-import string
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.races.render import sanitize as words
 from dbtools.races.render.rows import Kind, Lane, Picture, Rail, Row, State, ended
-from dbtools.races.trace import Event, Happened
+from dbtools.races.token import letter
+from dbtools.races.trace import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,12 @@ class _Layout:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._steps = {step.number: step for step in trace.steps}
-        self._waited = {event.step for event in trace.events if event.kind is Happened.BLOCKED}
-        self._answered = {event.step for event in trace.events if event.kind is Happened.ENDED}
+        self._waited = {event.step for event in trace.events if event.kind is EventKind.BLOCKED}
+        self._answered = {event.step for event in trace.events if event.kind is EventKind.ENDED}
         self._failed = {failure.step for failure in trace.failures if failure.step}
         actors = dict.fromkeys((*trace.actors, *(event.actor for event in trace.events)))
         self._lanes = tuple(
-            Lane(string.ascii_uppercase[i % 26], actor, tuple(dict.fromkeys((actor, *self._sessions(actor)))))
+            Lane(letter(i), actor, tuple(dict.fromkeys((actor, *self._sessions(actor)))))
             for i, actor in enumerate(actors)
         )
         self._places = {
@@ -54,14 +54,14 @@ class _Layout:
     def picture(self) -> Picture:
         for event in self._trace.events:
             step = self._steps.get(event.step)
-            if event.kind is Happened.FINISHED:
+            if event.kind is EventKind.FINISHED:
                 self._finished(event.actor)
             elif step:
                 {
-                    Happened.RELEASED: self._released,
-                    Happened.BLOCKED: self._blocked,
-                    Happened.WOKEN: lambda *_: None,
-                    Happened.ENDED: self._ended,
+                    EventKind.RELEASED: self._released,
+                    EventKind.BLOCKED: self._blocked,
+                    EventKind.WOKEN: lambda *_: None,
+                    EventKind.ENDED: self._ended,
                 }[event.kind](step, event)
         return Picture(self._trace, self._lanes, tuple(self._rows))
 

@@ -1,0 +1,53 @@
+"""Drop what earlier resets have replaced, without standing in the way of those who still read it."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from dbtools.chain.drop import BATCH, drop_statements
+from dbtools.db.catalog import REPLACED_COMMENT, schema_objects
+
+if TYPE_CHECKING:
+    import psycopg
+
+REPLACED_PREFIX = "dbtools_old_"
+SWEEP_KEY = 0x53574550 << 32  # "SWEP"; sweepers take turns, because two drops of one schema disturb each other
+
+_REPLACED = """
+select nspname from pg_namespace
+where nspname like %s and obj_description(oid, 'pg_namespace') = %s and pg_has_role(nspowner, 'USAGE') order by 1
+"""
+
+
+def sweep(connection: psycopg.Connection, patience: float) -> str:
+    """Drop the schemas of replaced tables, in small transactions; return the name of one that is left, or "".
+
+    A table that is still in use is tried again for `patience` seconds, each time waiting for 100 ms at most, and then
+    left to the next sweep. `connection` must be in autocommit.
+    """
+    from psycopg.errors import LockNotAvailable, UndefinedTable
+
+    deadline = time.monotonic() + patience
+    while name := _find_replaced(connection):
+        try:
+            statements = drop_statements(schema_objects(connection, name), BATCH)
+            for statement in [*statements, f"drop schema if exists {name} cascade"]:
+                with connection.transaction():
+                    connection.execute(
+                        "set local lock_timeout = 100; set local statement_timeout = 0;"
+                        f" select pg_advisory_xact_lock({SWEEP_KEY})"
+                    )
+                    connection.execute(statement)
+        except (LockNotAvailable, UndefinedTable):
+            if time.monotonic() > deadline:
+                return name
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - jitter
+    return ""
+
+
+def _find_replaced(connection: psycopg.Connection) -> str:
+    pattern = REPLACED_PREFIX.replace("_", r"\_") + "%"
+    row = connection.execute(_REPLACED, (pattern, REPLACED_COMMENT)).fetchone()
+    return str(row[0]) if row else ""

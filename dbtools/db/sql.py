@@ -1,0 +1,20 @@
+"""Small helpers for SQL text and single values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def quote(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def scalar(connection: psycopg.Connection, query: str, arguments: tuple[object, ...] | None = None) -> Any:
+    """Return the first column of the row that `query`, which always has one, returns."""
+    row = connection.execute(query, arguments).fetchone()
+    assert row is not None
+    return row[0]
