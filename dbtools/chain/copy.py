@@ -1,4 +1,4 @@
-"""Bulk load of a dataset with COPY, and emptying the tables it goes into."""
+"""Load rows with COPY, and find the tables that have to be emptied before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
-# Tables that refer to a given set of tables, at any distance: they must be emptied with them.
+# The given tables and all that refer to them, directly or not: TRUNCATE takes them only together.
 _REFERRERS = """
 with recursive emptied(oid) as (
     select unnest(%(tables)s::text[])::regclass::oid
@@ -34,8 +34,8 @@ from pg_attribute a where a.attrelid = %(table)s::regclass and a.attnum > 0 and 
   and pg_get_serial_sequence(%(table)s, a.attname) is not null
 """
 
-# One row a table: its foreign keys as the actions of one ALTER TABLE. Keys of partitions go with their parent's; a key
-# with a comment would lose it, and stays.
+# One row a table: its foreign keys as the actions of one ALTER TABLE. A partition's keys go with its parent's. A key
+# with a comment would lose the comment, so it stays.
 _FOREIGN_KEYS = """
 select c.conrelid::regclass::text, string_agg('drop constraint ' || quote_ident(c.conname), ', ' order by c.conname),
        string_agg(format('add constraint %%I %%s', c.conname, pg_get_constraintdef(c.oid)), ', ' order by c.conname)
@@ -45,7 +45,7 @@ where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::reg
 group by c.conrelid order by c.conrelid
 """
 
-# Plain tables that COPY FREEZE takes, of which nobody would notice that their rows went out and came in again.
+# Ordinary tables that COPY FREEZE accepts and whose rows can be rewritten without side effects.
 _FREEZABLE = """
 select '"' || replace(c.relname, '"', '""') || '"' from pg_class c
 where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
@@ -56,7 +56,7 @@ order by c.oid
 
 @dataclass(frozen=True)
 class EncodedTable:
-    """One table's rows as the text COPY reads, and the names in SQL form."""
+    """One table's rows as the text COPY reads; the names are in SQL form."""
 
     name: str
     columns: str
@@ -65,17 +65,16 @@ class EncodedTable:
 
 
 def encode(dataset: Dataset) -> tuple[EncodedTable, ...]:
-    """Return the dataset as COPY text. Needs no connection, so it can run while a server is busy."""
+    """Return the dataset as COPY text. Needs no connection."""
     return tuple(_encode(table) for table in dataset.tables)
 
 
 def copy_rows(connection: psycopg.Connection, tables: Iterable[EncodedTable], frozen: Collection[str] = ()) -> int:
     """Copy the rows in and move the sequences past them; return the number of rows.
 
-    COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
-    already there: each sequence is set past the largest loaded key. Runs in the caller's transaction; under
-    autocommit every table commits by itself. Tables in `frozen` (names in SQL form) were made by the open transaction
-    and get their rows frozen.
+    COPY does not advance the sequences of identity and serial columns, so they would hand out keys that are taken: each
+    is set past the largest loaded key. The rows of tables in `frozen` (names in SQL form), which the open transaction
+    has made, are frozen. Runs in the caller's transaction; under autocommit every table commits by itself.
     """
     total = 0
     for table in tables:
@@ -93,10 +92,10 @@ def copy_rows(connection: psycopg.Connection, tables: Iterable[EncodedTable], fr
 
 @contextmanager
 def foreign_keys_suspended(connection: psycopg.Connection, schema: str) -> Iterator[None]:
-    """Take the schema's foreign keys away and put them back, name for name, at the end of the block.
+    """Drop the schema's foreign keys, and add them again under their names at the end of the block.
 
-    Putting a key back checks all rows in one join; left in place it costs a query a row.
-    For tables that the open transaction has made: nobody else sees them without their keys.
+    Adding a key checks all rows in one join; left in place it costs a query a row. For tables that the open transaction
+    has made: no other session sees them without their keys.
     """
     tables = connection.execute(_FOREIGN_KEYS, {"schema": quote(schema)}).fetchall()
     if not tables:
@@ -110,15 +109,15 @@ def foreign_keys_suspended(connection: psycopg.Connection, schema: str) -> Itera
 def freezable_tables(connection: psycopg.Connection, schema: str) -> list[str]:
     """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
 
-    A frozen row is visible to every snapshot, also to one that is older than the table. Call it while the foreign keys
-    are away. Left out are partitioned tables and what has triggers or row security.
+    A frozen row is visible to every snapshot, even to one older than the table. Call this while the foreign keys are
+    suspended. Partitioned tables, and tables with triggers or row security, are left out.
     """
     names = connection.execute(_FREEZABLE, {"schema": quote(schema)}).fetchall()
     return [str(name) for (name,) in names]
 
 
 def freeze_rows(connection: psycopg.Connection, tables: Iterable[str]) -> None:
-    """Take the rows of tables that the open transaction has made out, and copy them in again, frozen."""
+    """Rewrite the rows of tables that the open transaction has made, frozen."""
     for table in tables:
         with connection.cursor() as cursor:
             if cursor.execute(f"select from {table} limit 1").fetchone() is None:
@@ -131,7 +130,7 @@ def freeze_rows(connection: psycopg.Connection, tables: Iterable[str]) -> None:
 
 
 def analyze(connection: psycopg.Connection, schema: str) -> None:
-    """Gather the planner's statistics on every table of `schema`."""
+    """Gather planner statistics on every table of `schema`."""
     names = connection.execute(
         "select c.oid::regclass::text from pg_class c"
         " where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p', 'm') and not c.relispartition",
@@ -142,7 +141,7 @@ def analyze(connection: psycopg.Connection, schema: str) -> None:
 
 
 def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
-    """Insert the rows that are not there yet and return how many that were.
+    """Insert the rows that are missing and return their number.
 
     A row whose primary key or another unique value is taken is left as it is.
     """
@@ -157,10 +156,10 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
 
 
 def with_referencing_tables(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> list[str]:
-    """Return the tables (names in SQL form) and those that refer to them: truncating one needs the others.
+    """Return the tables and those that refer to them (names in SQL form): TRUNCATE takes them only together.
 
     Raises:
-        ChainFailed: A table of another schema refers to one of them; it would have to lose rows too.
+        ChainFailed: A table of another schema refers to one of them, and would lose its rows too.
     """
     rows = connection.execute(_REFERRERS, {"tables": list(tables)}).fetchall()
     foreign = [str(name) for name, where in rows if where != schema]
@@ -180,12 +179,12 @@ def quote(name: str) -> str:
 
 
 def _escaped(name: str) -> str:
-    """Return a name in SQL form for a statement that has parameters: there % begins a placeholder."""
+    """Return a name in SQL form for a statement with parameters, in which % begins a placeholder."""
     return name.replace("%", "%%")
 
 
 def _encode(table: TableRows) -> EncodedTable:
-    # By column, not by row: one type test and one scan for characters to escape serve a thousand values.
+    # By column, not by row: one scan for characters to escape serves a thousand values.
     columns = [_texts(column) for column in zip(*table.rows, strict=True)]
     lines = ["\t".join(values) for values in zip(*columns, strict=True)]
     data = "".join(f"{line}\n" for line in lines).encode()

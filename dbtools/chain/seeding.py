@@ -1,4 +1,4 @@
-"""Fill the tables with the rows of a run, and say what was created."""
+"""Fill the tables with the rows of a run, and report what was created."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def seed_tables(work: psycopg.Connection, rows: SeedRows, report: Report, frozen: Collection[str] = ()) -> int:
-    """Copy the rows in, add the ones that may be there already, and return how many that were in all."""
+    """Copy the rows in, insert those that are missing, and return how many rows were added."""
     report.doing("Seeding database...")
     tables, summary = rows.copy_data()
     copied, inserted = copy_rows(work, tables, frozen), insert_missing(work, rows.missing)
@@ -30,11 +30,11 @@ def seed_tables(work: psycopg.Connection, rows: SeedRows, report: Report, frozen
 
 
 def seed_new_schema(work: psycopg.Connection, schema: str, rows: SeedRows, report: Report) -> int:
-    """As `fill`, for a `schema` that the open transaction has made and nobody else sees yet.
+    """As `seed_tables`, for a `schema` that the open transaction has made and no other session sees yet.
 
-    Its rows are frozen, those that the migrations inserted too: a transaction whose snapshot is older than the commit
-    then finds the tables full, not empty. (Not the rows of partitioned tables, nor of tables with triggers.) Foreign
-    keys are checked at the end, and statistics gathered.
+    Rows are frozen, including those that the migrations inserted: a transaction whose snapshot is older than the commit
+    then finds full tables, not empty ones. (Except in partitioned tables and tables with triggers.) Foreign keys are
+    checked at the end, and statistics gathered.
     """
     with foreign_keys_suspended(work, schema):
         names = freezable_tables(work, schema)
