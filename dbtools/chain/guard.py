@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import socket
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -39,16 +38,6 @@ select d.datname, coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), '
        pg_catalog.current_setting('session_replication_role')
 from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.current_database()
 """
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a project or a flag adds to the guard."""
-
-    allow_hosts: tuple[str, ...] = ()
-    """Other machines whose databases may be destroyed: names as the URL has them, or addresses."""
-    protect: tuple[str, ...] = ()
-    """Patterns (`*`, `?`, `[...]`) of databases that may not: NAME or HOST/NAME; capital letters do not count."""
 
 
 def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> None:
