@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.chain.copy import analyze, copy_rows, foreign_keys_suspended, freezable_tables, freeze_rows, insert_missing
+from dbtools.chain.copy import (
+    analyze,
+    copy_rows,
+    foreign_keys_suspended,
+    freezable_tables,
+    freeze_rows,
+    insert_missing,
+    own_views,
+    refresh,
+)
 from dbtools.db.sql import quote
 
 if TYPE_CHECKING:
@@ -16,11 +25,17 @@ if TYPE_CHECKING:
     from dbtools.chain.report import Report
 
 
-def seed_tables(work: psycopg.Connection, rows: SeedRows, report: Report, frozen: Collection[str] = ()) -> int:
-    """Copy the rows in, insert those that are missing, and return how many rows were added."""
+def seed_tables(
+    work: psycopg.Connection, schema: str, rows: SeedRows, report: Report, frozen: Collection[str] = ()
+) -> int:
+    """Copy the rows in, insert those that are missing, and return how many rows were added.
+
+    Materialized views of `schema` are refreshed then, as far as this role may.
+    """
     report.doing("Seeding database...")
     tables, summary = rows.copy_data()
     copied, inserted = copy_rows(work, tables, frozen), insert_missing(work, rows.missing)
+    refresh(work, own_views(work, schema))
     for line in (*summary, *rows.missing.summary):
         report.done(line)
     if rows.plan.known_users_only:
@@ -38,7 +53,7 @@ def seed_new_schema(work: psycopg.Connection, schema: str, rows: SeedRows, repor
     """
     with foreign_keys_suspended(work, schema):
         names = freezable_tables(work, schema)
-        count = seed_tables(work, rows, report, names)
+        count = seed_tables(work, schema, rows, report, names)
         done = {table.name for table in rows.copy_data().tables} - {quote(table.table) for table in rows.missing.tables}
         freeze_rows(work, [name for name in names if name not in done])
     analyze(work, schema)

@@ -124,6 +124,19 @@ class Shadow:
         check_movable(self._work, self.name)
         self.kept = preserve_enums(self._work, self.name, self._live)
 
+    def check_rows(self) -> None:
+        """Find out whether loading the rows touched anything outside of the new schema, as a trigger may.
+
+        Raises:
+            ChainFailed: It did; names what.
+        """
+        if found := self._touched():
+            raise ChainFailed(
+                "A trigger reaches outside of the schema that is being built while the rows are loaded.",
+                f"It created, changed or used {summarize(found)}.",
+                f"Take the schema's name out of its function, and any search_path set for that. {IN_PLACE}",
+            )
+
     def _check_transaction(self, revision: str) -> None:
         if self._id() != self._transaction:
             self._work.rollback()
@@ -144,9 +157,12 @@ class Shadow:
                 f"Take the schema's name out of that revision. {IN_PLACE}",
             )
 
-    def _crossings(self) -> list[str]:
+    def _touched(self) -> list[str]:
         arguments = {"shadow": quote(self.name), "schema": quote(self._live), "before": self._before}
-        found = [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
+        return [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
+
+    def _crossings(self) -> list[str]:
+        found = self._touched()
         if not found and len(schema_objects(self._work, self._live)) < self._objects:
             return [f"an object of schema {self._live} that is gone now"]
         return found or external_dependents(self._work, self._live)
