@@ -1,4 +1,4 @@
-"""A server that is there already. Nothing of it is started, stopped or configured here."""
+"""A server that runs already. dbtools does not start, stop or configure it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ExternalServer:
 
     Raises:
         ConfigurationError: The URL is malformed.
-        DatabaseUnreachable: The server did not let us in.
+        DatabaseUnreachable: The server does not answer, or refuses the login.
     """
 
     kind = "existing"
-    admin_url: str | None = None
+    admin_url = None
 
     def __init__(self, url: str) -> None:
         self._dsn = Dsn.parse(url, source="--server")
@@ -52,12 +52,12 @@ class ExternalServer:
         return self._dsn.with_database(name).url
 
     def drop_database(self, name: str) -> None:
-        """Drop a database made by `create_database`, ending its sessions."""
+        """Drop a database made by `create_database`, and end its sessions."""
         with open_session(self._dsn, "harness") as connection:
             connection.execute(f"drop database if exists {quote(name)} with (force)")
 
     def stop(self) -> None:
-        """Leave the server as it is."""
+        """Do nothing: the server is not ours."""
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server.container import LABEL, ContainerServer, _lease
+from dbtools.server.container import LABEL, ContainerServer, lease_path
 from dbtools.server.engine import image, why_not
 from dbtools.server.lease import is_held
 
@@ -30,7 +30,7 @@ PARENT = """
 import time
 from dbtools.server.container import ContainerServer
 server = ContainerServer.start()
-print(server.name, server._pipe._process.pid, flush=True)
+print(server.name, server._watchdog.pid, flush=True)
 time.sleep(60)
 """
 
@@ -109,7 +109,7 @@ def test_another_address_of_this_machine_is_refused(server: ContainerServer) -> 
 
 
 def test_its_data_is_in_memory(server: ContainerServer, engine: Any) -> None:
-    path = one(server.admin_url or "", "select current_setting('data_directory')")
+    path = one(server.admin_url, "select current_setting('data_directory')")
     found = engine.containers.get(server.name).exec_run(["stat", "-f", "-c", "%T", str(path)])
     assert found.output.decode().strip() == "tmpfs"
 
@@ -135,7 +135,6 @@ def test_databases_come_and_go(server: ContainerServer) -> None:
 
 def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
     log = engine.containers.get(server.name).logs().decode()
-    assert server.admin_url is not None
     for url in (server.url, server.admin_url):
         assert url.partition("://")[2].partition("@")[0].partition(":")[2] not in log
 
@@ -143,7 +142,6 @@ def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
 def test_the_password_in_its_environment_is_of_no_use(server: ContainerServer, engine: Any) -> None:
     environment = engine.containers.get(server.name).attrs["Config"]["Env"]
     (secret,) = (entry.partition("=")[2] for entry in environment if entry.startswith("POSTGRES_PASSWORD="))
-    assert server.admin_url is not None
     before, at, after = server.admin_url.partition("@")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(before.rpartition(":")[0] + f":{secret}" + at + after)
@@ -174,10 +172,10 @@ def test_a_running_leftover_is_removed_by_the_next_start_and_what_is_in_use_is_n
         assert name in names(engine)
         process.kill()
         process.wait()
-        assert is_held(_lease(name)) is False
+        assert is_held(lease_path(name)) is False
         ContainerServer.start().stop()
     assert name not in names(engine)
-    assert is_held(_lease(name)) is None
+    assert is_held(lease_path(name)) is None
     assert server.name in names(engine)
 
 

@@ -22,16 +22,16 @@ import pytest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import embedded, postmaster, run_as
-from dbtools.server import project as project_server
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
+from dbtools.server.project import start_server, stop_server
 from dbtools.server.run_as import Account
 from dbtools.server.watchdog import Watchdog
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to become somebody else")
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to give up its rights")
 
 PARENT = """
 import os, sys, threading, time
@@ -48,7 +48,7 @@ else:
 [server] = servers
 if "fork" in sys.argv and os.fork() == 0:
     time.sleep(60)
-print(server.directory, server._process.pid, flush=True)
+print(server.directory, server.pid, flush=True)
 time.sleep(60)
 """
 
@@ -156,7 +156,6 @@ def test_nobody_else_can_read_its_files(server: EmbeddedServer) -> None:
 
 
 def test_no_password_on_a_command_line_in_an_environment_or_in_the_log(server: EmbeddedServer) -> None:
-    assert server.admin_url is not None
     secrets = [password(server.url).encode(), password(server.admin_url).encode()]
     texts = [server.log.read_bytes()]
     for process in Path("/proc").glob("[0-9]*"):
@@ -190,17 +189,38 @@ def test_version_18_is_there_too() -> None:
 
 def test_stop_leaves_nothing_and_may_be_called_twice() -> None:
     server = EmbeddedServer.start()
-    directory, pid = server.directory, server._process.pid
+    directory, pid = server.directory, server.pid
     server.stop()
     server.stop()
     assert gone(directory, pid)
+
+
+def test_after_a_crash_a_restart_has_the_same_data_address_and_passwords() -> None:
+    with EmbeddedServer.start(settings={"synchronous_commit": "on"}) as server:
+        url, admin_url, pid = server.create_database("odd?name"), server.admin_url, server.pid
+        assert url == server.url_of("odd?name")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("create table kept (id int)")
+            server.crash()
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+        assert not Path(f"/proc/{pid}").exists()
+        server.restart()
+        assert server.admin_url == admin_url
+        assert one(server.url_of("odd?name", admin=True), "select count(*) from kept") == 0
+        assert one(url, "show synchronous_commit") == "on"
+        running = server.pid
+        server.restart()
+        assert not Path(f"/proc/{running}").exists()
+        assert one(url, "select count(*) from kept") == 0
+    assert gone(server.directory, server.pid)
 
 
 def test_an_error_in_the_block_stops_it_too() -> None:
     server = EmbeddedServer.start()
     with pytest.raises(ZeroDivisionError), server:
         raise ZeroDivisionError
-    assert gone(server.directory, server._process.pid)
+    assert gone(server.directory, server.pid)
 
 
 @pytest.mark.parametrize("how", ["alone", "fork", "thread"])
@@ -245,7 +265,7 @@ def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path)
 
 def watchdog(directory: Path) -> Watchdog:
     (directory / MARKER).touch()
-    command = ["/bin/sh", "-c", embedded._WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
+    command = ["/bin/sh", "-c", embedded.WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
     return Watchdog(command, environment=run_as.clean_environment())
 
 
@@ -294,7 +314,7 @@ def test_the_sweep_deletes_what_is_nobodys_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / "left" / "lease").touch()
     with (tmp_path / "held" / "lease").open("w") as lease:
         fcntl.flock(lease, fcntl.LOCK_EX)
-        embedded._sweep(tmp_path)
+        embedded.sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"foreign", "held"}
 
 
@@ -330,7 +350,7 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
         pytest.skip("this machine forbids user namespaces")
     with EmbeddedServer.start(account=account) as server:
         assert one(server.url, "select 1") == 1
-        status = Path(f"/proc/{server._process.pid}/status").read_text()
+        status = Path(f"/proc/{server.pid}/status").read_text()
         uid = int(status.partition("Uid:\t")[2].split()[0])
         assert (uid != 0) is (mode == "nobody")
         data = (server.directory / "data").stat()
@@ -368,13 +388,13 @@ def test_another_user_of_the_machine_gets_neither_into_a_throwaway_server_nor_at
 def test_nor_into_the_projects_own(shared: Path) -> None:
     project = shared / "project"
     project.mkdir(mode=0o755)
-    found = project_server.start(project, report=lambda _: None)
+    found = start_server(project, report=lambda _: None)
     try:
         inside = list(found.directory.rglob("*"))
         folders = [found.directory, *(path for path in inside if path.is_dir())]
         check_closed(found.url, project, folders, [path for path in inside if path.is_file()])
     finally:
-        project_server.stop(project)
+        stop_server(project)
 
 
 def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]) -> None:
