@@ -101,13 +101,14 @@ def bench_server(rounds: int) -> None:
 WAITER = """
 import sys, time, psycopg
 from dbtools.chain.lock import SeedLock
+from dbtools.chain.target import Waits
 with psycopg.connect(sys.stdin.readline().strip(), autocommit=True) as connection:
     lock = SeedLock(connection, 1)
     how = sys.argv[1]
     print("ready", flush=True)
     before = time.process_time()
     if how == "slices":
-        lock.acquire(60, lambda holder: None)
+        lock.acquire(Waits(60.0), lambda holder: None)
     else:
         while not connection.execute("select pg_try_advisory_lock(1)").fetchone()[0]:
             time.sleep(float(how))
