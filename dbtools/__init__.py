@@ -6,8 +6,8 @@ The public names, for the application that dbtools rebuilds:
 - `Dataset`, `TableRows`: the rows that it wants in its database.
 - `DbtoolsError`: the base of every error that dbtools raises on purpose (see `dbtools.errors`).
 
-Also public are the modules `dbtools.commands` (the Invoke tasks), `dbtools.testing` (the pytest plugin), `dbtools.config`
-(the settings), `dbtools.server` (servers for tests) and `dbtools.races` (the race lab).
+These modules are public as well: `dbtools.commands` (the Invoke tasks), `dbtools.testing` (the pytest plugin),
+`dbtools.config` (the settings), `dbtools.server` (servers for tests) and `dbtools.races` (the race lab).
 """
 
 from __future__ import annotations
