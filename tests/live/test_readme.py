@@ -46,7 +46,7 @@ def test_every_command_runs_and_prints_what_is_shown(command: str, shown: str, p
     printed = done.stdout.splitlines()
     for line in shown.splitlines():
         if not line.startswith(("unprotected", "Without the lock")):  # how they collide differs from run to run
-            assert steady(line) in [steady(one) for one in printed], line
+            assert steady(line) in [steady(other) for other in printed], line
 
 
 def test_the_two_commands_are_the_first_screen() -> None:

@@ -70,8 +70,8 @@ EmbeddedServer.start()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer.start() as one:
-        yield one
+    with EmbeddedServer.start() as server:
+        yield server
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def narrow_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def one(url: str, query: str) -> object:
+def scalar(url: str, query: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()
         assert row is not None
@@ -99,7 +99,7 @@ def one(url: str, query: str) -> object:
 
 
 def password(url: str) -> str:
-    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+    return Dsn.parse(url).password
 
 
 def gone(directory: Path, pid: int) -> bool:
@@ -115,25 +115,25 @@ def wait_until_gone(directory: Path, pid: int) -> None:
 
 def test_it_is_postgresql_16_and_answers(server: EmbeddedServer) -> None:
     assert server.version.startswith("16.")
-    assert one(server.url, "show server_version") == server.version
-    assert one(server.url, "select 'encoding ' || current_setting('server_encoding')") == "encoding UTF8"
+    assert scalar(server.url, "show server_version") == server.version
+    assert scalar(server.url, "select 'encoding ' || current_setting('server_encoding')") == "encoding UTF8"
 
 
 def test_the_application_role_owns_its_database_and_is_no_superuser(server: EmbeddedServer) -> None:
     assert (
-        one(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
+        scalar(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
         is False
     )
     owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"
-    assert one(server.url, owner) is True
-    assert one(server.url, "select has_schema_privilege('public', 'create')") is True
+    assert scalar(server.url, owner) is True
+    assert scalar(server.url, "select has_schema_privilege('public', 'create')") is True
 
 
 def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
     wrong = server.url.replace(password(server.url), "wrong-password")
-    without = server.url.replace(f":{password(server.url)}@", "@")
+    without = Dsn.parse(server.url).without_password().url
     sockets = server.directory / "s"
-    port = server.url.rpartition(":")[2].partition("/")[0]
+    port = Dsn.parse(server.url).port
     over_socket = f"host={sockets} port={port} user=postgres dbname=app"
     for conninfo in (wrong, without, over_socket, f"{over_socket} password=wrong"):
         with pytest.raises(psycopg.OperationalError, match="password"):
@@ -144,10 +144,10 @@ def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
 
 
 def test_it_listens_on_loopback_only(server: EmbeddedServer) -> None:
-    port = int(server.url.rpartition(":")[2].partition("/")[0])
+    port = int(Dsn.parse(server.url).port)
     with socket.create_connection(("127.0.0.1", port)):
         pass
-    assert one(server.url, "show listen_addresses") == "127.0.0.1"
+    assert scalar(server.url, "show listen_addresses") == "127.0.0.1"
 
 
 def test_nobody_else_can_read_its_files(server: EmbeddedServer) -> None:
@@ -173,18 +173,18 @@ def test_databases_come_and_go(server: EmbeddedServer) -> None:
     session = psycopg.connect(url)
     server.drop_database('odd "name')
     session.close()
-    assert one(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
+    assert scalar(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
 
 
 def test_two_servers_are_two(server: EmbeddedServer) -> None:
     with EmbeddedServer.start() as other:
         assert other.url != server.url
-        assert one(other.url, "select 1") == 1
+        assert scalar(other.url, "select 1") == 1
 
 
 def test_version_18_is_there_too() -> None:
     with EmbeddedServer.start(18) as newer:
-        assert str(one(newer.url, "show server_version")).startswith("18.")
+        assert str(scalar(newer.url, "show server_version")).startswith("18.")
 
 
 def test_stop_leaves_nothing_and_may_be_called_twice() -> None:
@@ -207,12 +207,12 @@ def test_after_a_crash_a_restart_has_the_same_data_address_and_passwords() -> No
         assert not Path(f"/proc/{pid}").exists()
         server.restart()
         assert server.admin_url == admin_url
-        assert one(server.url_of("odd?name", admin=True), "select count(*) from kept") == 0
-        assert one(url, "show synchronous_commit") == "on"
+        assert scalar(server.url_of("odd?name", admin=True), "select count(*) from kept") == 0
+        assert scalar(url, "show synchronous_commit") == "on"
         running = server.pid
         server.restart()
         assert not Path(f"/proc/{running}").exists()
-        assert one(url, "select count(*) from kept") == 0
+        assert scalar(url, "select count(*) from kept") == 0
     assert gone(server.directory, server.pid)
 
 
@@ -333,7 +333,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest
 def test_nobody_gets_where_it_has_to_and_nobody_else_reads_along(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_base", lambda account: shared)
     with EmbeddedServer.start(account=Account("nobody")) as server:
-        assert one(server.url, "select 1") == 1
+        assert scalar(server.url, "select 1") == 1
         readable = [
             path
             for path in server.directory.rglob("*")
@@ -349,7 +349,7 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
     if mode == "namespace" and run_as.choose().mode != "namespace":
         pytest.skip("this machine forbids user namespaces")
     with EmbeddedServer.start(account=account) as server:
-        assert one(server.url, "select 1") == 1
+        assert scalar(server.url, "select 1") == 1
         status = Path(f"/proc/{server.pid}/status").read_text()
         uid = int(status.partition("Uid:\t")[2].split()[0])
         assert (uid != 0) is (mode == "nobody")
@@ -405,7 +405,7 @@ def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]
     folders.insert(0, outside)
     nothing = {"connected over TCP with the password", f"listed {outside}"}
     as_root = attempts(url, folders, files)
-    assert as_root >= nothing | {f"listed {one}" for one in folders} | {f"read {one}" for one in files}
+    assert as_root >= nothing | {f"listed {folder}" for folder in folders} | {f"read {file}" for file in files}
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

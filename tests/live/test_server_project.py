@@ -71,8 +71,8 @@ def test_stop_keeps_the_data_and_the_address(root: Path) -> None:
 
 
 def test_two_starts_at_once_start_one_server(root: Path) -> None:
-    with start_elsewhere(root) as one, start_elsewhere(root) as two:
-        pids = {int(process.communicate(timeout=60)[0]) for process in (one, two)}
+    with start_elsewhere(root) as first, start_elsewhere(root) as second:
+        pids = {int(process.communicate(timeout=60)[0]) for process in (first, second)}
     assert len(pids) == 1
 
 

@@ -10,7 +10,7 @@ from dbtools.server.watchdog import Watchdog
 def test_closing_one_again_leaves_a_later_one_alone() -> None:
     first = Watchdog(["cat"], environment=dict(os.environ))
     first.close()
-    second = Watchdog(["cat"], environment=dict(os.environ))  # is given the descriptor that the first one had
+    second = Watchdog(["cat"], environment=dict(os.environ))  # gets the descriptor that the first had
     assert second.write_end == first.write_end
     assert first.closed
     first.close()
