@@ -100,15 +100,22 @@ def test_a_server_that_is_still_starting_is_waited_for(root: Path) -> None:
     first = start_server(root)
     pid_file = first.directory / "data" / "postmaster.pid"
     ready = pid_file.read_text("utf-8")
-    pid_file.write_text(ready.replace("ready   ", "starting"), "utf-8")
+    put(pid_file, ready.replace("ready   ", "starting"))
     with start_elsewhere(root) as second:
         deadline = time.monotonic() + 60
         # The second start holds the lock once it has found nothing ready.
         while not is_locked(first.directory.parent / f"{first.directory.name}.lock"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        pid_file.write_text(ready, "utf-8")
+        put(pid_file, ready)
         assert int(second.communicate(timeout=60)[0]) == first.pid
+
+
+def put(path: Path, text: str) -> None:
+    """Replace a file at one moment: a reader of a half-written pid file would take the server for gone."""
+    draft = path.with_name("draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
 
 
 def is_locked(path: Path) -> bool:
