@@ -37,7 +37,7 @@ def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     from dbtools.server.external import ExternalServer
 
     url = os.environ.get("DBTOOLS_TEST_URL")
-    server: Server = ExternalServer(url) if url else EmbeddedServer.start()
+    server: Server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else EmbeddedServer.start()
     with server:
         pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server

@@ -176,7 +176,7 @@ def start(kind: str) -> Server | str:
         return f"{reason}, skipped" if reason else ContainerServer.start()
     from dbtools.server.external import ExternalServer
 
-    return ExternalServer(kind)
+    return ExternalServer(kind, source="--server")
 
 
 def main() -> int:

@@ -54,6 +54,10 @@ class Options:
     debug: bool = False
 
 
+RUN_OPTIONS = tuple(vars(Options()))
+"""All of them: what `reset` and `seed` take."""
+
+
 def option_help(*names: str, **more: str) -> dict[str, str]:
     """Return the help texts of a task's options: shared ones by name, the task's own as given."""
     return {name.replace("_", "-"): HELP[name] for name in names} | more

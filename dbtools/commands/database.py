@@ -9,24 +9,20 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import Options, find_dsn, find_target, handle_errors, option_help, parse_option, takes
+from dbtools.commands.common import (
+    RUN_OPTIONS,
+    Options,
+    find_dsn,
+    find_target,
+    handle_errors,
+    option_help,
+    parse_option,
+    takes,
+)
 from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
     from invoke.context import Context
-
-_RUN_OPTIONS = (
-    "profile",
-    "as_of",
-    "seed",
-    "lock_timeout",
-    "pool_size",
-    "confirm",
-    "allow_host",
-    "json",
-    "evidence",
-    "debug",
-)
 
 
 @task(auto_shortflags=False, help=option_help("timeout", "json", "debug"))
@@ -55,11 +51,11 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
     auto_shortflags=False,
     iterable=["allow_host"],
     help=option_help(
-        *_RUN_OPTIONS, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}
+        *RUN_OPTIONS, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}
     ),
 )
 @handle_errors
-@takes(*_RUN_OPTIONS)
+@takes(*RUN_OPTIONS)
 def reset(_context: Context, options: Options, in_place: bool = False) -> None:
     """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
 
@@ -78,14 +74,14 @@ def reset(_context: Context, options: Options, in_place: bool = False) -> None:
     auto_shortflags=False,
     iterable=["allow_host"],
     help=option_help(
-        *_RUN_OPTIONS,
+        *RUN_OPTIONS,
         **{
             "known-users-only": "Add the known users where they are missing, touch nothing else (SEED_KNOWN_USERS_ONLY)"
         },
     ),
 )
 @handle_errors
-@takes(*_RUN_OPTIONS)
+@takes(*RUN_OPTIONS)
 def seed(_context: Context, options: Options, known_users_only: bool = False) -> None:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 

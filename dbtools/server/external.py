@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ExternalServer:
-    """The server and database of a URL. See `dbtools.server.Server`.
+    """The server and database of a URL; errors call it `source`. See `dbtools.server.Server`.
 
     Raises:
         ConfigurationError: The URL is malformed.
@@ -24,8 +24,8 @@ class ExternalServer:
     kind = "existing"
     admin_url = None
 
-    def __init__(self, url: str) -> None:
-        self._dsn = Dsn.parse(url, source="--server")
+    def __init__(self, url: str, *, source: str = "the server's URL") -> None:
+        self._dsn = Dsn.parse(url, source=source)
         self.url = self._dsn.url
         with open_session(self._dsn, "harness") as connection:
             row = connection.execute("show server_version").fetchone()

@@ -159,7 +159,7 @@ def psql_command(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
 
 
 def _directory(root: Path, account: Account, major: int) -> Path:
-    return account.state(root / ".dbtools" / f"server-{major}")
+    return account.server_folder(root / ".dbtools" / f"server-{major}")
 
 
 def _wait_for_earlier_start(directory: Path) -> None:

@@ -54,7 +54,7 @@ class Account:
         """The mode of folders above the server's own: private, unless the account `nobody` has to pass through."""
         return folders.PASSABLE if self.mode == "nobody" else folders.PRIVATE
 
-    def state(self, wanted: Path) -> Path:
+    def server_folder(self, wanted: Path) -> Path:
         """Return the folder for a project's server: `wanted`, or instead one that the account `nobody` can reach."""
         if self.mode != "nobody":
             return wanted

@@ -46,7 +46,9 @@ def test_a_link_to_somewhere_else_is_not_ours(tmp_path: Path) -> None:
 
 def test_projects_of_like_names_have_servers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_as, "SHARED", tmp_path)
-    first, second = (Account("nobody").state(Path(root) / ".dbtools" / "server-16") for root in ("/a/b-c", "/a-b/c"))
+    first, second = (
+        Account("nobody").server_folder(Path(root) / ".dbtools" / "server-16") for root in ("/a/b-c", "/a-b/c")
+    )
     assert first != second
     assert first.parent == second.parent == tmp_path / "lasting"
-    assert Account("namespace").state(tmp_path) == tmp_path
+    assert Account("namespace").server_folder(tmp_path) == tmp_path
