@@ -242,7 +242,7 @@ def _render(folder: Path) -> str | None:
         environment = EnvironmentContext(
             config,
             scripts,
-            fn=lambda revision, _: scripts._upgrade_revs("head", revision),
+            fn=lambda revision, _: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - as Alembic's own command
             as_sql=True,
             destination_rev="head",
         )

@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import describe, reported
+from dbtools.commands.common import handle_errors, option_help
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def _major(text: str) -> int:
     return int(text or 16)
 
 
-@task(name="list", auto_shortflags=False, help=describe("json", "debug"))
-@reported
+@task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
+@handle_errors
 def race_list(_context: Context, json: bool = False, debug: bool = False) -> None:
     """List the project's races: every scenario and its variants, and how each is to end.
 
@@ -56,7 +56,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
 @task(
     auto_shortflags=False,
     positional=["scenario"],
-    help=describe(
+    help=option_help(
         "json",
         "debug",
         scenario=HELP["scenario"],
@@ -74,7 +74,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         svg="Write the failing run as an image to this file",
     ),
 )
-@reported
+@handle_errors
 def explore(
     _context: Context,
     scenario: str,
@@ -139,9 +139,11 @@ def explore(
 @task(
     auto_shortflags=False,
     positional=["token"],
-    help=describe("json", "debug", times="How often (default 1)", **{n: HELP[n] for n in ("token", "file", "server")}),
+    help=option_help(
+        "json", "debug", times="How often (default 1)", **{n: HELP[n] for n in ("token", "file", "server")}
+    ),
 )
-@reported
+@handle_errors
 def replay(
     _context: Context,
     token: str,
@@ -188,14 +190,14 @@ def replay(
 @task(
     auto_shortflags=False,
     positional=["token"],
-    help=describe(
+    help=option_help(
         "debug",
         html="Write it as a self-contained page to this file",
         svg="Write it as an image to this file",
         **{name: HELP[name] for name in ("token", "file", "server")},
     ),
 )
-@reported
+@handle_errors
 def show(
     _context: Context,
     token: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import describe, reported
+from dbtools.commands.common import handle_errors, option_help
 from dbtools.errors import VerificationFailed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @task(
     auto_shortflags=False,
     iterable=["file"],
-    help=describe(
+    help=option_help(
         "json",
         "debug",
         file="A spec, or a folder of them; --file may be left out",
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         **{"step-timeout": "Seconds after which a step is cancelled (default 360)"},
     ),
 )
-@reported
+@handle_errors
 def spec(
     _context: Context,
     file: list[str],

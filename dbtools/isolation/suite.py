@@ -110,18 +110,14 @@ def run_all(
 
 
 def _run(spec: specfile.Spec, write: Callable[[bytes], object], step_timeout: float) -> int:
-    import psycopg
-
     from dbtools.db.sql import quote
     from dbtools.server.embedded import EmbeddedServer
 
     with EmbeddedServer.start(settings=SETTINGS) as server:
-        assert server.admin_url is not None
         # This cluster has no template0; its template1 is as initdb made it.
-        with psycopg.connect(server.admin_url, autocommit=True) as connection:
+        with server.connect_admin() as connection:
             connection.execute(f"create database {quote(DATABASE)} strategy file_copy")
-        url = f"{server.admin_url.rpartition('/')[0]}/{DATABASE}"
-        return runner.run(spec, url, write, step_timeout=step_timeout)
+        return runner.run(spec, server.url_of(DATABASE, admin=True), write, step_timeout=step_timeout)
 
 
 def _expected(folder: Path, name: str) -> list[Path]:

@@ -536,7 +536,7 @@ def test_a_server_that_crashes_in_the_middle() -> None:
         client = await stage.wire()
         client.send(query("select pg_sleep(600)"))
         await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
-        os.kill(server._process.pid, signal.SIGQUIT)
+        os.kill(server.pid, signal.SIGQUIT)
         await stage.until(lambda: stage.sessions[0].phase is Phase.CLOSED)
         await client.rest()
 

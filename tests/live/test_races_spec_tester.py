@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from dbtools.isolation import parser as specfile
@@ -96,11 +95,10 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 def database(server: EmbeddedServer) -> str:
-    assert server.admin_url is not None
-    with psycopg.connect(server.admin_url, autocommit=True) as connection:
+    with server.connect_admin() as connection:
         connection.execute(f"drop database if exists {conformance.DATABASE} with (force)")
         connection.execute(f"create database {conformance.DATABASE} strategy file_copy")
-    return f"{server.admin_url.rpartition('/')[0]}/{conformance.DATABASE}"
+    return server.url_of(conformance.DATABASE, admin=True)
 
 
 def said(server: EmbeddedServer, text: bytes, name: str) -> bytes:

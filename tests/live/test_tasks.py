@@ -15,6 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -53,7 +55,7 @@ def start_reset(url: str, *options: str) -> subprocess.Popen[str]:
 
 
 def password(url: str) -> str:
-    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+    return Dsn.parse(url).password
 
 
 def tables(url: str) -> int:
@@ -278,8 +280,8 @@ def test_the_proof_as_evidence_with_the_users_of_the_environment(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["proved"] is True
-    failed = [one for played in found["unprotected"] for one in played["results"] if one["error"]]
-    assert any(one["sqlstate"] == "23505" and one["subject"].endswith("_pkey") for one in failed)
+    failed = [result for played in found["unprotected"] for result in played["results"] if result["error"]]
+    assert any(result["sqlstate"] == "23505" and result["subject"].endswith("_pkey") for result in failed)
     text = path.read_text("utf-8")
     assert "✓ The lock is proven.\n=== EXIT: 0 ===\n" in text
     assert password(pg_database) not in text + done.stdout + done.stderr

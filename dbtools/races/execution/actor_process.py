@@ -155,7 +155,7 @@ def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> 
     signal.set_wakeup_fd(-1)
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(one, signal.SIG_DFL)
-    asyncio._set_running_loop(None)
+    asyncio._set_running_loop(None)  # noqa: SLF001 - no public call ends a loop that was forked
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
