@@ -1,8 +1,8 @@
-"""Isolation specs on a real server: byte for byte what is expected, and an end to whatever cannot end by itself.
+"""Isolation specs on a real server: output equal byte for byte, and an end to every wait that cannot end by itself.
 
 The expected outputs in tests/data/isolation are also what PostgreSQL's isolation tester prints (see
-test_races_spec_tester.py). DBTOOLS_ISOLATION names its own folder of specs (src/test/isolation of a source tree), to
-run those too.
+test_isolation_tester.py). DBTOOLS_ISOLATION may name PostgreSQL's own folder of specs (src/test/isolation of a source
+tree); then those are run too. No clock decides a test: time stands still until a step is stuck.
 """
 
 from __future__ import annotations
@@ -12,21 +12,56 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from dbtools.errors import ConfigurationError, VerificationFailed
-from dbtools.isolation import parser as specfile
-from dbtools.isolation import suite as conformance
-from dbtools.isolation.runner import run
+from dbtools.isolation import parse, run, suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / "tests" / "data" / "isolation"
+pytestmark = pytest.mark.timeout(300)
 THEIRS = os.environ.get("DBTOOLS_ISOLATION", "")
 Run = Callable[..., str]
+STUCK = "select from pg_stat_activity where application_name like 'isolation/inline/%%' and wait_event = %s"
+TIMEOUT_S = 10
+"""The limit where time stands still until a step is stuck."""
+
+
+class Clock:
+    """A clock that stands still, except while `stuck` says so: then every look at it takes `TIMEOUT_S` / 2."""
+
+    def __init__(self, stuck: Callable[[], bool]) -> None:
+        self._stuck = stuck
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        if self._stuck():
+            self._now += TIMEOUT_S / 2
+        return self._now
+
+
+Stuck = Callable[[str], bool]
+"""Whether a run with this output so far is stuck, so that time may pass."""
+
+
+def never_stuck(output: str) -> bool:
+    return False
+
+
+def waiting(output: str) -> bool:
+    """The last line says that a step waits."""
+    return output.endswith("<waiting ...>\n")
+
+
+@pytest.fixture
+def in_event(pg_admin: str) -> Iterator[Callable[[str], Stuck]]:
+    """Return a condition: the server says that a session of the spec is in a wait of that name."""
+    with psycopg.connect(pg_admin, autocommit=True) as connection:
+        yield lambda event: lambda _: connection.execute(STUCK, (event,)).fetchone() is not None
 
 
 def untimed(text: str) -> str:
@@ -37,9 +72,10 @@ def untimed(text: str) -> str:
 def play(pg_admin: str) -> Run:
     """Run the text of a spec and return its output."""
 
-    def play(text: str, **options: float) -> str:
+    def play(text: str, stuck: Stuck = never_stuck) -> str:
         pieces: list[bytes] = []
-        run(specfile.parse(text, "inline"), pg_admin, pieces.append, **options)
+        clock = Clock(lambda: stuck(b"".join(pieces).decode()))
+        run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=TIMEOUT_S, clock=clock)
         return untimed(b"".join(pieces).decode())
 
     return play
@@ -47,17 +83,18 @@ def play(pg_admin: str) -> Run:
 
 @pytest.fixture
 def broken(pg_admin: str) -> Callable[..., tuple[str, str]]:
-    """Run the text of a spec that cannot be run to its end; return the output and the error's second line."""
+    """Run the text of a spec that cannot be run to its end; return the output and the error's reason."""
 
-    def broken(text: str, **options: float) -> tuple[str, str]:
+    def broken(text: str, stuck: Stuck = never_stuck) -> tuple[str, str]:
         pieces: list[bytes] = []
+        clock = Clock(lambda: stuck(b"".join(pieces).decode()))
         with pytest.raises(VerificationFailed) as caught:
-            run(specfile.parse(text, "inline"), pg_admin, pieces.append, **options)
-        what, why, hint = str(caught.value).split("\n")
-        assert what == "The spec inline could not be run to its end."
-        assert hint == "Correct the spec; the line above is in its output too."
-        assert why.endswith(". What came before was printed.")
-        return untimed(b"".join(pieces).decode()), untimed(why.removesuffix(". What came before was printed."))
+            run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=TIMEOUT_S, clock=clock)
+        error = caught.value
+        assert error.what == "The spec inline could not be run to its end."
+        assert error.state == "The output up to there was written."
+        assert error.hint == "Correct the spec. The reason above is also the end of its output."
+        return untimed(b"".join(pieces).decode()), untimed(error.why.removesuffix("."))
 
     return broken
 
@@ -74,17 +111,17 @@ def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[byt
 
 @pytest.mark.parametrize("path", sorted(OWN.glob("*.spec")), ids=lambda path: path.stem)
 def test_our_specs(path: Path) -> None:
-    (outcome,) = conformance.run_all([path], OWN, lambda _: None, step_timeout=60)
-    assert outcome.detail == ""
-    assert outcome.output == path.with_suffix(".out").read_bytes()
+    (result,) = suite.run_all([path], OWN, lambda _: None, step_timeout=60)
+    assert result.detail == ""
+    assert result.output == path.with_suffix(".out").read_bytes()
 
 
 @pytest.mark.skipif(not THEIRS, reason="DBTOOLS_ISOLATION names no src/test/isolation folder of PostgreSQL 16")
 def test_postgresqls_specs() -> None:
     folder = Path(THEIRS)
-    paths = conformance.find(["specs"], folder)
-    outcomes = conformance.run_all(paths, folder / "expected", lambda _: None, step_timeout=360)
-    assert [(one.name, one.result, one.detail) for one in outcomes if one.result != "ok"] == []
+    paths = suite.find_specs(["specs"], folder)
+    results = suite.run_all(paths, folder / "expected", lambda _: None, step_timeout=360)
+    assert [(result.name, result.result, result.detail) for result in results if result.result != "ok"] == []
 
 
 def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(broken: Callable[..., tuple[str, str]]) -> None:
@@ -102,9 +139,7 @@ def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(broken: Callab
 
 
 def test_steps_that_hold_each_other_back_are_found_out(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(
-        "session s step a { select } session t step b { select } permutation a(b notices 1) b(a)", step_timeout=1
-    )
+    output, why = broken("session s step a { select } session t step b { select } permutation a(b notices 1) b(a)")
     assert output.endswith(
         "step a: select <waiting ...>\nstep b: select <waiting ...>\n"
         "failed to complete permutation due to mutually-blocking steps\n"
@@ -117,7 +152,7 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
         "session s step lock { begin; lock table pg_language; } step end { rollback; }"
         " session t step wait { begin; lock table pg_language; } step next { select 1; } step over { rollback; }"
         " permutation lock wait next over end",
-        step_timeout=1,
+        waiting,
     )
     assert output == (
         "Parsed test spec with 2 sessions\n\n"
@@ -137,8 +172,10 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
 STUBBORN = "do $$ begin loop begin perform pg_sleep(60); exception when query_canceled then null; end; end loop; end $$"
 
 
-def test_a_step_that_cannot_be_cancelled_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(f"session s step a {{ {STUBBORN} }}", step_timeout=1)
+def test_a_step_that_cannot_be_cancelled_ends_the_file(
+    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
+) -> None:
+    output, why = broken(f"session s step a {{ {STUBBORN} }}", in_event("PgSleep"))
     assert output == (
         "Parsed test spec with 1 sessions\n\nstarting permutation: a\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -146,10 +183,12 @@ def test_a_step_that_cannot_be_cancelled_ends_the_file(broken: Callable[..., tup
     assert why == "step a timed out after N seconds"
 
 
-def test_so_does_one_whose_first_result_is_there(broken: Callable[..., tuple[str, str]]) -> None:
+def test_so_does_one_whose_first_result_is_there(
+    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
+) -> None:
     """libpq would wait for the other results for ever. A notice makes the server send what it has."""
     text = f"select 1; do $$ begin raise notice 'sent'; end $$; {STUBBORN}"
-    output, why = broken(f"session s step a {{ {text} }}", step_timeout=1)
+    output, why = broken(f"session s step a {{ {text} }}", in_event("PgSleep"))
     assert output.endswith(
         f"step a: {text}\n?column?\n--------\n       1\n(1 row)\n\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -157,11 +196,13 @@ def test_so_does_one_whose_first_result_is_there(broken: Callable[..., tuple[str
     assert why == "step a timed out after N seconds"
 
 
-def test_a_set_up_that_never_ends_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
+def test_a_set_up_that_never_ends_ends_the_file(
+    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
+) -> None:
     output, _ = broken(
         "session s setup { begin; lock table pg_language; } step a {}"
         " session t setup { begin; lock table pg_language; } step b {}",
-        step_timeout=1,
+        in_event("relation"),
     )
     assert output.endswith(
         "isolationtester: canceling setup of session t after N seconds\n"
@@ -169,10 +210,10 @@ def test_a_set_up_that_never_ends_ends_the_file(broken: Callable[..., tuple[str,
     )
 
 
-def test_a_busy_session_held_only_by_a_marker_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
+def test_a_session_kept_busy_only_by_a_blocker_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
     output, _ = broken(
         "session s step a { select } step b { select } session t step c { select } permutation a(c notices 1) b c",
-        step_timeout=0.2,
+        waiting,
     )
     assert output.endswith(
         "step a: select <waiting ...>\nstep a timed out after N seconds\nactive steps are: a\n",
@@ -288,7 +329,7 @@ def test_several_files_make_a_table_and_what_differs_is_shown(tmp_path: Path) ->
         "terminate: ok",
         "1 of 3 specs failed or differ from what is expected.",
         "deadlock.",
-        "To see the whole output of one: invoke race.spec FILE",
+        "To see the whole output of a spec: invoke race.spec FILE",
     ]
     assert (tmp_path / "got" / "deadlock.out").read_text("utf-8") == right
 
@@ -316,14 +357,14 @@ def test_nothing_is_run_where_a_file_is_wrong(tmp_path: Path) -> None:
 
 def test_there_must_be_a_file_and_something_to_compare_with(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        conformance.find(["."], tmp_path)
+        suite.find_specs(["."], tmp_path)
     assert str(caught.value) == (
         "There is no spec to run.\n"
-        "No file was named, or a folder that has no *.spec. Nothing was run.\n"
+        "No file was named, or only folders without a *.spec file. Nothing was run.\n"
         "For example: invoke race.spec tests/data/isolation/write-skew.spec"
     )
     with pytest.raises(ConfigurationError) as caught:
-        conformance.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)
+        suite.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)
     assert str(caught.value) == (
         "There is no expected output of the spec queue.\n"
         f"No queue.out in {tmp_path}. Nothing was run.\n"
