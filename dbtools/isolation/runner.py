@@ -67,7 +67,7 @@ def run(
         raise VerificationFailed(
             f"The spec {spec.name} could not be run to its end.",
             f"{' '.join(abort.text.decode(*ENCODING).split()).rstrip('.')}.",
-            "Correct the spec. The reason above is also the end of its output.",
+            "Correct what the reason names; the output ends with it too.",
             "The output up to there was written.",
         ) from None
     finally:

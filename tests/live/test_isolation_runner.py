@@ -23,45 +23,44 @@ from dbtools.isolation import parse, run, suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / "tests" / "data" / "isolation"
-pytestmark = pytest.mark.timeout(300)
 THEIRS = os.environ.get("DBTOOLS_ISOLATION", "")
+STEP_TIMEOUT_S = 10
+pytestmark = pytest.mark.timeout(300)
+
+Stuck = Callable[[str], bool]
+"""Whether a run is stuck that has this output so far."""
 Run = Callable[..., str]
-STUCK = "select from pg_stat_activity where application_name like 'isolation/inline/%%' and wait_event = %s"
-TIMEOUT_S = 10
-"""The limit where time stands still until a step is stuck."""
+Abort = Callable[..., tuple[str, str]]
 
 
 class Clock:
-    """A clock that stands still, except while `stuck` says so: then every look at it takes `TIMEOUT_S` / 2."""
+    """Time stands still, but while the run is stuck, it takes a leap at each look."""
 
-    def __init__(self, stuck: Callable[[], bool]) -> None:
+    def __init__(self, pieces: list[bytes], stuck: Stuck) -> None:
+        self._pieces = pieces
         self._stuck = stuck
         self._now = 0.0
 
     def __call__(self) -> float:
-        if self._stuck():
-            self._now += TIMEOUT_S / 2
+        if self._stuck(b"".join(self._pieces).decode()):
+            self._now += STEP_TIMEOUT_S / 2
         return self._now
 
 
-Stuck = Callable[[str], bool]
-"""Whether a run with this output so far is stuck, so that time may pass."""
-
-
-def never_stuck(output: str) -> bool:
+def never(output: str) -> bool:
     return False
 
 
-def waiting(output: str) -> bool:
-    """The last line says that a step waits."""
+def reported_as_waiting(output: str) -> bool:
     return output.endswith("<waiting ...>\n")
 
 
 @pytest.fixture
-def in_event(pg_admin: str) -> Iterator[Callable[[str], Stuck]]:
-    """Return a condition: the server says that a session of the spec is in a wait of that name."""
+def in_wait_event(pg_admin: str) -> Iterator[Callable[[str], Stuck]]:
+    """Return the condition that a session of the spec is in a wait event of that name, as the server says."""
+    sql = "select from pg_stat_activity where application_name like 'isolation/inline/%%' and wait_event = %s"
     with psycopg.connect(pg_admin, autocommit=True) as connection:
-        yield lambda event: lambda _: connection.execute(STUCK, (event,)).fetchone() is not None
+        yield lambda event: lambda _output: connection.execute(sql, (event,)).fetchone() is not None
 
 
 def untimed(text: str) -> str:
@@ -72,31 +71,31 @@ def untimed(text: str) -> str:
 def play(pg_admin: str) -> Run:
     """Run the text of a spec and return its output."""
 
-    def play(text: str, stuck: Stuck = never_stuck) -> str:
+    def play(text: str, stuck: Stuck = never) -> str:
         pieces: list[bytes] = []
-        clock = Clock(lambda: stuck(b"".join(pieces).decode()))
-        run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=TIMEOUT_S, clock=clock)
+        clock = Clock(pieces, stuck)
+        run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=STEP_TIMEOUT_S, clock=clock)
         return untimed(b"".join(pieces).decode())
 
     return play
 
 
 @pytest.fixture
-def broken(pg_admin: str) -> Callable[..., tuple[str, str]]:
+def abort(pg_admin: str) -> Abort:
     """Run the text of a spec that cannot be run to its end; return the output and the error's reason."""
 
-    def broken(text: str, stuck: Stuck = never_stuck) -> tuple[str, str]:
+    def abort(text: str, stuck: Stuck = never) -> tuple[str, str]:
         pieces: list[bytes] = []
-        clock = Clock(lambda: stuck(b"".join(pieces).decode()))
+        clock = Clock(pieces, stuck)
         with pytest.raises(VerificationFailed) as caught:
-            run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=TIMEOUT_S, clock=clock)
+            run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=STEP_TIMEOUT_S, clock=clock)
         error = caught.value
         assert error.what == "The spec inline could not be run to its end."
         assert error.state == "The output up to there was written."
-        assert error.hint == "Correct the spec. The reason above is also the end of its output."
+        assert error.hint == "Correct what the reason names; the output ends with it too."
         return untimed(b"".join(pieces).decode()), untimed(error.why.removesuffix("."))
 
-    return broken
+    return abort
 
 
 def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -124,22 +123,22 @@ def test_postgresqls_specs() -> None:
     assert [(result.name, result.result, result.detail) for result in results if result.result != "ok"] == []
 
 
-def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(broken: Callable[..., tuple[str, str]]) -> None:
+def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(abort: Abort) -> None:
     begin = "Parsed test spec with 1 sessions\n\nstarting permutation: a\n"
     error = 'ERROR:  relation "nothing" does not exist\nLINE 1: select 1; table nothing\n                        ^\n'
     words = 'ERROR: relation "nothing" does not exist LINE 1: select 1; table nothing ^'
-    output, why = broken("setup { select 1; table nothing } session s step a {}")
+    output, why = abort("setup { select 1; table nothing } session s step a {}")
     assert output == f"{begin}setup failed: {error}"
     assert why == f"setup failed: {words}"
-    output, why = broken("session s setup { select 1; table nothing } step a {}")
+    output, why = abort("session s setup { select 1; table nothing } step a {}")
     assert output == f"{begin}setup of session s failed: {error}"
     assert why == f"setup of session s failed: {words}"
-    output, _ = broken("session s setup { } step a {}")
+    output, _ = abort("session s setup { } step a {}")
     assert output == f"{begin}setup of session s failed: "  # an empty query is no command
 
 
-def test_steps_that_hold_each_other_back_are_found_out(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken("session s step a { select } session t step b { select } permutation a(b notices 1) b(a)")
+def test_steps_whose_blockers_are_each_other_end_the_file(abort: Abort) -> None:
+    output, why = abort("session s step a { select } session t step b { select } permutation a(b notices 1) b(a)")
     assert output.endswith(
         "step a: select <waiting ...>\nstep b: select <waiting ...>\n"
         "failed to complete permutation due to mutually-blocking steps\n"
@@ -152,7 +151,7 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
         "session s step lock { begin; lock table pg_language; } step end { rollback; }"
         " session t step wait { begin; lock table pg_language; } step next { select 1; } step over { rollback; }"
         " permutation lock wait next over end",
-        waiting,
+        reported_as_waiting,
     )
     assert output == (
         "Parsed test spec with 2 sessions\n\n"
@@ -172,10 +171,8 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
 STUBBORN = "do $$ begin loop begin perform pg_sleep(60); exception when query_canceled then null; end; end loop; end $$"
 
 
-def test_a_step_that_cannot_be_cancelled_ends_the_file(
-    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
-) -> None:
-    output, why = broken(f"session s step a {{ {STUBBORN} }}", in_event("PgSleep"))
+def test_a_step_that_cannot_be_cancelled_ends_the_file(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
+    output, why = abort(f"session s step a {{ {STUBBORN} }}", in_wait_event("PgSleep"))
     assert output == (
         "Parsed test spec with 1 sessions\n\nstarting permutation: a\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -183,12 +180,10 @@ def test_a_step_that_cannot_be_cancelled_ends_the_file(
     assert why == "step a timed out after N seconds"
 
 
-def test_so_does_one_whose_first_result_is_there(
-    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
-) -> None:
+def test_so_does_one_that_has_sent_its_first_result(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
     """libpq would wait for the other results for ever. A notice makes the server send what it has."""
     text = f"select 1; do $$ begin raise notice 'sent'; end $$; {STUBBORN}"
-    output, why = broken(f"session s step a {{ {text} }}", in_event("PgSleep"))
+    output, why = abort(f"session s step a {{ {text} }}", in_wait_event("PgSleep"))
     assert output.endswith(
         f"step a: {text}\n?column?\n--------\n       1\n(1 row)\n\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -196,13 +191,11 @@ def test_so_does_one_whose_first_result_is_there(
     assert why == "step a timed out after N seconds"
 
 
-def test_a_set_up_that_never_ends_ends_the_file(
-    broken: Callable[..., tuple[str, str]], in_event: Callable[[str], Stuck]
-) -> None:
-    output, _ = broken(
+def test_a_set_up_that_never_ends_ends_the_file(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
+    output, _ = abort(
         "session s setup { begin; lock table pg_language; } step a {}"
         " session t setup { begin; lock table pg_language; } step b {}",
-        in_event("relation"),
+        in_wait_event("relation"),
     )
     assert output.endswith(
         "isolationtester: canceling setup of session t after N seconds\n"
@@ -210,20 +203,18 @@ def test_a_set_up_that_never_ends_ends_the_file(
     )
 
 
-def test_a_session_kept_busy_only_by_a_blocker_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
-    output, _ = broken(
+def test_a_session_kept_busy_only_by_a_blocker_ends_the_file(abort: Abort) -> None:
+    output, _ = abort(
         "session s step a { select } step b { select } session t step c { select } permutation a(c notices 1) b c",
-        waiting,
+        reported_as_waiting,
     )
     assert output.endswith(
         "step a: select <waiting ...>\nstep a timed out after N seconds\nactive steps are: a\n",
     )
 
 
-def test_a_lost_connection_ends_the_file_when_it_is_needed_again(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(
-        "session s step die { select pg_terminate_backend(pg_backend_pid()); } step more { select 1; }"
-    )
+def test_a_lost_connection_ends_the_file_when_it_is_needed_again(abort: Abort) -> None:
+    output, why = abort("session s step die { select pg_terminate_backend(pg_backend_pid()); } step more { select 1; }")
     lost = (
         "server closed the connection unexpectedly\n"
         "\tThis probably means the server terminated abnormally\n"
@@ -259,16 +250,16 @@ def test_a_session_ended_by_another_says_so_in_its_next_step(play: Run) -> None:
 
 
 @pytest.mark.parametrize("sql", ["copy pg_language to stdout", "copy pg_language from stdin"])
-def test_copy_is_refused_and_not_waited_for(broken: Callable[..., tuple[str, str]], sql: str) -> None:
-    output, why = broken(f"session s step a {{ {sql} }}")
+def test_copy_is_refused_and_not_waited_for(abort: Abort, sql: str) -> None:
+    output, why = abort(f"session s step a {{ {sql} }}")
     status = "PGRES_COPY_OUT" if "stdout" in sql else "PGRES_COPY_IN"
     assert f"step a: {sql}\nunexpected result status: {status}\n" in output
     assert why == "step a: COPY with data of the client is not possible in a spec"
-    _, why = broken(f"session s setup {{ {sql} }} step a {{ }}")
+    _, why = abort(f"session s setup {{ {sql} }} step a {{ }}")
     assert why == "setup of session s failed: COPY with data of the client is not possible in a spec"
 
 
-def test_who_is_no_session_of_the_test_is_named_by_number(play: Run) -> None:
+def test_a_sender_outside_the_test_is_named_by_its_pid(play: Run) -> None:
     output = play(
         "setup { notify news; }"
         " session s step listen { listen news; } step look { select; } permutation listen permutation look"
@@ -276,7 +267,7 @@ def test_who_is_no_session_of_the_test_is_named_by_number(play: Run) -> None:
     assert re.search(r'\nstep look: select;\ns: NOTIFY "news" with payload "" from PID \d+\n$', output)
 
 
-def test_a_lock_of_somebody_outside_is_no_block_of_the_test(play: Run, pg_admin: str) -> None:
+def test_a_step_that_waits_for_an_outsider_is_not_reported_as_waiting(play: Run, pg_admin: str) -> None:
     with psycopg.connect(pg_admin) as outsider:
         outsider.execute("lock table pg_language")
         output = play(
@@ -300,7 +291,7 @@ def test_one_file_is_printed_as_it_is() -> None:
     assert (done.stdout, done.stderr) == ((OWN / "tables.out").read_bytes(), b"")
 
 
-def test_several_files_make_a_table_and_what_differs_is_shown(tmp_path: Path) -> None:
+def test_several_files_make_a_table_and_differences_are_shown(tmp_path: Path) -> None:
     for name in ("queue", "terminate"):
         (tmp_path / f"{name}.out").write_bytes((OWN / f"{name}.out").read_bytes())
     (tmp_path / "deadlock.out").write_bytes(b"something else\n")
@@ -334,7 +325,7 @@ def test_several_files_make_a_table_and_what_differs_is_shown(tmp_path: Path) ->
     assert (tmp_path / "got" / "deadlock.out").read_text("utf-8") == right
 
 
-def test_a_file_that_breaks_off_fails_and_the_others_are_run(tmp_path: Path) -> None:
+def test_a_file_that_is_aborted_fails_and_the_others_are_run(tmp_path: Path) -> None:
     (tmp_path / "bad.spec").write_text("setup { create role left_behind; select no_such; } session s step a {}")
     (tmp_path / "good.spec").write_text("setup { create role left_behind; } session s step a {}")
     done = invoke("race.spec", str(tmp_path), "--json")
@@ -348,7 +339,7 @@ def test_a_file_that_breaks_off_fails_and_the_others_are_run(tmp_path: Path) -> 
     assert alone.stderr.startswith(b"The spec bad could not be run to its end.\nsetup failed: ERROR: ")
 
 
-def test_nothing_is_run_where_a_file_is_wrong(tmp_path: Path) -> None:
+def test_nothing_is_run_if_any_file_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "bad.spec").write_text("step")
     done = invoke("race.spec", str(OWN / "queue.spec"), str(tmp_path / "bad.spec"))
     assert (done.returncode, done.stdout) == (2, b"")

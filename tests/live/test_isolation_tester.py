@@ -117,7 +117,7 @@ def output_of_tester(server: EmbeddedServer, text: bytes, name: str) -> bytes:
         env=plain | OPTIONS | {"PGAPPNAME": f"isolation/{name}", "LC_ALL": "C"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=240,
+        timeout=120,
     ).stdout
 
 
