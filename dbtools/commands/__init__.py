@@ -23,5 +23,5 @@ namespace.add_collection(_server)
 _race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
-if hasattr(program, "core"):  # not where this is imported by something else than Invoke
+if hasattr(program, "core"):  # only where Invoke imports this
     spec.insert_file_options(program.core.unparsed)

@@ -1,9 +1,9 @@
 """PostgreSQL's isolation specs: the same language, run the same way, with the same bytes as output.
 
 `run` writes what isolationtester of PostgreSQL 16 prints for the same spec, standard error included where it would have
-appeared. Two things differ. Every wait has a limit, that for a set-up too; and a step that starts a COPY with data of
-the client ends the run, where the tester would wait for ever. Names follow src/test/isolation in PostgreSQL's source,
-so that the two can be compared:
+appeared. Two things differ: every wait has a limit, including the wait for a set-up, and a step that starts a COPY with
+data of the client ends the run, where the tester would never end. Names follow src/test/isolation in PostgreSQL's
+source, so that the two can be compared:
 
     spec         what a file holds: sessions, steps, permutations, blockers (isolationtester.h)
     scanner      the text of a file as tokens (specscanner.l)

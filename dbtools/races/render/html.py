@@ -2,7 +2,7 @@
 
 The page loads nothing and runs nothing; its own policy forbids both. So it can be opened from wherever a build keeps
 its files. Statements open to their whole text, and folded runs of steps open to every step. Colours follow the
-reader's light or dark scheme, and nothing is said by colour alone.
+reader's light or dark scheme, and colour is never the only sign of anything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rows of the page: a list with one item per row, in which lanes, tracks and arrows are placed by page.css.
 
-Tracks and arrows are decoration, hidden from screen readers: what they show is also said in words. page.css calls a
-track a rail, and a step that the scheduler was not asked about unasked.
+Tracks and arrows are decoration and hidden from screen readers: the texts say the same. In page.css a track is a
+"rail", and a step that the scheduler did not choose is "unasked".
 """
 
 from __future__ import annotations
@@ -132,7 +132,10 @@ def _tail(row: Row) -> str:
 
 
 def _session(lane: Lane, session: str) -> str:
-    """Return the name of a row's session: in full for screen readers, else short, and only where it is not plain."""
+    """Return whose row it is: the full name for screen readers, and the short one, of which page.css hides a part.
+
+    On a wide screen the lane tells the actor, so only the number of a second session is shown.
+    """
     label = escape(lane.label(session))
     number = label.removeprefix(lane.letter)
     classes = f"session{'' if number else ' sole'}"

@@ -102,11 +102,11 @@ class _Layout:
             self._lanes[position[0]].label(name) if position else sanitize.one_line(name)
             for name, position in zip(event.on, positions, strict=True)
         ]
-        whom = f" for {', '.join(names)}" if names else ""
+        waited_for = f" for {', '.join(names)}" if names else ""
         lock = f": {sanitize.one_line(event.lock)}" if event.lock else ""
         track = Track(State.WAITING, begins=begins)
         waits_for = tuple(position for position in positions if position)
-        self._add(Kind.WAIT, step.session, f"waits{whom}{lock}", track, step=step, waits_for=waits_for)
+        self._add(Kind.WAIT, step.session, f"waits{waited_for}{lock}", track, step=step, waits_for=waits_for)
 
     def _on_ended(self, step: Step) -> None:
         if step.number in self._waited:
