@@ -24,4 +24,4 @@ _race = Collection("race", race.race_list, race.explore, race.replay, race.show,
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
 if hasattr(program, "core"):  # only where Invoke imports this
-    spec.name_files(program.core.unparsed)
+    spec.insert_file_options(program.core.unparsed)

@@ -38,14 +38,14 @@ class Loaded(ToyShop):
 class Run:
     def __init__(self, url: str, folder: Path, *, in_place: bool) -> None:
         self.target = Target(Dsn.parse(url), LOCK_KEY, in_place=in_place)
-        self._folder = folder
+        self.folder = folder
         self._count = 0
 
     def reset(self, tables: str, rows: Rows) -> None:
         self._count += 1
-        history = write_history(self._folder / f"migrations{self._count}", execute(tables))
+        history = write_history(self.folder / f"migrations{self._count}", execute(tables))
         with generate_in_background(Loaded(rows), PLAN) as computed:
-            chain.reset(self.target, history, self._folder / "cache", computed, NullReport())
+            chain.reset(self.target, history, self.folder / "cache", computed, NullReport())
 
     def seed(self, rows: Rows) -> None:
         with generate_in_background(Loaded(rows), PLAN) as computed:
@@ -118,7 +118,7 @@ def test_a_trigger_with_a_pinned_search_path_is_refused_or_writes_where_it_shoul
             run.reset(PINNED, {"items": [(1,), (2,)]})
             assert run.query("select id from audit order by id") == [(1,), (2,)]
         return
-    Run(run.target.dsn.url, run._folder / "first", in_place=True).reset(PINNED, {"items": [(1,), (2,)]})
+    Run(run.target.dsn.url, run.folder / "first", in_place=True).reset(PINNED, {"items": [(1,), (2,)]})
     with pytest.raises(ChainFailed) as caught:
         run.reset(PINNED, {"items": [(1,), (2,)]})
     assert str(caught.value) == (

@@ -13,6 +13,7 @@ import pytest
 
 from dbtools import config, errors
 from dbtools.commands import namespace
+from dbtools.config.project import KEYS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,9 +112,9 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
 def test_the_keys_are_those_of_the_project() -> None:
     documented = {quoted(row[0])[0]: row[2].strip("`") for row in rows(ROOT / "docs" / "configuration.md", "key")}
-    assert documented.keys() == config.KEYS.keys()
+    assert documented.keys() == KEYS.keys()
     for field in fields(config.Project):
-        if (name := field.name.replace("_", "-")) in config.KEYS and documented[name] != "required":
+        if (name := field.name.replace("_", "-")) in KEYS and documented[name] != "required":
             assert documented[name] == str([*field.default] if field.default == () else field.default)
 
 
