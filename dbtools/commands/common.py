@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from invoke.exceptions import Exit
 
 from dbtools import config, console
+from dbtools.commands.interrupts import Interruption, signals_interrupt
 from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
         debug = bool(options.get("debug"))
         try:
-            body(context, *arguments, **options)
+            with signals_interrupt():
+                body(context, *arguments, **options)
         except DbtoolsError as error:
             raise Exit(console.explain(error, debug=debug), error.exit_code) from None
         except Exit:
@@ -103,8 +105,8 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             raise Exit(code=1) from None
         except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
             raise Exit(console.unexpected(error, debug=debug), 1) from None
-        except KeyboardInterrupt:
-            raise Exit("Interrupted. Work that was not committed is rolled back by the server.", 130) from None
+        except Interruption as error:
+            raise Exit(str(error), error.exit_code) from None
 
     return wrapper
 

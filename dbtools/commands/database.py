@@ -166,12 +166,17 @@ def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
 )
 @handle_errors
 def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
-    """Print a fingerprint of the content: rows and hash of each table, and one SHA-256 over all.
+    """Print a fingerprint: rows and hash of each table, and SHA-256 sums of content, structure and both.
 
-    invoke digest
-    invoke digest --expect 2f1c...
+    `structure` covers columns, types, defaults, constraints, indexes, views, routines, triggers, policies and the
+    positions of sequences, in the words of the server's major version. --expect takes the sum of the content, or that
+    of both.
+
+        invoke digest
+        invoke digest --expect 2f1c...
     """
     from dbtools.db.connect import open_session
+    from dbtools.db.digest import LEFT_OUT
     from dbtools.db.digest import digest as fingerprint
 
     out = console.Console(quiet=json)
@@ -180,17 +185,23 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
         found = fingerprint(connection, project.schema)
     rows = [(table.name, str(table.rows), table.md5) for table in found.tables]
     out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
-    out.say(f"sha256 {found.sha256}")
+    out.say(f"content    sha256 {found.sha256}")
+    out.say(f"structure  sha256 {found.structure}")
+    out.say(f"both       sha256 {found.both}")
+    out.say(f"left out: {', '.join(LEFT_OUT)}")
     if json:
         out.data(
             {
                 "sha256": found.sha256,
+                "structure": found.structure,
+                "both": found.both,
+                "left_out": LEFT_OUT,
                 "tables": {table.name: {"rows": table.rows, "md5": table.md5} for table in found.tables},
             }
         )
-    if expect and expect != found.sha256:
+    if expect and expect not in (found.sha256, found.both):
         raise VerificationFailed(
             "The content is not what was expected.",
-            f"Its digest is {found.sha256}, expected {expect}.",
+            f"The sum of the content is {found.sha256}, that of both {found.both}; expected {expect}.",
             "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset",
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote
 from dbtools.db.structure import structure
+from dbtools.errors import UNCHANGED, VerificationFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +83,24 @@ def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:
     Depends on no setting of session, role, database or server.
 
     Raises:
-        psycopg.errors.InsufficientPrivilege: A row security policy would hide rows from this role, or it may not read a
-            table: a digest of a part would be a false one.
+        VerificationFailed: A row security policy would hide rows from this role, or it may not read a table: the digest
+            of a part would be a false one.
     """
+    from psycopg.errors import InsufficientPrivilege
+
+    try:
+        return _digest(connection, schema)
+    except InsufficientPrivilege as error:
+        raise VerificationFailed(
+            f"The digest of schema {schema} cannot be taken.",
+            f"{error.diag.message_primary}.",
+            "Connect as a role that may read every row: the owner of the tables, or with BYPASSRLS where policies are"
+            " forced on the owner too.",
+            UNCHANGED,
+        ) from error
+
+
+def _digest(connection: psycopg.Connection, schema: str) -> Digest:
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only; set local row_security = off")
         fix_text_settings(connection, local=True)

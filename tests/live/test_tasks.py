@@ -73,17 +73,19 @@ def test_reset_prints_its_record_and_in_place_the_references(invoke: Invoke) -> 
 
 
 def test_reset_seed_and_digest_agree(invoke: Invoke) -> None:
-    digests = set()
+    sums = set()
     for action in ("reset", "reset", "seed"):
         assert invoke(action, *AS_OF).returncode == 0
-        digests.add(json.loads(invoke("digest", "--json").stdout)["sha256"])
-    (found,) = digests
+        document = json.loads(invoke("digest", "--json").stdout)
+        sums.add((document["sha256"], document["both"]))
+    ((found, both),) = sums
     assert invoke("digest", "--expect", found).returncode == 0
+    assert invoke("digest", "--expect", both).returncode == 0
     done = invoke("digest", "--expect", "0" * 64)
     assert done.returncode == 6
     assert done.stderr == (
         "The content is not what was expected.\n"
-        f"Its digest is {found}, expected {'0' * 64}.\n"
+        f"The sum of the content is {found}, that of both {both}; expected {'0' * 64}.\n"
         "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset\n"
     )
 
@@ -216,7 +218,10 @@ def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_databas
     assert output == RECORD
 
 
-def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_database: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_reset_says_so_and_loses_nothing(
+    invoke: Invoke, pg_database: str, number: signal.Signals
+) -> None:
     invoke("reset", *AS_OF)
     before = invoke("digest").stdout
     with psycopg.connect(pg_database, autocommit=True) as other:
@@ -224,10 +229,13 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_datab
         waiting = start_reset(pg_database)
         assert waiting.stderr is not None
         waiting.stderr.readline()
-        waiting.send_signal(signal.SIGINT)
+        waiting.send_signal(number)
         _, errors = waiting.communicate(timeout=30)
-    assert waiting.returncode == 130
-    assert "Interrupted. Work that was not committed is rolled back by the server." in errors
+    assert waiting.returncode == 128 + number
+    assert errors.endswith(
+        f"Interrupted by {number.name}.\nIn the lock phase. Nothing was changed.\n"
+        "Run this again; invoke doctor looks at the database.\n"
+    )
     assert invoke("digest").stdout == before
 
 

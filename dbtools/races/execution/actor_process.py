@@ -153,7 +153,7 @@ def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> 
     os.setsid()
     _die_with_parent()
     signal.set_wakeup_fd(-1)
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(one, signal.SIG_DFL)
     asyncio._set_running_loop(None)  # noqa: SLF001 - no public call ends a loop that was forked
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
