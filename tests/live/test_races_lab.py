@@ -139,7 +139,7 @@ def test_an_actor_that_never_connects_does_not_hang_the_lab() -> None:
         played = lab.run(Replay(()))
     assert (played.failure, played.trace.failures[0].detail) == (
         "hang",
-        "Nobody can go on: actor2 sleeps with nothing under way.",
+        "No actor can make progress: actor2 sleeps with no request under way.",
     )
     assert [one.code for one in played.trace.ends] == [0, None]
 
@@ -151,7 +151,7 @@ def test_an_actor_that_computes_for_ever_proves_nothing() -> None:
 
     with Lab(counter(careful, computes, limits=Limits(patience=0.2, step=3))) as lab:
         played = lab.run(Replay(()))
-    assert (played.failure, played.trace.stalled) == ("", "After 3 s: actor2 computes.")
+    assert (played.failure, played.trace.stalled) == ("", "After 3 s: actor2 is computing.")
 
 
 def test_a_program_that_sleeps_for_a_while_is_waited_for() -> None:
