@@ -16,9 +16,11 @@ import pytest
 
 from dbtools.application import Invariant
 from dbtools.config import Project
+from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError, VerificationFailed
 from dbtools.races import Actor, Scenario, explore, replay, store
 from dbtools.races.execution.lab import Lab
+from dbtools.races.execution.waits import Waits
 from dbtools.races.result import ExplorationResult, Verdict, encode
 from dbtools.races.scenario import Latch, Limits, Script
 from dbtools.races.scenario_file import read
@@ -253,6 +255,56 @@ def test_a_deadlock_ends_the_one_that_closes_the_circle() -> None:
     assert all(one.trace.events == runs[0].trace.events for one in runs)
     blocked = [(one.actor, one.on, one.lock) for one in runs[0].trace.events if one.kind is EventKind.BLOCKED]
     assert blocked == [("b", ("a",), "transaction"), ("a", ("b",), "transaction")]
+
+
+@pytest.mark.parametrize("poll", ["sees it", "misses its lock", "misses it"])
+@pytest.mark.parametrize(
+    ("take", "name", "lock"),
+    [
+        ("update tills set cents = 0 where id = {}", "transaction", "ShareLock on transaction"),
+        ("lock table till{}", "AccessExclusiveLock on till{}", "AccessExclusiveLock on till{}"),
+        ("select pg_advisory_xact_lock(-{})", "advisory lock -{}", "ExclusiveLock on advisory lock -{}"),
+        ("select pg_advisory_xact_lock({}, -3)", "advisory lock ({}, -3)", "ExclusiveLock on advisory lock ({}, -3)"),
+    ],
+)
+def test_a_deadlock_has_one_trace_whatever_the_poll_sees_of_it(
+    poll: str, take: str, name: str, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_new, awaited_lock = Waits.find_new, Probe.awaited_lock
+
+    def find_first(waits: Waits) -> None:
+        if not waits.blocked:
+            find_new(waits)
+
+    def name_first(probe: Probe, pid: int) -> str:
+        named.append(pid)
+        return awaited_lock(probe, pid) if len(named) == 1 else ""
+
+    named: list[int] = []
+    if poll == "misses it":
+        monkeypatch.setattr(Waits, "find_new", find_first)
+    if poll == "misses its lock":
+        monkeypatch.setattr(Probe, "awaited_lock", name_first)
+    actors = [
+        Actor(actor, call=Script(["begin", *map(take.format, order), "commit"]))
+        for actor, order in (("a", (1, 2)), ("b", (2, 1)))
+    ]
+    start = [TILLS, "create table till1 (); create table till2 ()"]
+    with Lab(Scenario("tills", actors, start=start)) as lab:
+        run = lab.run(Replay(((0, 1), (1, None))))
+    assert [(event.kind, event.actor, event.on, event.lock) for event in run.trace.events if event.step in (5, 6)] == [
+        (EventKind.RELEASED, "b", (), ""),
+        (EventKind.BLOCKED, "b", ("a",), name.format(1)),
+        (EventKind.RELEASED, "a", (), ""),
+        (EventKind.BLOCKED, "a", ("b",), name.format(2)),
+        (EventKind.WOKEN, "a", (), ""),
+        (EventKind.ENDED, "a", (), ""),
+        (EventKind.WOKEN, "b", (), ""),
+        (EventKind.ENDED, "b", (), ""),
+    ]
+    assert run.trace.steps[5].detail == (
+        f"a waits for {lock.format(2)}; blocked by b.\nb waits for {lock.format(1)}; blocked by a."
+    )
 
 
 def test_three_in_a_circle() -> None:

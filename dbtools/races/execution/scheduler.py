@@ -17,7 +17,6 @@ the place of the lock operations that CHESS intercepts.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ class Scheduler:
     @property
     def openings(self) -> list[bytes]:
         """The first packet of every session: its user, its database and its settings."""
-        return [session.opening for session in self._sessions()]
+        return [session.opening for actor in self._actors for session in actor.sessions]
 
     def session_changed(self, session: Session) -> None:
         """Take notice of a change in a session. The proxy calls this before it passes an answer on to the program."""
@@ -146,9 +145,11 @@ class Scheduler:
             for session in actor.steps
             if session.ended > self._ended_before[session]
         ]
-        for _, session in ended:
-            if session.error.get("C") == DEADLOCK:
-                self._waits.record_deadlock(session.error.get("D", ""))
+        deadlocks = {
+            session: self._waits.record_deadlock(session.error.get("D", ""))
+            for _, session in ended
+            if session.error.get("C") == DEADLOCK
+        }
         for actor, session in ended:
             self._waits.end(session)
             step = actor.steps.pop(session)
@@ -156,20 +157,11 @@ class Scheduler:
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
             step.message = session.error.get("M", "")
-            step.detail = self._without_numbers(session.error.get("D", ""))
+            step.detail = deadlocks.get(session, session.error.get("D", ""))
             step.subject = session.error.get("n") or session.error.get("t", "")
             if session.phase is Phase.CLOSED and not step.sqlstate:
                 step.sqlstate, step.message = "08006", "the connection was lost"
             actor.record(EventKind.ENDED, step.number)
-
-    def _without_numbers(self, detail: str) -> str:
-        """Return an error's detail with names in the place of process ids, and without transaction ids."""
-        names = {str(session.pid): session.name for session in self._sessions()}
-        detail = re.sub(r"\b[Pp]rocess (\d+)", lambda found: names.get(found[1], "another process"), detail)
-        return re.sub(r"\btransaction \d+", "transaction", detail)
-
-    def _sessions(self) -> list[Session]:
-        return [session for actor in self._actors for session in actor.sessions]
 
     def _actor_of(self, session: Session) -> ActorState:
         return next(actor for actor in self._actors if actor.name == session.actor)

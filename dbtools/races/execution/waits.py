@@ -69,20 +69,23 @@ class Waits:
             actor = next(actor for actor in self._actors if session in actor.steps)
             actor.record(EventKind.WOKEN, actor.steps[session].number)
 
-    def record_deadlock(self, detail: str) -> None:
-        """Record the waits that the detail of an error lists.
+    def record_deadlock(self, detail: str) -> str:
+        """Record the waits that the detail of an error lists; return it with names in the place of numbers.
 
-        Whether the poll has seen the last one is chance: all of it, all but the lock's name, or nothing.
+        Whether the poll has seen the last wait is chance: all of it, all but the lock's name, or nothing.
         """
         names = {session.pid: session.name for actor in self._actors for session in actor.sessions}
-        waits = {wait.pid: wait for wait in parse_deadlock(detail) if wait.blocker in names}
-        for actor in self._actors:
-            for session, step in actor.steps.items():
-                if (wait := waits.get(session.pid)) is None:
-                    continue
-                on, lock = (names[wait.blocker],), self._probe.deadlock_lock(wait)
-                if actor.correct_wait(step.number, on, lock, known=session in self.blocked):
-                    self.blocked[session] = on
+        waiting = {session.pid: (actor, session) for actor in self._actors for session in actor.steps}
+        lines = []
+        for wait in parse_deadlock(detail):
+            lock, on = self._probe.deadlock_lock(wait), names.get(wait.blocker, "another process")
+            wanted = lock if lock.startswith(wait.mode) else f"{wait.mode} on {lock}"
+            lines.append(f"{names.get(wait.pid, 'another process')} waits for {wanted}; blocked by {on}.")
+            if wait.pid in waiting and wait.blocker in names:
+                actor, session = waiting[wait.pid]
+                if actor.correct_wait(actor.steps[session].number, (on,), lock, known=session in self.blocked):
+                    self.blocked[session] = (on,)
+        return "\n".join(lines) or detail
 
     def outsiders(self) -> str:
         """Return the sessions outside of this run that block sessions of it, in words, or ""."""
