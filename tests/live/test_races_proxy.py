@@ -64,7 +64,7 @@ class Stage:
                 session.release()
 
     async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 self._changed.clear()
                 with suppress(TimeoutError):
@@ -460,7 +460,7 @@ def test_a_session_that_the_server_ends(pg_database: str, pg_admin: str, when: P
 @pytest.mark.parametrize("when", ["idle", "held", "running", "blocked", "copying"])
 def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
     """What it had open is rolled back by the server, as without a proxy; what was held never reached it."""
-    sql = {"held": "insert into t values (2)", "running": "select pg_sleep(0.5)", "blocked": "lock table other"}
+    sql = {"held": "insert into t values (2)", "running": "select pg_sleep(600)", "blocked": "lock table other"}
     program = (
         "import psycopg, sys\n"
         "with psycopg.connect(sys.argv[1]) as c:\n"
@@ -490,8 +490,12 @@ def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
         (session,) = stage.sessions
         wanted = {"held": Phase.HELD, "idle": Phase.IDLE}.get(when, Phase.RUNNING)
         await stage.until(lambda: session.phase is wanted and (when == "idle" or len(stage.choices()) == 2))
+        if when == "running":
+            await stage.is_asleep()
         process.send_signal(signal.SIGKILL)
         await process.wait()
+        if when == "running":
+            direct.execute("select pg_cancel_backend(%s)", (session.pid,))
         if when == "blocked":
             locker.execute("rollback")
         await stage.until(lambda: session.phase is Phase.CLOSED)
