@@ -540,10 +540,10 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
     ("text", "where", "why"),
     [
         ("titel = 'x'", "titel", "There is no such key; there are title, about,"),
-        ("variants = 3", "variants", "It is to be a table, not 3"),
-        ("title = 3", "title", "It is to be a string, not 3"),
-        ("[actors.a]", "actors.a", "An actor has one of command, call and sql"),
-        ("[actors.a]\nsql = []", "actors.a.sql", "It is to be a list of strings, with one at least"),
+        ("variants = 3", "variants", "It must be a table, not 3"),
+        ("title = 3", "title", "It must be a string, not 3"),
+        ("[actors.a]", "actors.a", "An actor has exactly one of command, call and sql"),
+        ("[actors.a]\nsql = []", "actors.a.sql", "It must be a list of strings, with at least one, not []"),
         (
             "[actors.a]\ncall = 'nowhere:x'",
             "actors.a.call",
@@ -552,15 +552,18 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
         (
             "[actors.a]\nsql = ['x']\nshell = 1",
             "actors.a.shell",
-            "1 is not understood; there are command, call, sql, env",
+            "There is no such key; there are command, call, sql, env",
         ),
         ("[latches.x]\ncatalogue = 'clients'", "latches.x", "A latch has a table, or a catalogue such as pg_attribute"),
+        ("[start]\ncommand = [1]", "start.command", "It must be a list of strings, with at least one, not [1]"),
+        ("[limits]\nsteps = true", "limits.steps", "It must be a whole number, not True"),
+        ("actors.a = 3", "actors.a", "It must be a table, not 3"),
         ("[start]\nfile = 'none.sql'", "start.file", "[Errno 2] No such file or directory"),
-        ("[invariants]\none = 1", "invariants.one", "It is to be a string, not 1"),
+        ("[invariants]\none = 1", "invariants.one", "It must be a string, not 1"),
         (
             "[limits]\npatience = 'long'",
             "limits.patience",
-            "'long' is not understood; there are patience, hang, step, steps",
+            "It must be a number, not 'long'",
         ),
     ],
 )
