@@ -86,7 +86,7 @@ def test_what_one_order_leaves_different_every_time_is_not_compared() -> None:
     assert (found.unstable, found.verdict, found.reason) == (
         {"log"},
         Verdict.INCONCLUSIVE,
-        "No schedule took the turn from an actor: there is nothing to interleave.",
+        "No schedule preempted an actor: there is nothing to interleave.",
     )
 
 
@@ -427,7 +427,7 @@ def test_programs_that_do_something_else_every_time_are_found_out(tmp_path: Path
         assert decode(found.token).statements == ""  # a replay is not held to them
     else:
         assert found.reason.startswith("22012 was found, but replay 1 of its schedule ")
-        assert found.reason.endswith(" gave no failure: something else than the schedule decides.")
+        assert found.reason.endswith(" gave no failure: something besides the schedule decides.")
 
 
 @pytest.fixture
@@ -460,13 +460,15 @@ def test_a_token_is_of_one_version_of_one_scenario(project: Project) -> None:
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, found.token, "", 16)
     assert str(caught.value) == (
-        f"The token {found.token} is of another version of the scenario count.\n"
-        f"It was made when that was {before}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
-        "Take the version it was made with, or find the race again: invoke race.explore count"
+        f"The token {found.token} belongs to another version of the scenario count.\n"
+        f"That version was {before}; this one, with PostgreSQL 16, is {now}. Nothing was run.\n"
+        "Go back to that version, or find the race again: invoke race.explore count"
     )
     other = encode(store.find(project, "count", "more"), 16, ((0, 1),))
     assert store.find_by_token(project, other, "", 16).name == "count.more"
-    with pytest.raises(ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2\. Nothing was run\."):
+    with pytest.raises(
+        ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2 actors\. Nothing was run\."
+    ):
         store.find_by_token(project, encode(store.find(project, "count"), 16, ((2, 1),)), "", 16)
 
 
@@ -482,8 +484,8 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, token, "", 16)
     assert str(caught.value) == (
-        f"The scenario of the token {token} is not here.\n"
-        f"None in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
+        f"The scenario of the token {token} was not found.\n"
+        f"No scenario in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
         f"Name its file: invoke race.replay {token} --file my-race.toml"
     )
     assert store.find_by_token(project, token, str(path), 16).name == "count.more"
@@ -493,7 +495,7 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     monkeypatch.chdir(away)
     assert store.find_by_token(project, token, "", 16).name == "count.more"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match="is not here"):
+    with pytest.raises(ConfigurationError, match="was not found"):
         store.find_by_token(project, token, "", 16)
     store.save(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
     assert store.find_by_token(project, token, "", 16).name == "count.more"
@@ -501,8 +503,7 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, token, "", 16)
     assert caught.value.hint == (
-        "Take the version it was made with, or find the race again:"
-        f" invoke race.explore {path.resolve()} --variant more"
+        f"Go back to that version, or find the race again: invoke race.explore {path.resolve()} --variant more"
     )
 
 
@@ -530,7 +531,7 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
     for path in (project.cache / "races").iterdir():
         path.unlink()
     assert store.difference(project, found.token, again) == (
-        "the programs sent other statements; which, is known only where the race was found"
+        "the programs sent other statements; only the project that found the race can say which"
     )
     again.steps.pop()
     assert store.difference(project, found.token, again) == ""
@@ -583,8 +584,8 @@ def test_no_actors_and_no_such_scenario(project: Project) -> None:
     with pytest.raises(ConfigurationError) as caught:
         store.find(project, "nothing")
     assert str(caught.value) == (
-        f"There is no scenario 'nothing'.\nIn {project.races} there are: count, empty. Nothing was run.\n"
-        "Name one of them, or a file: invoke race.explore my-race.toml"
+        f"There is no scenario 'nothing'.\nThe scenarios in {project.races} are: count, empty. Nothing was run.\n"
+        "Name one of these, or a file: invoke race.explore my-race.toml"
     )
     with pytest.raises(ConfigurationError, match=r"^The scenario count has no variant 'less'\.\nIt has: more\."):
         store.find(project, "count.less")
