@@ -318,6 +318,16 @@ def test_a_deadlock_has_one_trace_whatever_the_poll_sees_of_it(
     )
 
 
+def test_requests_that_are_no_choice_go_first_in_the_actors_order() -> None:
+    script = Script(["begin", "insert into counter values (1)", "set local lock_timeout = 0", "commit"])
+    with Lab(Scenario("begin", [Actor(name, call=script) for name in ("a", "b", "c")], start=[COUNTER])) as lab:
+        run = lab.run(Replay(((2, 1), (0, 1), (1, None))))
+    assert [f"{step.actor} {step.sql.split()[0]}" for step in run.trace.steps] == [
+        "a begin", "b begin", "c begin", "c insert", "c set", "a insert", "a set", "b insert", "b set", "b commit",
+        "a commit", "c commit",
+    ]  # fmt: skip
+
+
 def test_three_in_a_circle() -> None:
     actors = [Actor(name, call=transfer(number, number % 3 + 1)) for name, number in (("a", 1), ("b", 2), ("c", 3))]
     with Lab(Scenario("tills", actors, start=[TILLS])) as lab:

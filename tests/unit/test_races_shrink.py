@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dbtools.races import shrink as module
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence, SchedulingPoint, preemptions
 from dbtools.races.shrink import shrink
@@ -66,3 +68,24 @@ def test_switches_that_do_not_matter_are_left_out() -> None:
 def test_what_is_simple_stays(runs: Schedule) -> None:
     run_schedule = program([5, 5], lambda came: came[0][1] == 1, [])
     assert shrink(run_schedule(runs), run_schedule)[0] == runs
+
+
+@pytest.mark.parametrize(
+    "end",
+    [{"trace": Trace(("A", "B"), failures=[Failure("error", "40P01")])}, {"diverged": "run 1 of the schedule ..."}],
+)
+def test_a_schedule_that_diverges_or_fails_in_another_way_is_no_result(end: dict[str, Any]) -> None:
+    def run_schedule(runs: Schedule) -> RunResult:
+        result = program([5, 5], lambda came: True, [])(runs)
+        same = [actor for _, actor in result.choices][:5] == [0, 0, 0, 0, 1]
+        return result if same else replace(result, **end)
+
+    assert shrink(run_schedule(((0, 4), (1, None))), run_schedule)[0] == ((0, 4), (1, None))
+
+
+def test_shrinking_ends_after_a_number_of_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TRIES", 3)
+    tries: list[Schedule] = []
+    run_schedule = program([300, 300], lambda came: came[0][1] == 237, tries)
+    assert shrink(run_schedule(((0, 237), (1, None))), run_schedule)[0] == ((0, 237), (1, None))
+    assert len(tries) == 1 + 3
