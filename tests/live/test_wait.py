@@ -23,10 +23,11 @@ def changed(url: str, **parts: str) -> Dsn:
     new = {
         "user": split.username,
         "password": split.password,
+        "host": split.hostname,
         "port": str(split.port),
         "database": split.path[1:],
     } | parts
-    return Dsn.parse(f"postgresql://{new['user']}:{new['password']}@{split.hostname}:{new['port']}/{new['database']}")
+    return Dsn.parse(f"postgresql://{new['user']}:{new['password']}@{new['host']}:{new['port']}/{new['database']}")
 
 
 @pytest.fixture
@@ -92,6 +93,29 @@ def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: 
     assert "Connection refused" in caught.value.reason
     assert len(notes) == 1
     assert notes[0].startswith(f"Waiting for {dsn.target}: ")
+
+
+def test_a_name_may_come_late(pg_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, notes, missing = socket.getaddrinfo, list[str](), [1, 2]
+
+    def late(host: str, *arguments: object, **options: object) -> object:
+        if host == "db" and missing:
+            missing.pop()
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve("127.0.0.1" if host == "db" else host, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    wait_for_db(changed(pg_database, host="db"), timeout=60, note=notes.append)
+    assert missing == []
+    assert len(notes) == 1
+    assert "failed to resolve host 'db'" in notes[0]
+
+
+def test_a_name_that_never_comes_is_named(pg_database: str) -> None:
+    with pytest.raises(DatabaseUnreachable) as caught:
+        wait_for_db(changed(pg_database, host="no-such-host.invalid"), timeout=0.3)
+    assert "failed to resolve host 'no-such-host.invalid'" in caught.value.reason
+    assert caught.value.hint == "Correct the host's name, or wait longer: clusters publish names late."
 
 
 def test_zero_tries_once(pg_database: str, free_port: int) -> None:
