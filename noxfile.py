@@ -53,14 +53,14 @@ def races(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
-    session.run("python", "-m", "scripts.faults", *session.posargs)
+    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, -k "lock or disk"."""
+    session.run("pytest", "tests/faults", "-m", "faults", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Reset on a schedule among seeders, and look at what each round leaves on the server: -- --full for 300 rounds."""
-    session.run("python", "-m", "scripts.soak", *session.posargs)
+    session.run("pytest", "tests/faults", "-m", "soak", *session.posargs)
 
 
 @nox.session
