@@ -112,7 +112,6 @@ def said(server: EmbeddedServer, text: bytes, name: str) -> bytes:
         env=plain | OPTIONS | {"PGAPPNAME": f"isolation/{name}", "LC_ALL": "C"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=120,
     ).stdout
 
 

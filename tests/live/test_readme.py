@@ -35,7 +35,7 @@ def steady(line: str) -> str:
 
 def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=os.environ | environment, text=True, capture_output=True, timeout=180
+        ["bash", "-c", command], cwd=ROOT, env=os.environ | environment, text=True, capture_output=True
     )
 
 
