@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tests.faults.figures import Figure
 
 TURNS = 3
-"""How often each of the crowd comes back: with one turn each, nobody could starve."""
+"""Turns of each process: with one turn each, none could starve."""
 HELD_S = 3.0
-"""For so long all wait while their CPU is measured."""
+"""All wait this long while their CPU is measured."""
 
 
 def contention(*, full: bool) -> Iterator[Figure]:
@@ -54,9 +54,9 @@ def contention(*, full: bool) -> Iterator[Figure]:
             most = max(most, here.sessions())
             time.sleep(0.02)
         ended = [child.finish() for child in children]
-        turns = [one.value for one in ended if one.ok]
+        turns = [end.value for end in ended if end.ok]
         yield shown("processes, turns each, max_connections", f"{number}, {TURNS}, {limit}")
-        yield none("failed", [one.error for one in ended if not one.ok])
+        yield none("failed", [end.error for end in ended if not end.ok])
         yield exactly("content right", int(contents.get(here.digest()) == OLD), 1)
     passed, longest, section = _waits(turns)
     yield at_most("longest wait, in turns of others", passed, 2 * (number - 1))
@@ -70,7 +70,7 @@ def contention(*, full: bool) -> Iterator[Figure]:
 
 
 def _turns(here: Environment, place: int) -> list[Outcome]:
-    """Every second one seeds; of the others, half reset in place."""
+    """Seed at every second place; of the other places, half reset in place."""
     action = partial(here.seed, OLD) if place % 2 else partial(here.reset, OLD, in_place=place % 4 == 0)
     return [action() for _ in range(TURNS)]
 
@@ -84,13 +84,13 @@ def _connections(here: Environment, children: list[Child]) -> list[int]:
 
 def _waits(turns: list[list[Outcome]]) -> tuple[int, float, float]:
     """Return the most turns that others had while one waited, the longest wait and the mean turn, in seconds."""
-    order = sorted((one.acquired_at, place) for place, own in enumerate(turns) for one in own)
+    order = sorted((turn.acquired_at, place) for place, own in enumerate(turns) for turn in own)
     last, passed = dict.fromkeys(range(len(turns)), -1), 0
     for index, (_, place) in enumerate(order):
         passed = max(passed, index - last[place] - 1)
         last[place] = index
-    waits = [one.waited for own in turns for one in own[1:]]
-    spent = [sum(one.seconds.values()) - one.seconds["lock"] for own in turns for one in own]
+    waits = [turn.waited for own in turns for turn in own[1:]]
+    spent = [sum(turn.seconds.values()) - turn.seconds["lock"] for own in turns for turn in own]
     return passed, max(waits), sum(spent) / len(spent)
 
 

@@ -129,7 +129,7 @@ def _pairs(here: Environment, audit: Audit, number: int, length_s: float, *, loc
     moments = Moments(number, length_s, wanted=number // 2)
     for moment in moments:
         with ExitStack() as stack:
-            # The fence keeps the first from its work, the lock in its hands, until the second waits for the lock.
+            # The first holds the lock, and the fence keeps it from working until the second waits for the lock.
             with here.holding(FENCE | LOCK_KEY):
                 first = stack.enter_context(here.resetting(OLD, in_place=True))
                 until(lambda: here.holder() is not None)
@@ -137,17 +137,17 @@ def _pairs(here: Environment, audit: Audit, number: int, length_s: float, *, loc
                 until(lambda: here.waiters(LOCK_KEY) == 1)
             time.sleep(moment)
             hit = _end_lock_session(here, first) if lock_only else here.terminate(first.ports(port(here.url))) > 0
-            one, two = first.finish(), second.finish()
+            first_run, next_run = first.finish(), second.finish()
         moments.hits += hit
-        stopped += hit and one.code == 1
-        if not one.clear or (lock_only and hit and "lock" not in one.error):
-            unclear.append(one.error or "no error")
-        if not two.ok:
-            failed.append(two.error)
-        # The one that got the lock last has the last word; one that failed has none.
-        last = OLD if one.ok and one.value.acquired_at > two.value.acquired_at else NEW
+        stopped += hit and first_run.code == 1
+        if not first_run.clear or (lock_only and hit and "lock" not in first_run.error):
+            unclear.append(first_run.error or "no error")
+        if not next_run.ok:
+            failed.append(next_run.error)
+        # The run that got the lock last has the last word; a run that failed has none.
+        last = OLD if first_run.ok and first_run.value.acquired_at > next_run.value.acquired_at else NEW
         if contents.get(here.digest()) != last:
-            wrong.append(f"after {moment:.3f} s: {one.error or 'first done'}; {two.error or 'second done'}")
+            wrong.append(f"after {moment:.3f} s: {first_run.error or 'first done'}; {next_run.error or 'second done'}")
     checks, interleaved = audit.read()
     yield at_least("runs hit", moments.hits, number // 2)
     yield exactly("of them stopped with exit code 1", stopped, moments.hits)

@@ -89,7 +89,7 @@ def answers(here: Environment, seeds: tuple[int, ...]) -> Answers:
 
 @contextmanager
 def crowd(here: Environment, known: Answers, readers: int, *, writer: bool = False) -> Iterator[Crowd]:
-    """Have so many readers, and a writer, at work on the database during the block."""
+    """Keep this many readers, and a writer, at work on the database during the block."""
     stop, seen = _context.Event(), Crowd()
     with ExitStack() as stack:
         reading = [

@@ -1,4 +1,4 @@
-"""Namespaces: what is done to the network or to the mounts there happens to nobody else, and goes with the process."""
+"""Namespaces: a process gets a network or mounts of its own; what is done to them ends with it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The network is cut: from one moment on no packet passes, and nobody is told.
+"""The network is cut: from one moment on no packet passes, and neither end is told.
 
 In a network namespace of its own, where the client's packets are dropped on the loopback device: a proxy that swallows
-them would not do, as its kernel would go on to answer the server's keepalives. The one who looks on comes through the
-Unix socket.
+them would not do, as its kernel would go on to answer the server's keepalives. The session that looks on uses the Unix
+socket.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from tests.faults.figures import Figure
 
 FREED_S = 15.0
-"""After this time the lock is free: what the README promises."""
+"""Within this time the lock is free: what the README promises."""
 GAVE_UP_S = 20.0
-"""After this time a client that waits for the server has given up."""
+"""Within this time a client that waits for the server has given up."""
 AT_WORK_S = 300.0
 """For this long a run would be at work if nothing happened."""
 
@@ -96,7 +96,7 @@ def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
         lambda: all(run.ready(busy=busy) for run, (_, busy) in zip(runs, states, strict=True)),
         "a run did not come to the state in which it is to be cut",
     )
-    ports = [one for run in runs for one in run.child.ports(port(run.url))]
+    ports = [number for run in runs for number in run.child.ports(port(run.url))]
     for number in ports:
         for option in ("--sport", "--dport"):
             must("iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp", option, str(number), "-j", "DROP")
@@ -112,7 +112,7 @@ def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
     found = [shown("how", "packets dropped in a network namespace"), at_least("connections cut", len(ports), 6)]
     for run, (_, busy) in zip(runs, states, strict=True):
         found.append(at_most(f"lock free after ({run.name})", freed.get(run.name, float("inf")), FREED_S, "s"))
-        if busy:  # a client that waits for the server; one at work finds out when it asks the next time
+        if busy:  # the client waits for the server; a client at work notices when it asks the next time
             found.append(
                 at_most(f"client gave up after ({run.name})", noticed.get(run.name, float("inf")), GAVE_UP_S, "s")
             )

@@ -1,8 +1,8 @@
 """Another program takes the same key: psql, writing as a seeder of old would, one committed statement after another.
 
 It notes the begin and the end of its work in a table of its own, and at every statement how many transactions of the
-chain that have written are open; the chain's own times are the server's as well. (What a swap does after its lock is no
-part of this: it drops tables that are nobody's any more.)
+chain that have written are open; the chain's own times are the server's as well. (What a swap does after it has
+released its lock is no part of this: it drops tables that no reader can reach.)
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _race(
         for child in children:
             ended = child.finish()
             if ended.ok:
-                spans += [(_time(one.acquired_at), _time(one.released_at)) for one in ended.value]
+                spans += [(_time(outcome.acquired_at), _time(outcome.released_at)) for outcome in ended.value]
             else:
                 failed.append(ended.error)
         for program in programs:

@@ -114,7 +114,7 @@ def _disk(*, full: bool) -> list[Figure]:
         run_as.choose().give(space)
         try:
             with EmbeddedServer.start() as own, environment(own) as here:
-                here.admin.close()  # nobody may be in a database that moves
+                here.admin.close()  # a database with sessions cannot be moved
                 with psycopg.connect(str(own.admin_url), autocommit=True) as admin:
                     admin.execute(f"create tablespace small location '{space}'")
                     admin.execute(f"alter database {database(here.url)} set tablespace small")
@@ -151,7 +151,7 @@ def _disk(*, full: bool) -> list[Figure]:
 
 
 def _fill(folder: Path, left: int) -> Path:
-    """Take all room but so many kilobytes."""
+    """Fill the disk up to the last `left` kilobytes."""
     info = os.statvfs(folder)
     path = folder / "filler"
     with path.open("wb") as file:
@@ -160,7 +160,7 @@ def _fill(folder: Path, left: int) -> Path:
 
 
 def memory() -> Iterator[Figure]:
-    """Give the server no room for the locks of so many tables."""
+    """Create more tables in one transaction than the server has room for in its lock table."""
     body = f"do $$ begin for i in 1..{TABLES} loop execute 'create table t' || i || ' (a int)'; end loop; end $$"
     settings = {"max_locks_per_transaction": "12", "max_connections": "20"}
     stopped, unclear, wrong, failed = 0, list[str](), list[str](), list[str]()

@@ -44,7 +44,7 @@ SEEDERS = 3
 GROWTH_MB = 8.0
 """The last third of the rounds may be this much above the first."""
 LATE_S = 30.0
-"""After this time a round's sessions are gone."""
+"""Within this time after a round its sessions are gone."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Record:
 
 
 def _play(here: Environment, lasting: psycopg.Connection, known: Answers, rounds: int, every: float) -> Record:
-    """Play so many rounds, one beginning every so many seconds; read through `lasting` after each."""
+    """Play the rounds, `every` seconds from one to the next; read through the session `lasting` after each."""
     record, due = Record(), time.monotonic()
     for _ in range(rounds):
         time.sleep(max(0.0, due - time.monotonic()))
