@@ -14,8 +14,8 @@ from dbtools.config import LOCK_KEY
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed
-from tests.runs import Runner
-from tests.toy import TABLES, ToyShop, execute, write_history
+from tests.support.runs import Runner
+from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 OBSTACLES = {
     "foreign owner": "create table theirs (a int)",

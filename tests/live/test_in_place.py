@@ -13,8 +13,9 @@ from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError
-from tests.runs import AUTOCOMMIT, Log, Runner, content, holders, query, until
-from tests.toy import TABLES, execute
+from tests.support.runs import AUTOCOMMIT, PASS_GATE, Log, Runner, closed_gate, content, holder, query, waits_at_gate
+from tests.support.toy import TABLES, execute
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -103,24 +104,24 @@ def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(run: Ru
 
     def lose() -> None:
         with pytest.raises(ChainFailed) as caught:
-            run(execute(TABLES), execute("select pg_sleep(1.5)"))
+            run(execute(TABLES), PASS_GATE)
         errors.append(caught.value)
 
     first = threading.Thread(target=lose)
-    first.start()
-    sleeping = "select pid from pg_stat_activity where query like '%pg_sleep(1.5)%' and pid <> pg_backend_pid()"
-    until(lambda: query(target, sleeping) != [])
     second = threading.Thread(target=lambda: logs.append(run()))
-    second.start()
-    until(lambda: query(target, "select pid from pg_stat_activity where wait_event = 'advisory'") != [])
-    (holder,) = holders(target)
-    query(target, f"select pg_terminate_backend({holder[0]})")
-    # The second has the lock now, and has changed nothing as long as the first one's work is there.
-    until(lambda: holders(target) not in ([], [holder]))
-    assert query(target, sleeping) != []
-    assert content_is_locked(target)
-    first.join(30)
-    second.join(30)
+    with closed_gate(target):
+        first.start()
+        until(lambda: waits_at_gate(target))
+        second.start()
+        until(lambda: query(target, f"select pid from pg_locks where not granted and objid = {LOCK_KEY}") != [])
+        lost = holder(target)
+        query(target, f"select pg_terminate_backend({lost})")
+        # The second has the lock now, and has changed nothing as long as the first one's work is there.
+        until(lambda: holder(target) not in (None, lost))
+        until(lambda: run.log.notes[-1:] and "a run that lost the lock" in run.log.notes[-1])
+        assert content_is_locked(target)
+    first.join()
+    second.join()
     (error,) = errors
     assert error.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
     assert error.reason.startswith("It is held by pid ")

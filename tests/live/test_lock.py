@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -15,8 +14,8 @@ from dbtools.chain.target import Waits
 from dbtools.config import LOCK_KEY
 from dbtools.db.blockers import Blocker
 from dbtools.errors import ChainFailed, LockTimeout
+from tests.support.waiting import LIMIT_S, until
 
-DEADLINE = 20.0
 Connect: TypeAlias = Callable[..., psycopg.Connection]
 
 
@@ -45,13 +44,6 @@ def is_waiting(watcher: psycopg.Connection, pid: int) -> bool:
     return bool(row and row[0])
 
 
-def until(condition: Callable[..., bool], *arguments: object) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition(*arguments):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
-
-
 def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
     lock, other = SeedLock(connect(), LOCK_KEY), connect()
     lock.acquire(Waits(0), ignore)
@@ -68,11 +60,11 @@ def test_a_waiter_goes_on_when_the_lock_is_freed(connect: Connect) -> None:
     holder.execute("select pg_advisory_lock(1196576591)")
     lock, told = SeedLock(connect("waiter"), LOCK_KEY), list[Blocker | None]()
     waited: list[float] = []
-    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(DEADLINE), told.append)))
+    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(LIMIT_S), told.append)))
     thread.start()
-    until(is_waiting, watcher, lock.connection.info.backend_pid)
+    until(lambda: is_waiting(watcher, lock.connection.info.backend_pid))
     holder.execute("select pg_advisory_unlock(1196576591)")
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert waited
     assert waited[0] > 0
     assert [one.pid for one in told if one] == [holder.info.backend_pid]
@@ -116,7 +108,7 @@ def test_a_lost_session_frees_the_lock_and_its_owner_is_told(connect: Connect) -
     lost.acquire(Waits(0), ignore)
     pid = lost.connection.info.backend_pid
     next_one.connection.execute("select pg_terminate_backend(%s)", (pid,))
-    next_one.acquire(Waits(DEADLINE), ignore)
+    next_one.acquire(Waits(LIMIT_S), ignore)
     with pytest.raises(ChainFailed) as caught:
         lost.release()
     assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
@@ -158,7 +150,7 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
     lost.join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     new = SeedLock(connect(), LOCK_KEY)
-    new.acquire(Waits(DEADLINE), ignore)
+    new.acquire(Waits(LIMIT_S), ignore)
     with pytest.raises(LockTimeout) as caught:
         new.wait_for_fence(Waits(0.3), ignore)
     pid = work.info.backend_pid
@@ -170,11 +162,11 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
         f"Wait longer with --lock-timeout SECONDS, or end that session: select pg_terminate_backend({pid});"
     )
     told: list[Blocker | None] = []
-    thread = threading.Thread(target=new.wait_for_fence, args=(Waits(DEADLINE), told.append))
+    thread = threading.Thread(target=new.wait_for_fence, args=(Waits(LIMIT_S), told.append))
     thread.start()
-    until(is_waiting, watcher, new.pid)
+    until(lambda: is_waiting(watcher, new.pid))
     work.close()
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert [one.application for one in told if one] == ["still at work"]
 
@@ -184,15 +176,15 @@ def test_a_holder_can_build_an_index_concurrently_while_others_wait(connect: Con
     work.execute("create table t (a int)")
     holder.acquire(Waits(0), ignore)
     waiter = SeedLock(connect(), LOCK_KEY)
-    thread = threading.Thread(target=waiter.acquire, args=(Waits(DEADLINE), ignore))
+    thread = threading.Thread(target=waiter.acquire, args=(Waits(LIMIT_S), ignore))
     thread.start()
-    until(is_waiting, watcher, waiter.connection.info.backend_pid)
+    until(lambda: is_waiting(watcher, waiter.connection.info.backend_pid))
     # A waiter that blocked without end would hold a snapshot that this statement waits for: a hang that no deadlock
     # detector sees, because the lock's own session is idle.
-    work.execute("set statement_timeout = '15s'")
+    work.execute("set statement_timeout = '60s'")
     work.execute("create index concurrently on t (a)")
     holder.release()
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert not thread.is_alive()
 
 
@@ -202,7 +194,7 @@ def test_twenty_waiters_all_get_their_turn(connect: Connect) -> None:
     turns: list[int] = []
 
     def take(lock: SeedLock) -> None:
-        lock.acquire(Waits(DEADLINE), ignore)
+        lock.acquire(Waits(LIMIT_S), ignore)
         turns.append(lock.connection.info.backend_pid)
         lock.release()
 
@@ -210,7 +202,10 @@ def test_twenty_waiters_all_get_their_turn(connect: Connect) -> None:
     threads = [threading.Thread(target=take, args=(lock,)) for lock in locks]
     for thread in threads:
         thread.start()
+    watcher = connect()
+    waiting = f"select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = {LOCK_KEY}"
+    until(lambda: watcher.execute(waiting).fetchone() == (20,))
     holder.release()
     for thread in threads:
-        thread.join(DEADLINE)
+        thread.join(LIMIT_S)
     assert sorted(turns) == sorted(lock.connection.info.backend_pid for lock in locks)
