@@ -75,6 +75,7 @@ def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page)], ids=str)
 def test_every_command_runs_and_prints_what_is_shown(command: Command, pg_database: str) -> None:
     done = run(command.text, DATABASE_URL=pg_database)
