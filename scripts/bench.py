@@ -174,7 +174,8 @@ def through_open_gate(url: str) -> float:
     from urllib.parse import urlsplit
 
     from dbtools.races.execution.actor_process import Program
-    from dbtools.races.execution.proxy import Phase, Proxy, Session
+    from dbtools.races.execution.proxy import Proxy
+    from dbtools.races.execution.session import Phase, Session
     from dbtools.races.scenario import Actor
 
     def let_through(session: Session) -> None:
