@@ -177,7 +177,8 @@ def through_open_proxy(url: str) -> float:
 
     from dbtools.db.dsn import Dsn
     from dbtools.races.execution.actor_process import Program
-    from dbtools.races.execution.proxy import Phase, Proxy, Session
+    from dbtools.races.execution.proxy import Proxy
+    from dbtools.races.execution.session import Phase, Session
     from dbtools.races.scenario import Actor
     from dbtools.server.cluster import local_url
 

@@ -18,7 +18,8 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.races.execution import wire
-from dbtools.races.execution.proxy import Phase, Proxy, Session
+from dbtools.races.execution.proxy import Proxy
+from dbtools.races.execution.session import Phase, Session
 from dbtools.server.embedded import EmbeddedServer
 from tests.support.wire_client import (
     FLUSH,

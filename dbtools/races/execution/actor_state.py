@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from dbtools.races.execution.proxy import Phase, Proxy, Session
+from dbtools.races.execution.session import Phase, Session
 from dbtools.races.trace import Event, EventKind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from dbtools.races.execution.actor_process import Program
+    from dbtools.races.execution.proxy import Proxy
 
 QUIET_S = 0.002
 """How long a program with several connections must not have run to count as asleep."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from dbtools.db.deadlock import DEADLOCK
 from dbtools.races.execution.actor_state import ActorState
-from dbtools.races.execution.proxy import Phase, Proxy, Session
+from dbtools.races.execution.session import Phase, Session
 from dbtools.races.execution.waits import Waits
 from dbtools.races.schedule import SchedulingPoint
 from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
@@ -30,6 +30,7 @@ from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 if TYPE_CHECKING:
     from dbtools.db.lock_probe import Probe
     from dbtools.races.execution.actor_process import Program
+    from dbtools.races.execution.proxy import Proxy
     from dbtools.races.scenario import Limits
     from dbtools.races.schedule import Strategy
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.db.deadlock import parse_deadlock
-from dbtools.races.execution.proxy import Phase, Session
+from dbtools.races.execution.session import Phase, Session
 from dbtools.races.trace import EventKind
 
 if TYPE_CHECKING:

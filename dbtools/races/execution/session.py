@@ -1,0 +1,97 @@
+"""One connection of an actor, as the proxy sees it: where it stands, its request, and what the server answered."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from dbtools.races.execution import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Phase(StrEnum):
+    """Where a session is."""
+
+    CONNECTING = "connecting"
+    """The proxy holds the connection itself: a program that opens several at once gets them one by one."""
+    STARTING = "starting"
+    """The server has not been ready for a query yet."""
+    IDLE = "idle"
+    """The server waits for the client."""
+    HELD = "held"
+    """The proxy holds a request."""
+    RUNNING = "running"
+    """The server works on a request."""
+    CLOSING = "closing"
+    """The client is gone, and the server is still cleaning up."""
+    CLOSED = "closed"
+    """The server has released everything the session held."""
+
+
+class Session:
+    """One connection of an actor."""
+
+    def __init__(self, actor: str, name: str, changed: Callable[[Session], None]) -> None:
+        self.actor = actor
+        self.name = name
+        self.phase = Phase.CONNECTING
+        self.pid = 0
+        """The process id of the backend."""
+        self.sql = ""
+        """The request that is held or running, else the last one."""
+        self.choice = True
+        """Whether it matters when that request runs: False for BEGIN, SET, and what a driver sends by itself."""
+        self.opening = b""
+        """The first packet of the connection: user, database and settings."""
+        self.tag = ""
+        self.error: dict[str, str] = {}
+        """The fields of the last request's error, by the letters that the protocol has for them."""
+        self.transaction = "I"
+        self.ended = 0
+        """How many requests have ended."""
+        self._changed = changed
+        self._let_through = asyncio.Event()
+        self._untouched = True
+        """No request in the open transaction was a choice."""
+
+    def admit(self) -> None:
+        """Let the connection through."""
+        assert self.phase is Phase.CONNECTING
+        self.phase = Phase.STARTING
+        self._let_through.set()
+
+    async def wait_for_admission(self) -> None:
+        """Return once the connection is let through."""
+        self._changed(self)
+        await self._let_through.wait()
+
+    def release(self) -> None:
+        """Let the held request go to the server."""
+        assert self.phase is Phase.HELD
+        self.tag, self.error = "", {}
+        self.phase = Phase.RUNNING
+        self._let_through.set()
+
+    async def hold(self, sql: str) -> None:
+        """Hold a request, and return once it is released."""
+        if self.phase is Phase.RUNNING:  # the request before it, which is in one batch with it
+            self.ended += 1
+        if self.transaction == "I":
+            self._untouched = True
+        ends_nothing = self._untouched and self.transaction == "T" and wire.is_end(sql)
+        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing)
+        self._untouched = self._untouched and not self.choice
+        self.phase = Phase.HELD
+        self._let_through.clear()
+        self._changed(self)
+        await self._let_through.wait()
+
+    def enter(self, phase: Phase) -> None:
+        """Change the phase. A request that was running has ended by that."""
+        self.ended += self.phase is Phase.RUNNING
+        if self.phase is not Phase.CLOSED:
+            self.phase = phase
+        self._changed(self)
