@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from dbtools.db.dsn import mask
+from dbtools.db.secrets import mask
 from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.chain.target import GuardRules, Target, Waits
 from dbtools.config import Project, SeedPlan
-from dbtools.db.dsn import Dsn, mask
+from dbtools.db.dsn import Dsn
+from dbtools.db.secrets import mask
 from dbtools.errors import DbtoolsError
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.db.dsn import MAX_NAME_BYTES
+from dbtools.db.url import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:

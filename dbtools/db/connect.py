@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbtools.db.dsn import mask
+from dbtools.db.secrets import mask, remember
 from dbtools.errors import UNCHANGED, DatabaseUnreachable
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psyc
 
     # Sent only where the user has options: poolers refuse them.
     ours: dict[str, Any] = {"options": f"{dsn.options} {_OPTIONS}"} if dsn.options else {}
-    return psycopg.connect(
+    connection = psycopg.connect(
         dsn.url,
         autocommit=autocommit,
         **ours,
@@ -129,6 +129,9 @@ def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psyc
         tcp_user_timeout=14000,
         prepare_threshold=None,  # a statement prepared on one session of a pooler is unknown on the next
     )
+    info = connection.info
+    remember(info.password, public=(info.user, info.dbname, info.host))  # it may come from a password file
+    return connection
 
 
 def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseUnreachable:

@@ -1,9 +1,9 @@
-"""Connection strings: parse, normalise and mask them.
+"""Connection strings: one database, as libpq understands it and as a person may see it.
 
 Whatever is printed, logged or put into an error goes through `Dsn.masked` or `Dsn.target`: neither holds the password,
 and both name what libpq connects to. A URL can name a host or a database twice (in its path and as ?host= or ?dbname=)
-or leave them to the environment (PGHOST, PGHOSTADDR, PGSERVICE); libpq's own parser decides, and `Dsn.url` is written
-anew from what it found. libpq quotes a malformed URL in its complaint, so that is reworded here, never passed on.
+or leave them to the environment (PGHOST, PGHOSTADDR, PGSERVICE); libpq's own parser decides (see `url`), and `Dsn.url`
+is written anew from what it found.
 """
 
 from __future__ import annotations
@@ -13,18 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.db.secrets import SECRET_KEYS, remember
+from dbtools.db.url import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
-
-SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-EXAMPLE = "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-MAX_NAME_BYTES = 63
-"""The server silently truncates a longer name: it would be another database than the one shown."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +51,15 @@ class Dsn:
             ConfigurationError: `text` is not such a URL, names no database, or would lead to another one than is shown.
                 The message names `source` and the fault, never the password.
         """
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict
-
-        scheme, separator, rest = text.partition("://")
-        if not separator or scheme not in SCHEMES:
-            shown = f"it starts with {scheme + separator!r}" if separator else "it is not a URL"
-            raise _malformed(source, f"{shown}; wanted {', '.join(name + '://' for name in SCHEMES)}")
-        try:
-            parts = conninfo_to_dict(f"postgresql://{rest}")
-        except psycopg.ProgrammingError as error:
-            # The first words say which rule was broken; what follows the colon quotes the URL.
-            raise _malformed(source, str(error).partition(":")[0].strip()) from None
-        values = {name: str(value) for name, value in parts.items() if value is not None}
-        if "@" in values.get("host", ""):
-            raise _malformed(source, "the password holds an @ that is not written as %40")
-        if "service" in values:
-            raise _malformed(source, "it leaves the host to a service file (service=); set PGSERVICE, or name the host")
-        if "replication" in values:
-            raise _malformed(source, "it asks for replication, not for a database (replication=)")
-        values = _environment() | values
-        port = values.get("port", "5432")
-        if not all(part.isdecimal() and 0 < int(part) < 65536 for part in port.split(",")):
-            raise _malformed(source, f"the port {port!r} is not a number from 1 to 65535")
-        if not values.get("dbname"):
-            raise _malformed(source, "it names no database")
-        if len(values["dbname"].encode()) > MAX_NAME_BYTES:
-            raise _malformed(
-                source, f"the database's name is longer than {MAX_NAME_BYTES} bytes, and the server would cut it"
-            )
-        return cls._of(values)
+        return cls._of(read(text, source))
 
     @classmethod
     def _of(cls, values: Mapping[str, str]) -> Dsn:
+        public = (values.get("user", ""), values.get("dbname", ""), values.get("host", ""))
+        remember(*(values.get(name) for name in SECRET_KEYS), public=public)
         return cls(
             url=_compose(values),
-            masked=_compose({name: "***" if name in SECRETS else text for name, text in values.items()}),
+            masked=_compose({name: "***" if name in SECRET_KEYS else text for name, text in values.items()}),
             host=values.get("host", "localhost"),
             hostaddr=values.get("hostaddr", ""),
             port=values.get("port", "5432"),
@@ -144,32 +112,9 @@ class Dsn:
         return self.masked
 
 
-def mask(text: str, password: str = "") -> str:
-    """Return `text` without passwords: those in URLs, those in key=value form, and every copy of `password`."""
-    text = re.sub(r"(://[^/\s:@]*:)[^/\s]*(@)", r"\1***\2", text)
-    text = re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s'\"]+)", r"\1***", text)
-    # A password shorter than 4 characters would mask innocent text; the patterns above still find it in its places.
-    for secret in {password, quote(password, safe="")}:
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return text
-
-
 def printable(name: str) -> str:
     """Return a name as it is, or in quotes and escaped where it would break the line or steer the terminal."""
     return name if name.isprintable() else repr(name)
-
-
-def _environment() -> dict[str, str]:
-    """Return what libpq takes from PGHOST, PGHOSTADDR, PGPORT, PGOPTIONS and the service of PGSERVICE."""
-    from psycopg.pq import Conninfo
-
-    found = {}
-    for option in Conninfo.get_defaults():
-        name = option.keyword.decode()
-        if name in ("host", "hostaddr", "port", "options") and option.val and option.val != option.compiled:
-            found[name] = option.val.decode()
-    return found
 
 
 def _compose(values: Mapping[str, str]) -> str:
@@ -185,12 +130,3 @@ def _compose(values: Mapping[str, str]) -> str:
     who = quote(user, safe="") + (f":{quote(password, safe='*')}" if password else "")
     more = "&".join(f"{name}={quote(text, safe='/:,*')}" for name, text in rest.items())
     return f"postgresql://{who + '@' if who else ''}{place}/{quote(dbname, safe='')}{'?' + more if more else ''}"
-
-
-def _malformed(source: str, why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{source} is not a usable PostgreSQL URL.",
-        f"{why[:1].upper()}{why[1:]}.",
-        f"Write it like this: {EXAMPLE}",
-        UNCHANGED,
-    )

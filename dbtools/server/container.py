@@ -14,7 +14,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from dbtools.db.dsn import Dsn, mask
+from dbtools.db.dsn import Dsn
+from dbtools.db.secrets import mask
 from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable, ServerError
 from dbtools.server import engine, folders, run_as

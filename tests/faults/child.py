@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dbtools.db.dsn import mask
+from dbtools.db.secrets import mask
 from dbtools.errors import DbtoolsError
 from dbtools.server import run_as
 
