@@ -6,7 +6,7 @@ Attempts and pauses are taken on a clock of the test's own, so that each one has
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import psycopg
@@ -22,7 +22,7 @@ __all__ = ["connect"]  # a fixture
 
 TABLES = ["public.a", "public.b", "public.c"]
 WHAT = "They could not be locked."
-Pause = Callable[[], None]
+Pause = Callable[[], object]
 
 
 class Clock:
@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def work(connect: Connect) -> Iterator[psycopg.Connection]:
+def work(connect: Connect) -> psycopg.Connection:
     """A session with an open transaction on a database that has the tables."""
     connect().execute("create table a (); create table b (); create table c (); create sequence s")
     work = connect("work", autocommit=False)
@@ -160,7 +160,7 @@ def test_the_table_in_the_way_comes_first_in_the_next_attempt(
     connect: Connect, work: psycopg.Connection, clock: Clock
 ) -> None:
     reader(connect, "c", "reads c")
-    clock.at_pause = {1: lambda: reader(connect, "b", "reads b").execute("select 1")}
+    clock.at_pause = {1: lambda: reader(connect, "b", "reads b")}
     with pytest.raises(LockTimeout, match="Used by the open transaction of pid .* 'reads c'"):
         lock_tables(work, TABLES, 0.01, silent, WHAT)
     assert clock.pauses == [0.01]
