@@ -49,6 +49,13 @@ def is_waiting(watcher: psycopg.Connection, pid: int) -> bool:
     return bool(row and row[0])
 
 
+def is_waiting_for_a_table(watcher: psycopg.Connection, pid: int) -> bool:
+    row = watcher.execute(
+        "select exists (select from pg_locks where pid = %s and locktype = 'relation' and not granted)", (pid,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 @contextmanager
 def freed_at_last(holder: psycopg.Connection) -> Iterator[None]:
     """Against hangs: a wait that does not end by itself ends with the holder's session, and the test fails."""

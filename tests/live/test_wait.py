@@ -5,14 +5,21 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
+from dbtools.db import wait as module
+from dbtools.db.connect import connect
 from dbtools.db.dsn import Dsn
+from dbtools.db.sql import quote
 from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable
+from dbtools.server.embedded import EmbeddedServer
+from tests.live.test_refusals import Forwarder
 
 PASSWORD = "hunter22"
 
@@ -97,3 +104,128 @@ def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: 
 def test_zero_tries_once(pg_database: str, free_port: int) -> None:
     with pytest.raises(DatabaseUnreachable, match=r"\(1 tries in 0\.\d s\)"):
         wait_for_db(changed(pg_database, port=str(free_port)), timeout=0)
+
+
+class Front(Forwarder):
+    """A port whose connections go to these servers' ports, one after the other; the last goes on. None closes one."""
+
+    def __init__(self, *ports: int | None) -> None:
+        self.left = list(ports)
+        self.count = 0
+        super().__init__("127.0.0.1", 0)
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        self.count += 1
+        port = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        self.upstream = port or 0
+        return port is not None
+
+
+class Clock:
+    """Moves in pauses only; `at_pause` is called in the pause of that number."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        self.at_pause: dict[int, Callable[[], object]] = {}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.pauses.append(seconds)
+        self.at_pause.get(len(self.pauses), lambda: None)()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+    return clock
+
+
+@pytest.fixture
+def fronts(pg_database: str) -> Iterator[Callable[..., tuple[Front, Dsn]]]:
+    """Fronts, and the URL of the test's database through each; 0 stands for its server."""
+    opened: list[Front] = []
+
+    def front(*ports: int | None) -> tuple[Front, Dsn]:
+        port = int(Dsn.parse(pg_database).port)
+        opened.append(Front(*(port if one == 0 else one for one in ports)))
+        return opened[-1], changed(pg_database, port=str(opened[-1].port))
+
+    yield front
+    for one in opened:
+        one.close()
+
+
+def test_a_server_that_gives_way_to_another_is_not_the_one_waited_for(clock: Clock) -> None:
+    """As a container's first server, which runs the init scripts and then ends."""
+    with EmbeddedServer.start() as init, EmbeddedServer.start() as real:
+        there = Dsn.parse(real.url)
+        assert init.admin_url is not None
+        with psycopg.connect(init.admin_url, autocommit=True) as admin:
+            admin.execute(f"alter role {quote(there.user)} password '{there.password}'")
+        front = Front(int(Dsn.parse(init.url).port), int(there.port))
+        try:
+            assert wait_for_db(changed(real.url, port=str(front.port))) == real.version
+        finally:
+            front.close()
+        assert front.count == 3
+    assert clock.pauses == [0.2, 0.2]
+
+
+def test_an_answer_before_a_failure_does_not_count(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(0, None, 0)
+    notes: list[str] = []
+    wait_for_db(dsn, note=notes.append)
+    assert front.count == 4
+    assert clock.pauses == [0.2, 0.05, 0.2]
+    assert len(notes) == 1
+
+
+def test_pauses_grow_to_a_second(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    _, dsn = fronts(*[None] * 9, 0)
+    wait_for_db(dsn)
+    assert clock.pauses == pytest.approx([0.05, 0.08, 0.128, 0.2048, 0.32768, 0.524288, 0.8388608, 1.0, 1.0, 0.2])
+
+
+def test_the_last_pause_ends_with_the_time(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(None)
+    with pytest.raises(DatabaseUnreachable, match=r"\(5 tries in 0\.5 s\)"):
+        wait_for_db(dsn, timeout=0.4)
+    assert clock.pauses == pytest.approx([0.05, 0.08, 0.128, 0.2])
+    assert front.count == 5
+
+
+def test_each_new_reason_is_said_once(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(None)
+    clock.at_pause = {3: front.close}
+    notes: list[str] = []
+    with pytest.raises(DatabaseUnreachable):
+        wait_for_db(dsn, timeout=3.0, note=notes.append)
+    first, second = notes
+    assert first.startswith(f"Waiting for {dsn.target}: ")
+    assert "closed the connection" in first
+    assert "Connection refused" in second
+    with pytest.raises(DatabaseUnreachable):
+        wait_for_db(dsn, timeout=3.0)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(60.0, 10.0), (3.0, 3.0), (0.0, 1.0)])
+def test_one_connection_is_not_waited_for_beyond_the_time(
+    fronts: Callable[..., tuple[Front, Dsn]], clock: Clock, monkeypatch: pytest.MonkeyPatch,
+    timeout: float, seconds: float,
+) -> None:  # fmt: skip
+    given: list[tuple[str, bool, float]] = []
+
+    def watched(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
+        given.append((purpose, autocommit, timeout))
+        return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
+
+    monkeypatch.setattr(module, "connect", watched)
+    wait_for_db(fronts(0)[1], timeout=timeout)
+    assert given[0] == ("wait-for-db", True, seconds)
+    assert len(given) == 2
