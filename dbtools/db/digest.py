@@ -62,8 +62,8 @@ def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:
 
 
 def _table(connection: psycopg.Connection, schema: str, name: str) -> TableDigest:
-    # Hashing each row first keeps the aggregate at 32 bytes a row; its limit of 1 GB is then 30 million rows. In a table
-    # with a column t, a plain t would be that column; t.* is always the whole row.
+    # Hashing each row first keeps the aggregate at 32 bytes a row; its limit of 1 GB is then 30 million rows. In a
+    # table with a column t, a plain t would be that column; t.* is always the whole row.
     row = connection.execute(
         "select count(*), md5(coalesce(string_agg(h, '' order by h collate \"C\"), ''))"
         f" from (select md5((t.*)::text) as h from {quote(schema)}.{quote(name)} t) hashed"
