@@ -152,6 +152,8 @@ def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[str, str]:
         return "killed", f"hung for {LIMIT_S:.0f} s"
     took = f"{time.monotonic() - began:.0f} s"
     failed = [line.partition(" - ")[0] for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if process.returncode < 0:
+        return "killed", f"pytest died of signal {-process.returncode}"
     match process.returncode:
         case 0:
             return "survived", took
