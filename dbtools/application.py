@@ -1,7 +1,7 @@
-"""What dbtools needs to know of the application whose database it rebuilds.
+"""What dbtools needs from the application whose database it rebuilds.
 
-The application is named in pyproject.toml (`[tool.dbtools] application = "package.module:object"`); dbtools imports
-that object and nothing else of it.
+pyproject.toml names the application (`[tool.dbtools] application = "package.module:object"`); dbtools imports that
+object and nothing else.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invariant:
-    """A rule of the data as SQL: `query` returns the rows that break it, so an empty result is a pass."""
+    """A rule of the data, as SQL: `query` returns the rows that break it, so an empty result is a pass."""
 
     name: str
     query: str
 
 
 class Application(Protocol):
-    """A seedable application."""
+    """An application that dbtools can seed."""
 
     @property
     def profiles(self) -> Sequence[str]:
@@ -33,16 +33,16 @@ class Application(Protocol):
 
     @property
     def invariants(self) -> Sequence[Invariant]:
-        """The rules that hold on a seeded database."""
+        """The rules that a seeded database keeps."""
 
     def generate(self, profile: str, seed: int, as_of: datetime.date) -> Dataset:
         """Return the rows of a profile: a pure function of its three arguments.
 
-        Called with a profile from `profiles` only. Reads no clock, no environment and no database.
+        It reads no clock, no environment and no database. dbtools calls it with a profile from `profiles` only.
         """
 
     def environment_users(self, environ: Mapping[str, str], as_of: datetime.date) -> Dataset:
-        """Return the users that the environment asks for; inserted after `generate`'s rows, where missing.
+        """Return the users that the environment asks for. dbtools inserts the missing ones after `generate`'s rows.
 
         Raises:
             ConfigurationError: The variables contradict each other.
@@ -51,5 +51,5 @@ class Application(Protocol):
     def known_users(self, environ: Mapping[str, str], as_of: datetime.date) -> Dataset:
         """Return the known users (and those of the environment), for the mode that adds nothing else.
 
-        Rows are inserted where missing: a row whose key or unique value is there already is left as it is.
+        dbtools inserts the missing rows. A row whose key or unique value exists already stays as it is.
         """

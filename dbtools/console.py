@@ -1,7 +1,6 @@
-"""What a person sees: ticks and results on standard output, waiting and errors on standard error.
+"""The output for people: ticks and results on standard output, waiting and errors on standard error.
 
-Plain text on purpose: six lines of ticks need no library, and nothing here has to be switched off for a pipe, a log or
-NO_COLOR.
+It is plain text on purpose: six lines of ticks need no library, and a pipe, a log or NO_COLOR needs no special case.
 """
 
 from __future__ import annotations
@@ -20,38 +19,38 @@ if TYPE_CHECKING:
 
 
 class Console:
-    """The chain's report, for people. With `quiet`, ticks go nowhere: standard output is kept for the result."""
+    """The chain's report, for people. With `quiet`, only `data` writes to standard output."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self.lines: list[str] = []
-        """Everything that went, or would have gone, to standard output: the transcript."""
+        """The transcript: all lines for standard output, with `quiet` as well."""
 
     def doing(self, text: str) -> None:
-        """A phase begins."""
+        """Print that a phase begins."""
         self.say(text)
 
     def done(self, text: str) -> None:
-        """Something is done."""
+        """Print a tick and what is done."""
         self.say(f"✓ {text}")
 
     def note(self, text: str) -> None:
-        """Something a person who waits wants to know."""
+        """Print a line to standard error: a wait, or progress."""
         print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str = "") -> None:
-        """A line of the result."""
+        """Print a line of the result."""
         self.lines.append(text)
         if not self._quiet:
             print(text, flush=True)
 
     def data(self, value: dict[str, Any]) -> None:
-        """The result for a machine: one JSON document."""
+        """Print the result as one JSON document, for a machine."""
         print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows under headings in aligned columns; numbers to the right."""
+    """Return rows under headings in aligned columns, numbers to the right."""
     body = [tuple(row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(headings, *body, strict=True)]
     numeric = [all(cell[:1].isdigit() or cell == "-" for cell in column) for column in zip(*body, strict=True)]
@@ -67,18 +66,21 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def explain(error: DbtoolsError, *, debug: bool = False) -> str:
-    """Return an error as people read it: what, why, what to do; with the traceback, masked, in `debug`."""
+    """Return an error as text for people: what, why, what to do. With `debug`, the traceback precedes it.
+
+    Passwords are masked.
+    """
     trace = "".join(traceback.format_exception(error)) if debug else ""
-    return mask(trace + str(error))  # the words may be those of a migration that shows its URL
+    return mask(trace + str(error))  # the text may come from a migration that shows its URL
 
 
 def unexpected(error: Exception, *, debug: bool = False) -> str:
-    """Return an error that is none of ours in the same form: the server's, where it broke off, or a bug."""
-    words = mask(" ".join(str(error).split())).rstrip(".")
+    """Format an unexpected exception (from the server, or a bug) like a DbtoolsError."""
+    message = mask(" ".join(str(error).split())).rstrip(".")
     ours = DbtoolsError(
-        "Something went wrong that dbtools did not foresee.",
-        f"{type(error).__name__}: {words}. What was not committed is rolled back by the server.",
-        "Run it again with --debug to see where; if the server is well, please report it.",
+        "Unexpected error.",
+        f"{type(error).__name__}: {message}. What was not committed is rolled back by the server.",
+        "Run it again with --debug to see where. If the server is healthy, please report it.",
     )
     ours.__cause__ = error
     return explain(ours, debug=debug)

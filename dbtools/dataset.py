@@ -1,7 +1,7 @@
 """A dataset: the rows a seeder wants in the database, as values, before any connection is opened.
 
-A value is a str, int, bool or None. Everything else (dates, decimals, UUIDs, JSON) is given as the text PostgreSQL
-would read, so that a dataset is the same bytes on every machine and needs no adaptation to be copied.
+A value is a str, int, bool or None. Everything else (dates, decimals, UUIDs, JSON) is given as the text that PostgreSQL
+reads, so that a dataset has the same bytes on every machine and COPY can take it as it is.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class TableRows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Tables in an order in which they can be loaded: parents before the tables that refer to them.
+    """Tables in the order in which they can be loaded: parents before the tables that refer to them.
 
-    `summary` is what a person is told when the rows are in: one line each, such as "Created 10 services".
+    `summary` holds the lines to print once the rows are loaded, such as "Created 10 services".
     """
 
     tables: tuple[TableRows, ...]

@@ -1,4 +1,4 @@
-"""A pytest plugin: an empty database of its own for every test, on a real server.
+"""A pytest plugin: every test gets its own empty database on a real server.
 
     pytest_plugins = ["dbtools.testing"]
 
@@ -25,19 +25,19 @@ _server = pytest.StashKey[str]()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which server the tests ran on."""
+    """Print which server the tests ran on."""
     if _server in config.stash:
         terminalreporter.write_line(config.stash[_server])
 
 
 @pytest.fixture(scope="session")
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
-    """The server for all tests of the run. Override it to test on a server of your own."""
+    """The server of all tests of the run. Override this fixture to test on a server of your own."""
     from dbtools.server.embedded import EmbeddedServer
     from dbtools.server.external import ExternalServer
 
     url = os.environ.get("DBTOOLS_TEST_URL")
-    server: Server = ExternalServer(url) if url else EmbeddedServer.start()
+    server: Server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else EmbeddedServer.start()
     with server:
         pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server
@@ -45,7 +45,7 @@ def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 @pytest.fixture
 def pg_database(pg_server: Server) -> Iterator[str]:
-    """The URL of a fresh, empty database, owned by a role that is no superuser; dropped after the test."""
+    """The URL of a new, empty database whose owner is not a superuser. It is dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
     yield pg_server.create_database(name)
     pg_server.drop_database(name)
@@ -53,7 +53,10 @@ def pg_database(pg_server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def pg_admin(pg_server: Server, pg_database: str) -> str:
-    """The URL of a superuser on the same database as `pg_database`; skips where the server gives us none."""
+    """The URL of a superuser on the same database as `pg_database`. Skips the test if the server gives us none."""
+    from dbtools.db.dsn import Dsn
+
     if pg_server.admin_url is None:
         pytest.skip("needs a superuser, and the server at DBTOOLS_TEST_URL gives us none")
-    return f"{pg_server.admin_url.rpartition('/')[0]}/{pg_database.rpartition('/')[2]}"
+    name = Dsn.parse(pg_database, source="pg_database").dbname
+    return Dsn.parse(pg_server.admin_url, source="admin_url").with_database(name).url

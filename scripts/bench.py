@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Measure, as ratios within one run: machines are noisy, so compare rows of one table, not digits across runs.
+"""Measure as ratios within one run: machines are noisy, so compare rows of one table, not figures across runs.
 
     nox -s bench                    all of it
-    nox -s bench -- --rounds 9      more rounds; each figure is a median
-    nox -s bench -- reset           one part, or some
+    nox -s bench -- --rounds 9      more measurements; each figure is their median
+    nox -s bench -- reset           one or more parts
 
-reset   whole process of `invoke reset`, beside the floor: `psql -1` replaying a pg_dump of the same result
+reset   the whole process of `invoke reset`, beside the floor: `psql -1` replaying a pg_dump of the same result
 server  a throwaway server: start to the first query, and stop
 lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in slices beside polling
-gate    statements through the race lab's gate, open and with the lab's scheduler, beside a direct connection
+gate    statements through the race lab's proxy, open and with the lab's scheduler, beside a direct connection
 races   what a schedule of the shipped races costs
 """
 
@@ -36,21 +36,22 @@ AS_OF = "2026-11-23"
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how long `action` took."""
+    """Return how many seconds `action` took."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def run(command: list[str], environ: dict[str, str]) -> None:
-    """Run a command to its end; fail with what it said."""
+    """Run a command to its end; if it fails, exit with its errors."""
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
 
 
 def bench_reset(rounds: int) -> None:
-    """Whole process of a reset beside psql replaying a dump of its result, alternating on one server."""
+    """Measure a reset beside psql replaying a dump of its result, alternating on one server."""
+    from dbtools.db.dsn import Dsn
     from dbtools.server.binaries import find_binaries
     from dbtools.server.embedded import EmbeddedServer
 
@@ -62,9 +63,9 @@ def bench_reset(rounds: int) -> None:
             environ |= {"DATABASE_URL": server.url}
             reset = [sys.executable, "-m", "invoke", "reset", "--profile", profile, "--as-of", AS_OF]
             run(reset, environ)
-            password = server.url.partition("://")[2].partition("@")[0].partition(":")[2]
-            address = server.url.replace(f":{password}@", "@")
-            environ |= {"PGPASSWORD": password}
+            dsn = Dsn.parse(server.url)
+            address = dsn.without_password().url
+            environ |= {"PGPASSWORD": dsn.password}
             dump = Path(server.directory) / f"{profile}.sql"
             run([str(programs / "pg_dump"), "--clean", "--if-exists", "-f", str(dump), address], environ)
             replay = [str(programs / "psql"), "-1", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), address]
@@ -78,7 +79,7 @@ def bench_reset(rounds: int) -> None:
 
 
 def bench_server(rounds: int) -> None:
-    """Start of a throwaway server to its first query, and stop, with a warm cache."""
+    """Measure a throwaway server with a warm cache: from start to the first query, and its stop."""
     import psycopg
 
     from dbtools.server.embedded import EmbeddedServer
@@ -93,7 +94,8 @@ def bench_server(rounds: int) -> None:
         times["start to first query"].append(time.perf_counter() - started)
         times["stop"].append(seconds(server.stop))
     rows = [
-        (name, f"{statistics.median(one) * 1000:.0f} ms", f"{min(one) * 1000:.0f} ms") for name, one in times.items()
+        (name, f"{statistics.median(taken) * 1000:.0f} ms", f"{min(taken) * 1000:.0f} ms")
+        for name, taken in times.items()
     ]
     print(table(("throwaway server", "median", "best"), rows))
 
@@ -101,13 +103,14 @@ def bench_server(rounds: int) -> None:
 WAITER = """
 import sys, time, psycopg
 from dbtools.chain.lock import SeedLock
+from dbtools.chain.target import Waits
 with psycopg.connect(sys.stdin.readline().strip(), autocommit=True) as connection:
     lock = SeedLock(connection, 1)
     how = sys.argv[1]
     print("ready", flush=True)
     before = time.process_time()
     if how == "slices":
-        lock.acquire(60, lambda holder: None)
+        lock.acquire(Waits(60.0), lambda holder: None)
     else:
         while not connection.execute("select pg_try_advisory_lock(1)").fetchone()[0]:
             time.sleep(float(how))
@@ -117,7 +120,7 @@ with psycopg.connect(sys.stdin.readline().strip(), autocommit=True) as connectio
 
 
 def bench_lock(rounds: int) -> None:
-    """How long after the release a waiter has the lock, and what a second of waiting costs it in CPU."""
+    """Measure how long after the release a waiter has the lock, and the CPU time that a second of waiting costs."""
     import psycopg
 
     from dbtools.server.embedded import EmbeddedServer
@@ -160,7 +163,7 @@ STATEMENTS = 1_000
 
 
 def statements(url: str) -> None:
-    """Send so many small statements, one after the other."""
+    """Send STATEMENTS small statements, one after the other."""
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
@@ -168,14 +171,17 @@ def statements(url: str) -> None:
             connection.execute("select 2", prepare=False)
 
 
-def through_open_gate(url: str) -> float:
-    """Return how long the statements take in a process of their own, through a gate that holds nothing."""
+def through_open_proxy(url: str) -> float:
+    """Return how many seconds the statements take in another process, through a proxy that holds nothing back."""
     import asyncio
-    from urllib.parse import urlsplit
 
+    from dbtools.db.dsn import Dsn
     from dbtools.races.execution.actor_process import Program
     from dbtools.races.execution.proxy import Phase, Proxy, Session
     from dbtools.races.scenario import Actor
+    from dbtools.server.cluster import local_url
+
+    dsn = Dsn.parse(url)
 
     def let_through(session: Session) -> None:
         if session.phase is Phase.CONNECTING:
@@ -184,24 +190,23 @@ def through_open_gate(url: str) -> float:
             session.release()
 
     async def measure() -> float:
-        parts = urlsplit(url)
-        gate = Proxy("bench", parts.hostname or "", parts.port or 0, let_through)
-        await gate.open()
-        behind = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{gate.port}").geturl()
+        proxy = Proxy("bench", dsn.host, int(dsn.port), let_through)
+        await proxy.open()
         started = time.perf_counter()
-        program = Program(Actor("bench", call=statements), behind, ROOT)
+        address = local_url(dsn.user, dsn.password, proxy.port, dsn.dbname)
+        program = Program(Actor("bench", call=statements), address, ROOT)
         while not program.is_over():
             await asyncio.sleep(0.001)
         taken = time.perf_counter() - started
         program.end()
-        await gate.close()
+        await proxy.close()
         return taken
 
     return asyncio.run(measure())
 
 
 def bench_gate(rounds: int) -> None:
-    """Statements a second: direct, through an open gate, and one by one as the lab schedules them."""
+    """Measure statements per second: direct, through an open proxy, and one by one as the lab schedules them."""
     from dbtools.races import Actor, Scenario
     from dbtools.races.execution.actor_process import Program
     from dbtools.races.execution.lab import Lab
@@ -216,11 +221,11 @@ def bench_gate(rounds: int) -> None:
         program.end()
         return taken
 
-    times: dict[str, list[float]] = {"direct": [], "open gate": [], "scheduled": []}
+    times: dict[str, list[float]] = {"direct": [], "open proxy": [], "scheduled": []}
     with Lab(Scenario("bench", [Actor("bench", call=statements)])) as lab:
         for _ in range(rounds):
             times["direct"].append(direct(lab.url))
-            times["open gate"].append(through_open_gate(lab.url))
+            times["open proxy"].append(through_open_proxy(lab.url))
             times["scheduled"].append(seconds(partial(lab.run, continue_current)))
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     rows = [(name, f"{STATEMENTS / taken:.0f}", f"{taken / medians['direct']:.1f}") for name, taken in medians.items()]
@@ -228,7 +233,7 @@ def bench_gate(rounds: int) -> None:
 
 
 def bench_races(rounds: int) -> None:
-    """One schedule of shipped races: with its clone, its programs, and the look at what they leave."""
+    """Measure one schedule of the shipped races: its clone, its programs, and the check of the result."""
     from dbtools.config import Project
     from dbtools.races import store
     from dbtools.races.execution.lab import Lab
@@ -252,10 +257,10 @@ PARTS = {"reset": bench_reset, "server": bench_server, "lock": bench_lock, "gate
 
 
 def main() -> None:
-    """Run the parts asked for."""
+    """Run the chosen parts."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure, of which the median counts")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements per figure, which is their median")
     chosen = parser.parse_args()
     for name in chosen.parts or PARTS:
         PARTS[name](chosen.rounds)

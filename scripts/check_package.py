@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build the wheel and use it where no development tool is installed: an import that only they bring shows here."""
+"""Build the wheel and use it without the development tools, so that an import which needs one of them fails here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ("alembic", "invoke", "psycopg", "psycopg-binary", "sqlalchemy", "mako", "markupsafe", "typing-extensions")
 PROJECT = '[tool.dbtools]\napplication = "shop:application"\nmigrations = "migrations"\n'
 CHECK = """
-import importlib, pkgutil, dbtools
+import importlib, importlib.metadata, pkgutil, sys, dbtools
+assert dbtools.__version__ == importlib.metadata.version("dbtools")
+assert not {"alembic", "invoke", "psycopg", "sqlalchemy"} & sys.modules.keys(), "import dbtools is no longer cheap"
+for name in dbtools.__all__:
+    getattr(dbtools, name)
 for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
     if module.name != "dbtools.testing":
         importlib.import_module(module.name)
@@ -24,7 +28,7 @@ assert Project.find().pool_size == 6
 
 
 def main() -> None:
-    """Build, install into a fresh environment, import every module there."""
+    """Build the wheel, install it into a fresh environment, and check version, public names and modules there."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         source, wheels, environment = here / "source", here / "wheels", here / "environment"
@@ -37,9 +41,9 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
         python = environment / "bin" / "python"
         (wheel,) = wheels.glob("*.whl")
-        wanted = locked_runtime(here / "runtime.lock")
+        runtime = locked_runtime(here / "runtime.lock")
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", str(wanted)], check=True)
+        subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", str(runtime)], check=True)
         subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
         subprocess.run([str(python), "-m", "pip", "check"], check=True)
         project = here / "project"
@@ -47,11 +51,13 @@ def main() -> None:
         (project / "pyproject.toml").write_text(PROJECT, "utf-8")
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         subprocess.run([str(python), "-c", CHECK], cwd=project, env=environ, check=True)
-        print(f"{wheel.name}: every module imports without the development tools")
+        print(
+            f"{wheel.name}: its version is dbtools.__version__, and every module imports without the development tools"
+        )
 
 
 def locked_runtime(path: Path) -> Path:
-    """Write the part of requirements.lock that the package itself needs, and return where."""
+    """Write the part of requirements.lock that the package itself needs to `path`, and return it."""
     blocks = (ROOT / "requirements.lock").read_text("utf-8").split("\n")
     keep, lines = False, []
     for line in blocks:

@@ -6,7 +6,7 @@
     nox -s e2e -- --server container         DBTOOLS_POSTGRES_IMAGE chooses the image
     nox -s e2e -- --server postgresql://...  a database that may be destroyed; ALLOW_RESET=true on another machine
 
-Prints one table: a row a step, a column a server. Exits with 1 when a step failed, and where CI is set also when the
+Prints one table: a row per step, a column per server. Exits with 1 if a step failed, and where CI is set also if the
 container was skipped.
 """
 
@@ -37,12 +37,12 @@ RECORD = (ROOT / "tests" / "data" / "reset-dev.txt").read_text("utf-8")
 
 
 class StepFailed(Exception):
-    """A step did not show what it must show."""
+    """A step failed, or its result is wrong."""
 
 
 @dataclass
 class Run:
-    """The steps on one server, in order; each relies on the ones before it."""
+    """The steps on one server, in order; each step relies on the previous ones."""
 
     server: Server
     digest: str = ""
@@ -62,7 +62,7 @@ class Run:
         )
 
     def finish(self, process: subprocess.Popen[str], timeout: float = 120.0) -> str:
-        """Return its standard output, or fail with what it said."""
+        """Return the standard output of a process, or fail with its errors."""
         try:
             output, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -82,48 +82,48 @@ class Run:
         return str(json.loads(self.check("digest", "--json"))["sha256"])
 
     def same_content(self) -> None:
-        """Fail unless the content is what the first reset made."""
+        """Fail unless the content equals that of the first reset."""
         if self.content() != self.digest:
             raise StepFailed("the content differs from the first reset's")
 
     def reset_empty(self) -> None:
-        """The first reset, on an empty database: its record is the reference's, tick for tick."""
+        """Reset an empty database: the record equals the reference's, tick for tick."""
         if self.check("reset", "--in-place", "--as-of", AS_OF) != RECORD:
             raise StepFailed("the record differs from the reference")
         self.digest = self.content()
 
     def reset_seeded(self) -> None:
-        """A reset over a seeded database."""
+        """Reset a seeded database."""
         self.check("reset", "--in-place", "--as-of", AS_OF)
         self.same_content()
 
     def seed(self) -> None:
-        """A seed over a seeded database."""
+        """Seed a seeded database."""
         self.check("seed", "--as-of", AS_OF)
         self.same_content()
 
     def among_seeders(self) -> None:
-        """One reset and three seeders, started at once: all succeed."""
+        """Start one reset and three seeders simultaneously: all succeed."""
         started = [self.invoke(action, "--as-of", AS_OF) for action in ("seed", "reset", "seed", "seed")]
         for process in started:
             self.finish(process)
         self.same_content()
 
     def race(self) -> None:
-        """Collisions without the lock, none with it."""
-        # The schedules run on a server of their own, and in the session `races`.
+        """Prove that processes collide without the lock, and never with it."""
+        # The schedules would run on another server; the session `races` covers them.
         options = ("--rounds", "2", "--no-schedules", "--as-of", AS_OF, "--json")
         found = json.loads(self.check("verify-concurrency", *options))
         if not found["proved"]:
             raise StepFailed("; ".join(found["complaints"]))
 
     def uat(self) -> None:
-        """The larger profile, and every rule of the data as SQL."""
+        """Reset to the larger profile, and check every rule of its data."""
         self.check("reset", "--profile", "uat", "--as-of", AS_OF)
         self.check("doctor")
 
     def lock_is_free(self) -> None:
-        """No session holds the key, and none of ours is left."""
+        """Check that no session holds the lock, and that none of ours is left."""
         import psycopg
 
         with psycopg.connect(self.server.url) as connection:
@@ -163,7 +163,7 @@ def play(name: str, run: Run) -> bool:
 
 
 def start(kind: str) -> Server | str:
-    """Return a running server of `kind`, or the reason why there is none."""
+    """Return a running server of `kind`, or the reason why it cannot run."""
     if kind == "embedded":
         from dbtools.server.embedded import EmbeddedServer
 
@@ -176,11 +176,11 @@ def start(kind: str) -> Server | str:
         return f"{reason}, skipped" if reason else ContainerServer.start()
     from dbtools.server.external import ExternalServer
 
-    return ExternalServer(kind)
+    return ExternalServer(kind, source="--server")
 
 
 def main() -> int:
-    """Run the steps on each server asked for and print one table."""
+    """Run the steps on each chosen server, print one table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="nox -s e2e --", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--server", help="embedded, container or a database URL (default: embedded and container)")
     chosen = parser.parse_args().server

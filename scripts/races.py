@@ -3,10 +3,10 @@
 
     nox -s races                        in CI: one switch, 10 replays of each race
     nox -s races -- --full              two switches, 100 replays
-    nox -s races -- lost-update         some scenarios only
-    nox -s races -- --json races.json   write the figures as JSON too
+    nox -s races -- lost-update         only this scenario, with its variants
+    nox -s races -- --json races.json   also write the figures as JSON
 
-Prints a row a scenario; exit code 6 when one does not end as it says.
+Prints a row for each scenario. The exit code is 6 if the result of one is not the expected one.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from dbtools.races.explore import explore, replay  # noqa: E402
 HEADINGS = ("scenario", "verdict", "failure", "schedules", "waits in", "replays equal", "token")
 
 
-def play(project: Project, name: str, bound: int, replays: int) -> dict[str, object]:
-    """Explore a scenario, replay what is found, and return the figures."""
+def check(project: Project, name: str, bound: int, replays: int) -> dict[str, object]:
+    """Explore a scenario, replay the race that is found, and return the figures."""
     scenario = store.find(project, name)
     found = explore(scenario, bound=bound)
     runs = replay(scenario, found.token, times=replays) if found.token else []
     equal = sum(
-        one.failure == found.failure and found.failing is not None and one.trace.steps == found.failing.trace.steps
-        for one in runs
+        run.failure == found.failure and found.failing is not None and run.trace.steps == found.failing.trace.steps
+        for run in runs
     )
     return {
         "scenario": scenario.name,
@@ -61,19 +61,20 @@ def main() -> int:
     options = parser.parse_args()
     project = Project.find(ROOT)
     names = [name for name, _, _ in store.names(project)]
-    wanted = [one for one in names if not options.scenario or one.partition(".")[0] in options.scenario]
-    started, figures = time.monotonic(), []
+    wanted = [name for name in names if not options.scenario or name.partition(".")[0] in options.scenario]
+    started = time.monotonic()
+    figures: list[dict[str, object]] = []
     for name in wanted:
-        figures.append(play(project, name, bound=2 if options.full else 1, replays=100 if options.full else 10))
+        figures.append(check(project, name, bound=2 if options.full else 1, replays=100 if options.full else 10))
         print(f"{name}: {figures[-1]['verdict']} {figures[-1]['reason']}".strip(), file=sys.stderr, flush=True)
     rows = [
-        [str(one[key]) for key in HEADINGS[:5]]
-        + [f"{one['equal']} of {one['replays']}" if one["replays"] else "-", str(one["token"])]
-        for one in figures
+        [str(found[key]) for key in HEADINGS[:5]]
+        + [f"{found['equal']} of {found['replays']}" if found["replays"] else "-", str(found["token"])]
+        for found in figures
     ]
     print(table(HEADINGS, rows))
-    bad = [str(one["scenario"]) for one in figures if not one["good"]]
-    print(f"\n{len(figures) - len(bad)} of {len(figures)} as they should, in {time.monotonic() - started:.0f} s.")
+    bad = [str(found["scenario"]) for found in figures if not found["good"]]
+    print(f"\n{len(figures) - len(bad)} of {len(figures)} passed, in {time.monotonic() - started:.0f} s.")
     if bad:
         print(f"✗ {', '.join(bad)}", file=sys.stderr)
     if options.json:

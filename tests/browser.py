@@ -1,4 +1,4 @@
-"""A headless Chromium that a test asks questions, over the pipe of its debugging protocol."""
+"""A headless Chromium that tests control through the pipe of its debugging protocol."""
 
 import contextlib
 import itertools
@@ -15,12 +15,12 @@ from typing import Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
-_ANSWER = 60
-"""Seconds that an answer may take."""
+_MAX_ANSWER_S = 60
+"""Against hangs only."""
 
 
 class Browser:
-    """One page of a browser. It writes down what the page asks for, complains of and fails at."""
+    """One page of a browser. It records the requests, the warnings and the errors of the page."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
@@ -45,19 +45,19 @@ class Browser:
         self._until("Page.loadEventFired")
 
     def evaluate(self, script: str) -> Any:
-        """Return the value of a script, which the page's own policy does not bind."""
+        """Return the value of a script. The page's own policy does not apply to it."""
         answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     @property
     def requests(self) -> list[str]:
-        """The addresses that the page asked for, itself among them."""
+        """The URLs that the page requested, its own included."""
         return [event["params"]["request"]["url"] for event in self._seen("Network.requestWillBeSent")]
 
     @property
     def complaints(self) -> list[str]:
-        """What the console has: errors, warnings, what the page's policy refused."""
+        """What the console shows: errors, warnings, and what the page's policy refused."""
         entries = [event["params"]["entry"]["text"] for event in self._seen("Log.entryAdded")]
         return entries + [str(event) for event in self._seen("Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
 
@@ -81,12 +81,12 @@ class Browser:
             self._events.append(answer)
 
     def _message(self) -> dict[str, Any]:
-        deadline = time.monotonic() + _ANSWER
+        deadline = time.monotonic() + _MAX_ANSWER_S
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._read], [], [], max(0, deadline - time.monotonic()))
             piece = os.read(self._read, 1 << 16) if ready else b""
             if not piece:
-                raise TimeoutError("the browser says nothing, or is over")
+                raise TimeoutError("the browser does not answer, or has ended")
             self._rest += piece
         message, _, self._rest = self._rest.partition(b"\0")
         found: dict[str, Any] = json.loads(message)

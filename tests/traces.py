@@ -57,7 +57,7 @@ class Tape:
 
 
 def incident() -> Trace:
-    """A stops after TRUNCATE, B runs through, and A's insert meets B's rows."""
+    """A stops after TRUNCATE, B runs through, and A's insert collides with B's rows."""
     tape = Tape("reset", "seed")
     drop, create = "DROP TABLE IF EXISTS invoices", "CREATE TABLE IF NOT EXISTS invoices (id int PRIMARY KEY)"
     insert = "INSERT INTO invoices (id) VALUES (1), (2), (3), (4), (5)"
@@ -108,7 +108,7 @@ def wait() -> Trace:
 
 
 def deadlock() -> Trace:
-    """Two transfers in opposite directions: the server ends one of them; its program tries again and is well."""
+    """Two transfers in opposite directions: the server ends one of them; its program rolls back and exits with 0."""
     tape = Tape("left", "right")
     first, second = (f"UPDATE accounts SET balance = balance - 1 WHERE id = {i}" for i in (1, 2))
     tape.run("left", "BEGIN", state="T", choice=False)
@@ -133,7 +133,7 @@ def deadlock() -> Trace:
 
 
 def three() -> Trace:
-    """C waits for A and B, and for somebody else's session."""
+    """C waits for A and B, and for a session outside the run."""
     tape = Tape("reader", "writer", "migration")
     tape.run("reader", "BEGIN", state="T", choice=False)
     tape.run("reader", "SELECT * FROM invoices", "SELECT 10", "T")
@@ -176,7 +176,7 @@ def long(steps: int = 600) -> Trace:
     tape = Tape("reset", "seed")
     half = steps // 2
 
-    def one(session: str, i: int) -> None:
+    def run_statement(session: str, i: int) -> None:
         if i % 5 == 4:
             tape.run(session, f"SELECT id FROM clients WHERE id = {i}", "SELECT 1", "T")
         else:
@@ -184,13 +184,13 @@ def long(steps: int = 600) -> Trace:
 
     tape.run("reset", "BEGIN", state="T", choice=False)
     for i in range(half // 2):
-        one("reset", i)
+        run_statement("reset", i)
     tape.run("reset", "TRUNCATE invoices", "TRUNCATE TABLE", "T")
     for i in range(half // 2, half - 3):
-        one("reset", i)
+        run_statement("reset", i)
     tape.run("seed", "BEGIN", state="T", choice=False)
     for i in range(half - 4):
-        one("seed", i)
+        run_statement("seed", i)
     step = tape.start("seed", "INSERT INTO invoices (id) VALUES (1)")
     tape.block(step, "AccessExclusiveLock on invoices", "reset")
     tape.run("reset", "COMMIT")
@@ -205,12 +205,12 @@ def long(steps: int = 600) -> Trace:
 
 
 def empty() -> Trace:
-    """Nobody sent anything."""
+    """No actor sent anything."""
     return Trace(("reset", "seed"))
 
 
 def stalled() -> Trace:
-    """A waits for a session that is none of the run's, and is ended by the lab."""
+    """A waits for a session outside the run, and the lab ends it."""
     tape = Tape("reset", "seed")
     step = tape.start("reset", "TRUNCATE invoices")
     tape.block(step, "AccessExclusiveLock on invoices", "pid 4711 (psql)")
@@ -242,7 +242,7 @@ def hostile() -> Trace:
 def crowd() -> Trace:
     """Six programs with long names and four sessions each, all in a transaction; all wait for the first.
 
-    What is said of it has words that no line can hold.
+    Its texts have words too long for any line.
     """
     names = [f"the-program-of-department-{i}" for i in range(6)]
     tape = Tape(*names)
@@ -265,7 +265,7 @@ ALL = (incident, lost_update, wait, deadlock, three, pool, long, empty, stalled,
 
 @st.composite
 def random(draw: st.DrawFn) -> Trace:
-    """Any run of up to three actors with two sessions each, also such as no scheduler would write."""
+    """Any run of up to three actors with two sessions each, even one that no scheduler would write."""
     actors = ("alpha", "beta", "gamma")[: draw(st.integers(1, 3))]
     tape = Tape(*actors)
     sessions = [actor + second for actor in actors for second in ("", "#2")]

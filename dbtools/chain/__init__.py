@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard, in_place, swap
-from dbtools.chain.copy import with_referencing_tables
+from dbtools.chain.copy import own_views, with_referencing_tables
 from dbtools.chain.locked_session import open_work_session, session_lock
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
 from dbtools.chain.migrations import AlembicMigrations, current_revision, load_rendered
@@ -39,7 +39,7 @@ def reset(target: Target, migrations: Path, cache: Path, rows: SeedRows, report:
         ChainFailed: A phase failed; the message says what state the database is in.
     """
     guard.check_environment("reset", rows.plan.environ)
-    outcome = Outcome()
+    outcome = Outcome("reset")
     history = load_rendered(migrations, cache)
     if target.in_place or target.unprotected:
         in_place.rebuild(target, history, migrations, rows, report, outcome)
@@ -64,20 +64,23 @@ def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
         ChainFailed: The tables are not there yet, or a statement failed; the message says what state that leaves.
     """
     guard.check_environment("seed", rows.plan.environ)
-    outcome = Outcome()
+    outcome = Outcome("seed")
     with (
         open_guarded_session(target, "seed", rows.plan) as work,
         transaction_lock(work, target, report, outcome),
         phase("seed", ROLLED_BACK, outcome),
     ):
         seeded = [table.name for table in rows.copy_data().tables]
-        emptied = with_referencing_tables(work, seeded, target.schema)
+        emptied, only = with_referencing_tables(work, seeded, target.schema)
         if emptied and not target.unprotected:
             what = "The seeded tables are in use and could not be emptied."
-            lock_tables(work, emptied, target.waits.lock, waiting_for_tables(report), what)
+            # LOCK TABLE takes no materialized view; ALTER locks one as REFRESH will, and changes nothing here.
+            views = own_views(work, target.schema).items()
+            then = "; ".join(f"alter materialized view {view} owner to {owner}" for view, owner in views)
+            lock_tables(work, emptied, target.waits.lock, waiting_for_tables(report), what, then)
         if emptied:
-            work.execute(f"truncate {', '.join(emptied)}")
-        outcome.rows = seed_tables(work, rows, report)
+            work.execute(f"truncate {', '.join(only)}")
+        outcome.rows = seed_tables(work, target.schema, rows, report)
     return outcome
 
 
@@ -91,12 +94,12 @@ def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]
         LockTimeout: Another session kept the lock. Nothing was changed.
         ChainFailed: A revision failed; the message says what state the database is in.
     """
-    outcome = Outcome()
+    outcome = Outcome("migrate")
     with (
         session_lock(target, "migrate", None, report, outcome) as locked,
         open_work_session(locked, target, whole=True) as work,
         ExitStack() as stack,
-        phase("migrate", "Revisions before it stay applied where they commit by themselves.", outcome),
+        phase("migrate", "What was committed before stays; invoke doctor shows the revision.", outcome),
     ):
         online = AlembicMigrations(work, migrations, owned=False)
         stack.callback(online.close)

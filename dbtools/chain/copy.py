@@ -1,4 +1,4 @@
-"""Bulk load of a dataset with COPY, and emptying the tables it goes into."""
+"""Load rows with COPY, and find the tables that have to be emptied before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.db.sql import literal, quote
 from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
@@ -17,25 +18,38 @@ if TYPE_CHECKING:
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
-# Tables that refer to a given set of tables, at any distance: they must be emptied with them.
+# The given tables and all that refer to them, directly or not: TRUNCATE takes them only together.
 _REFERRERS = """
 with recursive emptied(oid) as (
     select unnest(%(tables)s::text[])::regclass::oid
     union
     select c.conrelid from pg_constraint c join emptied e on c.confrelid = e.oid where c.contype = 'f'
 )
-select e.oid::regclass::text, n.nspname
+select case t.relkind when 'r' then 'only ' else '' end || e.oid::regclass::text, e.oid::regclass::text, n.nspname
 from emptied e join pg_class t on t.oid = e.oid join pg_namespace n on n.oid = t.relnamespace order by 1
 """
 
+# The sequences behind the columns of the given tables (identity, serial, or a default that calls nextval), each with
+# all columns that it feeds.
 _SEQUENCES = """
-select quote_ident(a.attname), pg_get_serial_sequence(%(table)s, a.attname)
-from pg_attribute a where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
-  and pg_get_serial_sequence(%(table)s, a.attname) is not null
+with feeds(sequence, relation, number) as (
+    select objid, refobjid, refobjsubid from pg_depend
+    where classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass and refobjsubid > 0
+      and deptype in ('a', 'i')
+    union
+    select d.refobjid, a.adrelid, a.adnum from pg_depend d join pg_attrdef a on a.oid = d.objid
+    where d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid = 0
+)
+select s.seqrelid::regclass::text, s.seqincrement > 0, s.seqstart, s.seqmin, s.seqmax,
+       array_agg(format('select %%I from %%s', a.attname, f.relation::regclass))
+from feeds f join pg_sequence s on s.seqrelid = f.sequence
+join pg_attribute a on (a.attrelid, a.attnum) = (f.relation, f.number)
+where s.seqrelid in (select sequence from feeds where relation = any(%(tables)s::text[]::regclass[]))
+group by s.seqrelid order by s.seqrelid
 """
 
-# One row a table: its foreign keys as the actions of one ALTER TABLE. Keys of partitions go with their parent's; a key
-# with a comment would lose it, and stays.
+# One row a table: its foreign keys as the actions of one ALTER TABLE. A partition's keys go with its parent's. A key
+# with a comment would lose the comment, so it stays.
 _FOREIGN_KEYS = """
 select c.conrelid::regclass::text, string_agg('drop constraint ' || quote_ident(c.conname), ', ' order by c.conname),
        string_agg(format('add constraint %%I %%s', c.conname, pg_get_constraintdef(c.oid)), ', ' order by c.conname)
@@ -45,7 +59,7 @@ where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::reg
 group by c.conrelid order by c.conrelid
 """
 
-# Plain tables that COPY FREEZE takes, of which nobody would notice that their rows went out and came in again.
+# Ordinary tables that COPY FREEZE accepts and whose rows can be rewritten without side effects.
 _FREEZABLE = """
 select '"' || replace(c.relname, '"', '""') || '"' from pg_class c
 where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
@@ -53,10 +67,17 @@ where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.re
 order by c.oid
 """
 
+# By age: a view cannot read one that was made later.
+_VIEWS = """
+select c.oid::regclass::text, quote_ident(pg_get_userbyid(c.relowner)) from pg_class c
+where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'm' and c.relispopulated
+  and pg_has_role(c.relowner, 'USAGE') order by c.oid
+"""
+
 
 @dataclass(frozen=True)
 class EncodedTable:
-    """One table's rows as the text COPY reads, and the names in SQL form."""
+    """One table's rows as the text COPY reads; the names are in SQL form."""
 
     name: str
     columns: str
@@ -65,73 +86,79 @@ class EncodedTable:
 
 
 def encode(dataset: Dataset) -> tuple[EncodedTable, ...]:
-    """Return the dataset as COPY text. Needs no connection, so it can run while a server is busy."""
+    """Return the dataset as COPY text. Needs no connection."""
     return tuple(_encode(table) for table in dataset.tables)
 
 
 def copy_rows(connection: psycopg.Connection, tables: Iterable[EncodedTable], frozen: Collection[str] = ()) -> int:
     """Copy the rows in and move the sequences past them; return the number of rows.
 
-    COPY fires no default for a column it is given, so identity and serial columns would hand out a key that is
-    already there: each sequence is set past the largest loaded key. Runs in the caller's transaction; under
-    autocommit every table commits by itself. Tables in `frozen` (names in SQL form) were made by the open transaction
-    and get their rows frozen.
+    COPY does not advance sequences, so they would hand out keys that are taken: each is set past the last key of all
+    columns that it feeds, or to its start. The rows of tables in `frozen` (names in SQL form), which the open
+    transaction has made, are frozen. Runs in the caller's transaction; under autocommit every table commits by itself.
     """
-    total = 0
+    total, names = 0, []
     for table in tables:
         with connection.cursor() as cursor:
             option = " (FREEZE)" if table.name in frozen else ""
             with cursor.copy(f"COPY {table.name} ({table.columns}) FROM STDIN{option}") as copy:
                 copy.write(table.data)
-            cursor.execute(_SEQUENCES, {"table": table.name})
-            for column, sequence in cursor.fetchall():
-                top, name = f"max({_escaped(column)})", _escaped(table.name)
-                cursor.execute(f"select setval(%s::regclass, {top}) from {name} having {top} is not null", (sequence,))
         total += table.count
+        names.append(table.name)
+    for sequence, ascending, start, low, high, columns in connection.execute(_SEQUENCES, {"tables": names}).fetchall():
+        last = f"select {'max' if ascending else 'min'}(key) as key from ({' union all '.join(columns)}) keys(key)"
+        # A key before the sequence's range cannot collide with the first one of the range.
+        reached = f"key >= {low}" if ascending else f"key <= {high}"
+        within = f"least(key, {high})" if ascending else f"greatest(key, {low})"
+        value = f"case when {reached} then {within} else {start} end, {reached} is true"
+        connection.execute(f"select setval({literal(sequence)}, {value}) from ({last}) found")
     return total
 
 
 @contextmanager
 def foreign_keys_suspended(connection: psycopg.Connection, schema: str) -> Iterator[None]:
-    """Take the schema's foreign keys away and put them back, name for name, at the end of the block.
+    """Drop the schema's foreign keys, and add them again under their names at the end of the block.
 
-    Putting a key back checks all rows in one join; left in place it costs a query a row.
-    For tables that the open transaction has made: nobody else sees them without their keys.
+    Adding a key checks all rows in one join; left in place it costs a query a row. For tables that the open transaction
+    has made: no other session sees them without their keys.
     """
     tables = connection.execute(_FOREIGN_KEYS, {"schema": quote(schema)}).fetchall()
     if not tables:
         yield
         return
+    # A table with a deferred check still to be done cannot be altered.
+    connection.execute("set constraints all immediate")
     connection.execute("; ".join(f"alter table {table} {dropped}" for table, dropped, _ in tables))
     yield
+    connection.execute("set constraints all immediate")
     connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
 
 
 def freezable_tables(connection: psycopg.Connection, schema: str) -> list[str]:
     """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
 
-    A frozen row is visible to every snapshot, also to one that is older than the table. Call it while the foreign keys
-    are away. Left out are partitioned tables and what has triggers or row security.
+    A frozen row is visible to every snapshot, even to one older than the table. Call this while the foreign keys are
+    suspended. Partitioned tables, and tables with triggers or row security, are left out.
     """
     names = connection.execute(_FREEZABLE, {"schema": quote(schema)}).fetchall()
     return [str(name) for (name,) in names]
 
 
 def freeze_rows(connection: psycopg.Connection, tables: Iterable[str]) -> None:
-    """Take the rows of tables that the open transaction has made out, and copy them in again, frozen."""
+    """Rewrite the rows of tables that the open transaction has made, frozen."""
     for table in tables:
         with connection.cursor() as cursor:
-            if cursor.execute(f"select from {table} limit 1").fetchone() is None:
+            if cursor.execute(f"select from only {table} limit 1").fetchone() is None:
                 continue
             with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
                 data = b"".join(copy)
-            cursor.execute(f"truncate {table}")
+            cursor.execute(f"truncate only {table}")
             with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)") as copy:
                 copy.write(data)
 
 
 def analyze(connection: psycopg.Connection, schema: str) -> None:
-    """Gather the planner's statistics on every table of `schema`."""
+    """Gather planner statistics on every table of `schema`."""
     names = connection.execute(
         "select c.oid::regclass::text from pg_class c"
         " where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'p', 'm') and not c.relispartition",
@@ -142,7 +169,7 @@ def analyze(connection: psycopg.Connection, schema: str) -> None:
 
 
 def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
-    """Insert the rows that are not there yet and return how many that were.
+    """Insert the rows that are missing and return their number.
 
     A row whose primary key or another unique value is taken is left as it is.
     """
@@ -156,14 +183,18 @@ def insert_missing(connection: psycopg.Connection, dataset: Dataset) -> int:
     return inserted
 
 
-def with_referencing_tables(connection: psycopg.Connection, tables: Sequence[str], schema: str) -> list[str]:
-    """Return the tables (names in SQL form) and those that refer to them: truncating one needs the others.
+def with_referencing_tables(
+    connection: psycopg.Connection, tables: Sequence[str], schema: str
+) -> tuple[list[str], list[str]]:
+    """Return the tables and those that refer to them: TRUNCATE takes them only together.
+
+    Once as names in SQL form, once as TRUNCATE is to be given them: without the tables that inherit from them.
 
     Raises:
-        ChainFailed: A table of another schema refers to one of them; it would have to lose rows too.
+        ChainFailed: A table of another schema refers to one of them, and would lose its rows too.
     """
     rows = connection.execute(_REFERRERS, {"tables": list(tables)}).fetchall()
-    foreign = [str(name) for name, where in rows if where != schema]
+    foreign = [str(name) for _, name, where in rows if where != schema]
     if foreign:
         raise ChainFailed(
             f"Cannot empty the seeded tables: {', '.join(foreign)} in another schema refers to them.",
@@ -171,21 +202,30 @@ def with_referencing_tables(connection: psycopg.Connection, tables: Sequence[str
             "Drop that foreign key, or move the table into the application's schema.",
             UNCHANGED,
         )
-    return [str(name) for name, _ in rows]
+    return [str(name) for _, name, _ in rows], [str(only) for only, _, _ in rows]
 
 
-def quote(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+def own_views(connection: psycopg.Connection, schema: str) -> dict[str, str]:
+    """Return the materialized views of `schema` that hold rows and are ours to refresh, each with its owner.
+
+    Names are in SQL form. A view comes after those that it reads.
+    """
+    return dict(connection.execute(_VIEWS, {"schema": quote(schema)}).fetchall())
+
+
+def refresh(connection: psycopg.Connection, views: Iterable[str]) -> None:
+    """Compute the materialized views anew."""
+    for view in views:
+        connection.execute(f"refresh materialized view {view}")
 
 
 def _escaped(name: str) -> str:
-    """Return a name in SQL form for a statement that has parameters: there % begins a placeholder."""
+    """Return a name in SQL form for a statement with parameters, in which % begins a placeholder."""
     return name.replace("%", "%%")
 
 
 def _encode(table: TableRows) -> EncodedTable:
-    # By column, not by row: one type test and one scan for characters to escape serve a thousand values.
+    # By column, not by row: one scan for characters to escape serves a thousand values.
     columns = [_texts(column) for column in zip(*table.rows, strict=True)]
     lines = ["\t".join(values) for values in zip(*columns, strict=True)]
     data = "".join(f"{line}\n" for line in lines).encode()

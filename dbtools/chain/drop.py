@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dbtools.db.catalog import SchemaObject, external_dependents, schema_objects, summarize
+from dbtools.db.sql import quote, scalar
 from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
@@ -32,14 +33,13 @@ def find_owned(connection: psycopg.Connection, schema: str) -> list[SchemaObject
             changed.
     """
     found = schema_objects(connection, schema)
-    others = [
-        f"{item.kind} {item.name} (owner {item.owner})" for item in found if not (item.owned or item.is_dependent)
-    ]
+    foreign = [item for item in found if not (item.owned or item.is_dependent)]
+    others = [f"{item.kind} {item.name} (owner {item.owner})" for item in foreign]
     if others:
         raise ChainFailed(
             f"Cannot drop everything in schema {schema}: {summarize(others)} belongs to another role.",
             "",
-            "Connect as the owner, or give it to this role: reassign owned by OWNER to THIS_ROLE;",
+            f"Connect as the owner, or have it given to this role: {_give(connection, foreign[0])};",
             UNCHANGED,
         )
     dependents = external_dependents(connection, schema)
@@ -51,6 +51,10 @@ def find_owned(connection: psycopg.Connection, schema: str) -> list[SchemaObject
             UNCHANGED,
         )
     return found
+
+
+def _give(connection: psycopg.Connection, item: SchemaObject) -> str:
+    return f"alter {item.kind} {item.name} owner to {quote(str(scalar(connection, 'select current_user')))}"
 
 
 def drop_all(connection: psycopg.Connection, schema: str, *, batch: int | None = None) -> int:

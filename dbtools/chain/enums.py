@@ -1,8 +1,8 @@
-"""Keep the enum types that a reset does not change.
+"""Preserve the enum types that a reset does not change.
 
 A new enum of the same name and labels is still another type: a prepared statement that returns it would fail ("cached
-plan must not change result type"), and a driver that looked its number up once would no longer know it. So the new
-tables are made to use the live type, before they hold any rows, and the copy that the migrations made is dropped.
+plan must not change result type"), and a driver that has cached its OID would no longer know it. So the new tables are
+switched to the live type, before they hold any rows, and the copy that the migrations made is dropped.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ where (new.nspname, live.nspname) = (%(new)s, %(live)s)
 order by typname
 """
 
-# What goes before a column changes its type, and how it comes back: checks whose text holds the type, and the indexes
-# of the table, all of them, so that they are in the order in which the migrations made them.
+# Dropped before a column changes its type, and created again afterwards: checks that mention the type, and all indexes
+# of the table, so that they keep the order in which the migrations made them.
 _INDEXES = """
 select 'drop index ' || i.indexrelid::regclass, pg_get_indexdef(i.indexrelid) from pg_index i
 where i.indrelid in (select attrelid from pg_attribute where atttypid = any(%(types)s))
@@ -57,22 +57,22 @@ order by c.oid, a.attnum
 
 
 def preserve_enums(work: psycopg.Connection, new: str, live: str) -> set[str]:
-    """Have the tables of schema `new` use the enums of `live` that are equal to their own; return their names.
+    """Switch the tables of schema `new` to the enums of `live` that equal their own; return those enums.
 
-    Names are in SQL form, qualified. An enum is left alone where something else uses it too: a routine, a view.
+    The names are in SQL form, qualified. An enum that a routine or a view uses too is left alone.
     """
     import psycopg
 
     kept = set()
     row = work.execute("show search_path").fetchone()
     assert row is not None
-    work.execute("set local search_path to pg_catalog")  # so that the server qualifies every name in what it prints
+    work.execute("set local search_path to pg_catalog")  # so that the server qualifies every name it prints
     for types, ours, theirs in work.execute(_EQUAL, {"new": new, "live": live}).fetchall():
         try:
             with work.transaction():
                 work.execute("; ".join(_statements(work, types, ours, theirs)))
             kept.add(theirs)
-        except psycopg.Error:  # whatever else depends on it; the savepoint has undone the try
+        except psycopg.Error:  # something else depends on it; the savepoint has undone the attempt
             continue
     work.execute(f"set local search_path to {row[0]}")
     return kept

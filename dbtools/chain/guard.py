@@ -1,9 +1,8 @@
 """May this database be destroyed?
 
-The rule is on the target and on the environment, not on a prompt: nothing is asked, so nothing can be answered by a
-`yes` in a pipe. What counts is what the session is connected to (the address of its other end, the database it is in),
-not what the URL says. A tunnel's near end is on this machine, and so is what is behind it as far as can be seen from
-here: for such a database there are the protect list and its own comment.
+The rules look at the target and at the environment. There is no confirmation prompt that a piped `yes` could answer.
+What counts is where the session is connected (the address of its other end, the database it is in), not what the URL
+says. A server behind a tunnel looks local: protect such a database with the protect list or with its own comment.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import os
 import re
 import shlex
 import socket
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -33,23 +31,13 @@ MARKERS = ("NODE_ENV", "APP_ENV", "ENVIRONMENT")
 PRODUCTION = {"production", "prod", "live"}
 PROTECTED = {"protected", *(f"protected={value}" for value in ("true", "yes", "on", "1"))}
 
-# Names are qualified, operators too: a search_path of the role or of the database could put others in their place.
+# Names and operators are qualified: the search_path of a role or a database could substitute others.
 _DATABASE = """
 select d.datname, coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),
        pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('session_replication_role')
 from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.current_database()
 """
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a project or a flag adds to the guard."""
-
-    allow_hosts: tuple[str, ...] = ()
-    """Other machines whose databases may be destroyed: names as the URL has them, or addresses."""
-    protect: tuple[str, ...] = ()
-    """Patterns (`*`, `?`, `[...]`) of databases that may not: NAME or HOST/NAME; capital letters do not count."""
 
 
 def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -71,12 +59,12 @@ def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> Non
 def check_database(
     connection: psycopg.Connection, target: Target, what: str, *, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Refuse `what` on the database `connection` is in, where that is marked, protected or on another machine.
+    """Refuse `what` on the database of `connection`, where that is marked, protected or on another machine.
 
-    A marked one (its comment says environment=production or protected, wherever the command runs) and one that the
-    protect list names need both ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not
-    this machine needs one of: its name or address among `target.rules.allow_hosts`, ALLOW_RESET=true. What no rule
-    lets pass is a session that could not do the work, or not soundly: read-only, or one that checks no foreign keys.
+    A database whose comment marks it (environment=production, protected), and one on the protect list, need both
+    ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not this machine needs one of:
+    its name or address among `target.rules.allow_hosts`, ALLOW_RESET=true. Nothing opens a session that cannot do the
+    work soundly: one that is read-only, or that checks no foreign keys.
 
     Raises:
         ResetRefused: Says which rule, and how to allow it.
@@ -95,8 +83,8 @@ def check_database(
             f"If it may really be destroyed: ALLOW_RESET=true and --confirm {shlex.quote(name)}",
             UNCHANGED,
         )
-    hosts = {one.casefold() for one in target.rules.allow_hosts}
-    if address and not allowed and not hosts & {address.casefold(), *(one.casefold() for one in names)}:
+    allowed_hosts = {host.casefold() for host in target.rules.allow_hosts}
+    if address and not allowed and not allowed_hosts & {name.casefold() for name in (address, *names)}:
         host = names[0] if names else address
         raise ResetRefused(
             f"Refused to {what} database {shown} on {printable(host)}: that is not this machine.",
@@ -123,7 +111,7 @@ def check_database(
 
 
 def _mark(name: str, comment: str, hosts: list[str], protect: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return what the database is, and what says so; None where nothing does."""
+    """Return how the database is marked and what says so; None where it is not."""
     words = set(re.findall(r"[\w=]+", comment.lower()))
     if words & {f"environment={value}" for value in PRODUCTION}:
         return "marked as a production database", f"Its comment is {comment!r}"
@@ -131,15 +119,15 @@ def _mark(name: str, comment: str, hosts: list[str], protect: tuple[str, ...]) -
         return "marked as protected", f"Its comment is {comment!r}"
     for pattern in protect:
         candidates = [f"{host}/{name}" for host in hosts] if "/" in pattern else [name]
-        if any(fnmatchcase(one.casefold(), pattern.casefold()) for one in candidates):
+        if any(fnmatchcase(candidate.casefold(), pattern.casefold()) for candidate in candidates):
             return "on the protect list", f"[tool.dbtools] protect has {pattern!r}"
     return None
 
 
 def _host(connection: psycopg.Connection, target: Target) -> tuple[str, list[str]]:
-    """Return the address of another machine, "" for this one, and the names the server was asked for by.
+    """Return the server's address, "" on this machine, and the host names under which it may be allowed.
 
-    The kernel says where the session's other end is. With hostaddr set, `host` is a label that leads nowhere.
+    The kernel knows the session's other end. With hostaddr set, `host` is only a label.
     """
     names = ["" if target.dsn.hostaddr else connection.info.host]
     with socket.socket(fileno=os.dup(connection.fileno())) as link:

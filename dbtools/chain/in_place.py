@@ -17,7 +17,7 @@ from dbtools.chain.copy import foreign_keys_suspended
 from dbtools.chain.drop import BATCH, drop_all
 from dbtools.chain.locked_session import open_work_session, session_lock
 from dbtools.chain.migrations import AlembicMigrations, RenderedMigrations
-from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
+from dbtools.chain.phase import ROLLED_BACK, Outcome, commit, phase
 from dbtools.chain.report import Report, waiting_for_tables
 from dbtools.chain.schema import check_rights
 from dbtools.chain.seeding import seed_tables
@@ -78,9 +78,13 @@ def rebuild(
                 work.autocommit = target.unprotected
             locked.check(work)
             with foreign_keys_suspended(work, target.schema) if whole else nullcontext():
-                outcome.rows = seed_tables(work, rows, report)
+                outcome.rows = seed_tables(work, target.schema, rows, report)
             locked.check(work)
-            work.commit()
+        if whole:
+            commit(work, outcome)
+        else:
+            unknown = "Whether it took place is not known: the schema is migrated, and holds all its data or none."
+            commit(work, outcome, refused=unseeded, unknown=unknown)
 
 
 def _migrator(

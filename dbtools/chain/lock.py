@@ -85,7 +85,7 @@ class _Lock:
         except LockTimeout as error:
             error.what = "A run that lost the seed advisory lock is still at work, and this one waits for it no longer."
             raise
-        fence._leave()
+        fence._leave()  # noqa: SLF001 - another lock of this class
 
     def _fence(self) -> _Lock:
         raise NotImplementedError

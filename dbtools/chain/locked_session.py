@@ -19,6 +19,7 @@ from dbtools.chain.schema import search_path
 from dbtools.db.connect import disable_timeouts
 from dbtools.db.pooler import refuse_shared_sessions
 from dbtools.db.sessions import Sessions
+from dbtools.db.settings import fix_text_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,7 @@ def open_work_session(locked: LockedSessions, target: Target, *, whole: bool) ->
         disable_timeouts(connection, local=False)
         if locked.lock:
             locked.lock.join_fence(connection)
+        fix_text_settings(connection, local=False)
         connection.execute(f"set search_path to {search_path(target.schema)}")
         connection.autocommit = not whole
         yield connection

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from dbtools.chain import guard
 from dbtools.chain.lock import TransactionLock
-from dbtools.chain.phase import Outcome, phase, server_time
+from dbtools.chain.phase import ROLLED_BACK, Outcome, commit, phase, server_time
 from dbtools.chain.report import Report, waiting_for_earlier_run, waiting_for_lock
 from dbtools.chain.schema import search_path
 from dbtools.db.connect import open_session
+from dbtools.db.settings import fix_text_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         ChainFailed: The commit failed.
     """
     if target.unprotected:
+        fix_text_settings(work, local=False)
         work.execute(f"set search_path to {search_path(target.schema)}")
         yield
         return
@@ -55,10 +57,11 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         outcome.waited = lock.acquire(target.waits, waiting_for_lock(report, target.lock_key))
         lock.wait_for_fence(target.waits.after(outcome.waited), waiting_for_earlier_run(report))
         outcome.acquired_at = server_time(work)
+        fix_text_settings(work, local=True)
         work.execute(f"set local search_path to {search_path(target.schema)}")
     report.done(f"Acquired seed advisory lock (key={target.lock_key})")
     yield
-    with phase("commit", "Whether it took place is not known: the database is the old one or the new one.", outcome):
+    with phase("commit", ROLLED_BACK, outcome):
         outcome.released_at = server_time(work)
-        work.commit()
+    commit(work, outcome)
     report.done("Released seed advisory lock")

@@ -1,9 +1,9 @@
-"""Alembic: the migrations run in process on a connection we hold, or rendered once as SQL and kept.
+"""Alembic migrations: rendered once as SQL and cached, or run in process on our connection.
 
-Importing Alembic and SQLAlchemy takes nearly as long as all the rest of a reset. A reset always starts from an empty
-schema, so the SQL from nothing to head is the same every time: Alembic renders it in its offline mode, the text is
-cached under a key made of every file of the migrations folder and Alembic's version, and the chain executes it. A
-history that cannot be rendered, because a revision wants to query the database, runs through Alembic itself.
+Importing Alembic and SQLAlchemy takes nearly as long as the rest of a reset. A reset starts from an empty schema, so
+the SQL from nothing to head is the same every time: Alembic renders it in its offline mode, the text is cached under a
+hash of the migrations folder and Alembic's version, and the chain executes it. A history that cannot be rendered,
+because a revision queries the database, runs through Alembic itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 RENDERING = 2
-"""Raised when the same files are rendered differently from here on: what is cached is then rendered again."""
+"""Raised whenever the same files are rendered differently: cached text is then rendered again."""
 _REVISION = re.compile(r"^-- Running upgrade .*-> ([^\s,]+)", re.MULTILINE)
 _QUOTED = re.compile(
     r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|\bbegin\s+atomic\b.*?\bend\b",
@@ -62,13 +62,13 @@ class RenderedMigrations:
     @property
     def committing(self) -> str:
         """The first revision that commits by itself, so that not all can run in one transaction, or ""."""
-        return next((one.name for one in self.revisions if one.commits), "")
+        return next((revision.name for revision in self.revisions if revision.commits), "")
 
     def run(self, connection: psycopg.Connection, after: Callable[[str], None] = lambda _: None) -> None:
-        """Execute every revision on `connection`, whose transaction belongs to the caller; tell `after` of each.
+        """Execute every revision on `connection`, in the caller's transaction, and call `after` with its id.
 
         Raises:
-            ChainFailed: Names the revision that failed; the caller knows what state that leaves.
+            ChainFailed: Names the revision that failed. The caller sets the state.
         """
         import psycopg
 
@@ -101,11 +101,11 @@ def load_rendered(folder: Path, cache: Path) -> RenderedMigrations | None:
 
 
 class AlembicMigrations:
-    """Alembic itself, on a session that stays ours: it is never closed here.
+    """Alembic itself, on a session that stays ours: this never closes it.
 
     With `owned`, the transaction is the caller's and Alembic neither commits nor rolls back; without, Alembic commits
-    as it likes, which is what autocommit blocks need. Make it while the session has nothing to lose: SQLAlchemy asks
-    the server some questions first and rolls back after them.
+    as it likes, as autocommit blocks need. Create it before there is anything to roll back: SQLAlchemy queries the
+    server first, and rolls back after that.
     """
 
     def __init__(self, connection: psycopg.Connection, folder: Path, *, owned: bool) -> None:
@@ -117,14 +117,14 @@ class AlembicMigrations:
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
         self._connection = engine.connect()
         if owned:
-            # A connection that has begun already is one whose transaction Alembic leaves to its owner.
+            # Alembic leaves the transaction of a connection that has begun one to its owner.
             self._connection.begin()
 
     def run(self, connection: psycopg.Connection, after: Callable[[str], None] = lambda _: None) -> None:
-        """Upgrade to head on `connection`, the session given before; tell `after` of each revision that ran.
+        """Upgrade to head on `connection`, the session given before, and call `after` with each revision.
 
         Raises:
-            ChainFailed: Names the revision that failed; the caller knows what state that leaves.
+            ChainFailed: Names the revision that failed. The caller sets the state.
         """
         from alembic import command
         from sqlalchemy.exc import DBAPIError
@@ -136,18 +136,18 @@ class AlembicMigrations:
                 progress.finish()
             except ChainFailed:  # what `after` raised
                 raise
-            except Exception as error:  # a revision is the application's code and may raise anything
+            except Exception as error:  # a revision is application code and may raise anything
                 cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
                 raise failed(progress.revision, cause) from error
 
     def close(self) -> None:
-        """Let go of the session without touching it or its transaction."""
-        if not self._connection.invalidated:  # by the loss of the session: there is nothing to let go of
+        """Detach from the session without touching it or its transaction."""
+        if not self._connection.invalidated:  # by the loss of the session: there is nothing to detach from
             self._connection.detach()
 
 
 class _Progress(logging.Handler):
-    """Remembers the revision that Alembic says it is running; it offers that nowhere but in its log."""
+    """Remembers the revision that Alembic is running; only its log tells."""
 
     def __init__(self, after: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
@@ -205,7 +205,7 @@ def failed(revision: str, error: BaseException) -> ChainFailed:
     import psycopg
 
     reason = " ".join(str(error).split()).rstrip(".")
-    # A full disk or a lost connection is no fault of the revision's.
+    # A full disk or a lost connection is not the revision's fault.
     next_step = (
         hint(error) if isinstance(error, psycopg.OperationalError) else "Correct that revision and run this again."
     )
@@ -242,28 +242,28 @@ def _render(folder: Path) -> str | None:
         environment = EnvironmentContext(
             config,
             scripts,
-            fn=lambda revision, _: scripts._upgrade_revs("head", revision),
+            fn=lambda revision, _: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - as Alembic's own command
             as_sql=True,
             destination_rev="head",
         )
         plain = environment.configure
 
         def with_literal_percent(*arguments: Any, **options: Any) -> None:
-            # The driver's style doubles % for the sake of parameters, and rendered SQL has none.
+            # The driver's paramstyle doubles every %; rendered SQL has no parameters.
             options["dialect_opts"] = {"paramstyle": "named"} | (options.get("dialect_opts") or {})
             plain(*arguments, **options)
 
         environment.configure = with_literal_percent  # type: ignore[method-assign]
         with redirect_stdout(io.StringIO()), environment:
             scripts.run_env()
-    except Exception:  # noqa: BLE001 - a revision that asks the database has none to ask here; what else is wrong, `AlembicMigrations` says
+    except Exception:  # noqa: BLE001 - a revision that queries the database fails here; `AlembicMigrations` reports other faults
         return None
     return output.getvalue()
 
 
 def _parse(text: str) -> RenderedMigrations:
     # Alembic opens the output with BEGIN and closes it with COMMIT where everything fits into one transaction. The
-    # transaction is the caller's, so these two go; what is left in between shows a revision that commits by itself.
+    # transaction is the caller's, so these two go; any that remain show a revision that commits by itself.
     body = re.sub(r"\A\s*BEGIN;\s*", "", text)
     body = re.sub(r"\s*COMMIT;\s*\Z", "\n", body)
     marks = list(_REVISION.finditer(body))

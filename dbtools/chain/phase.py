@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     import psycopg
 
 ROLLED_BACK = "The transaction was rolled back: the database is as it was before."
+COMMIT_UNKNOWN = "Whether it took place is not known: the database is the old one or the new one."
+_CONNECTION_LOST = (None, "57P01", "57P02", "57P03", "08006", "08003")
+"""SQLSTATEs that say nothing of a statement's fate. psycopg gives none where the connection broke by itself."""
 
 
 @dataclass
 class Outcome:
     """What a run did. The critical section lies between the two times, which are the server's."""
 
+    action: str = ""
+    """What was asked for: "reset", "seed", "migrate"."""
     waited: float = 0.0
     """Seconds waited for the lock."""
     acquired_at: str = ""
@@ -33,7 +38,7 @@ class Outcome:
 
 @contextmanager
 def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
-    """Time a phase; where it fails, `state` is what its error says of the database.
+    """Time a phase; where it fails, `state` is what its error says of the database. An interruption gets it as a note.
 
     Raises:
         ChainFailed: The server refused a statement of the block, or the block raised it.
@@ -50,9 +55,32 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
         raise
     except psycopg.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise ChainFailed(f"The {name} phase failed.", f"{reason}.", hint(error), state) from error
+        raise ChainFailed(f"The {name} phase failed.", f"{reason}.", hint(error, outcome.action), state) from error
+    except KeyboardInterrupt as error:
+        error.add_note(f"In the {name} phase. {state}")
+        raise
     finally:
         outcome.seconds[name] = round(outcome.seconds.get(name, 0) + time.monotonic() - started, 3)
+
+
+def commit(
+    work: psycopg.Connection, outcome: Outcome, *, refused: str = ROLLED_BACK, unknown: str = COMMIT_UNKNOWN
+) -> None:
+    """Commit the open transaction of `work`; `refused` and `unknown` are the states that an error may leave.
+
+    Raises:
+        ChainFailed: The server refused, so the transaction was rolled back; or its answer was lost.
+    """
+    import psycopg
+
+    try:
+        with phase("commit", unknown, outcome):
+            work.commit()
+    except ChainFailed as error:
+        cause = error.__cause__
+        if isinstance(cause, psycopg.Error) and cause.sqlstate not in _CONNECTION_LOST:
+            error.state = refused
+        raise
 
 
 def server_time(connection: psycopg.Connection) -> str:
@@ -60,9 +88,15 @@ def server_time(connection: psycopg.Connection) -> str:
     return str(scalar(connection, "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"))
 
 
-def hint(error: psycopg.Error) -> str:
-    """Return what to do about the server's answer."""
+def hint(error: psycopg.Error, action: str = "") -> str:
+    """Return what to do about the server's answer to a statement of `action`."""
     match error.sqlstate:
+        case "42P01" if action == "reset":
+            return "The migrations create no such table: correct them, or the rows of the application."
+        case "23505" if action == "reset":
+            return "The rows of the application repeat a key, or one that the migrations insert: correct either."
+        case "0A000" if "row-level security" in str(error):
+            return "Connect as a role with BYPASSRLS, or: alter table TABLE no force row level security."
         case "42P01":
             return "The tables are not there: run invoke migrate, or invoke reset."
         case "42501":
@@ -73,6 +107,6 @@ def hint(error: psycopg.Error) -> str:
             return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
         case "23505":
             return "Rows with these keys are there already: run invoke reset, which starts from nothing."
-        case None | "57P01" | "57P02" | "08006":
+        case state if state in _CONNECTION_LOST:
             return "The connection to the server broke; once it is back, run this again."
     return "Read the server's answer above; --debug shows the traceback."

@@ -71,10 +71,13 @@ def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], 
         yield compute
         return
     read_end, write_end = os.pipe()
+    # A signal that arrives between the two processes must reach the parent, and never the child's copy of its code.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     child = os.fork()
     if child == 0:
         os.close(read_end)  # else its own copy would keep it writing for ever after the parent's death
         _compute_and_exit(compute, write_end)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
 
@@ -82,8 +85,8 @@ def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], 
             text = pipe.read()
             if not text:
                 return compute()  # the child was killed
-            outcome: CopyData | Exception = pickle.loads(text)  # noqa: S301 - our own child's
-            if isinstance(outcome, Exception):
+            outcome: CopyData | BaseException = pickle.loads(text)  # noqa: S301 - our own child's
+            if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
 
@@ -95,12 +98,13 @@ def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], 
 
 
 def _compute_and_exit(compute: Callable[[], CopyData], write_end: int) -> None:
+    # Whatever happens, this process ends here, without the interpreter's clean-up: the stack above, buffers and exit
+    # handlers belong to the parent.
     try:
-        outcome: object = compute()
-    except Exception as error:  # noqa: BLE001 - it is raised again in the parent
-        outcome = error
-    # End without the interpreter's clean-up: buffers and exit handlers belong to the parent.
-    try:
+        try:
+            outcome: object = compute()
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the parent
+            outcome = error
         with os.fdopen(write_end, "wb") as pipe:
             pickle.dump(outcome, pipe)
     finally:

@@ -1,10 +1,19 @@
-"""Fill the tables with the rows of a run, and say what was created."""
+"""Fill the tables with the rows of a run, and report what was created."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.chain.copy import analyze, copy_rows, foreign_keys_suspended, freezable_tables, freeze_rows, insert_missing
+from dbtools.chain.copy import (
+    analyze,
+    copy_rows,
+    foreign_keys_suspended,
+    freezable_tables,
+    freeze_rows,
+    insert_missing,
+    own_views,
+    refresh,
+)
 from dbtools.db.sql import quote
 
 if TYPE_CHECKING:
@@ -16,11 +25,17 @@ if TYPE_CHECKING:
     from dbtools.chain.report import Report
 
 
-def seed_tables(work: psycopg.Connection, rows: SeedRows, report: Report, frozen: Collection[str] = ()) -> int:
-    """Copy the rows in, add the ones that may be there already, and return how many that were in all."""
+def seed_tables(
+    work: psycopg.Connection, schema: str, rows: SeedRows, report: Report, frozen: Collection[str] = ()
+) -> int:
+    """Copy the rows in, insert those that are missing, and return how many rows were added.
+
+    Materialized views of `schema` are refreshed then, as far as this role may.
+    """
     report.doing("Seeding database...")
     tables, summary = rows.copy_data()
     copied, inserted = copy_rows(work, tables, frozen), insert_missing(work, rows.missing)
+    refresh(work, own_views(work, schema))
     for line in (*summary, *rows.missing.summary):
         report.done(line)
     if rows.plan.known_users_only:
@@ -30,15 +45,15 @@ def seed_tables(work: psycopg.Connection, rows: SeedRows, report: Report, frozen
 
 
 def seed_new_schema(work: psycopg.Connection, schema: str, rows: SeedRows, report: Report) -> int:
-    """As `fill`, for a `schema` that the open transaction has made and nobody else sees yet.
+    """As `seed_tables`, for a `schema` that the open transaction has made and no other session sees yet.
 
-    Its rows are frozen, those that the migrations inserted too: a transaction whose snapshot is older than the commit
-    then finds the tables full, not empty. (Not the rows of partitioned tables, nor of tables with triggers.) Foreign
-    keys are checked at the end, and statistics gathered.
+    Rows are frozen, including those that the migrations inserted: a transaction whose snapshot is older than the commit
+    then finds full tables, not empty ones. (Except in partitioned tables and tables with triggers.) Foreign keys are
+    checked at the end, and statistics gathered.
     """
     with foreign_keys_suspended(work, schema):
         names = freezable_tables(work, schema)
-        count = seed_tables(work, rows, report, names)
+        count = seed_tables(work, schema, rows, report, names)
         done = {table.name for table in rows.copy_data().tables} - {quote(table.table) for table in rows.missing.tables}
         freeze_rows(work, [name for name in names if name not in done])
     analyze(work, schema)

@@ -1,4 +1,6 @@
-"""The schema that a swap builds aside: who may, what it takes over, and that nothing outside of it is touched."""
+"""The shadow schema of a swap: permission checks, inherited default privileges, and detection of migrations that touch
+anything outside it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ select p.pubname from pg_publication p join pg_publication_namespace n on n.pnpu
 where n.pnnspid = %(schema_sql)s::regnamespace order by 1
 """
 
-# What this role has said of the tables it will make in the schema. Defaults of other roles do not reach ours.
+# The default privileges that this role has set in the schema. Those of other roles do not apply to our tables.
 _DEFAULTS = """
 select format('alter default privileges in schema %%s grant %%s on %%s to %%s%%s', %(shadow)s::text, a.privilege_type,
               case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'routines'
@@ -41,9 +43,9 @@ select oid from pg_class
 where relnamespace <> all (array[%(shadow)s, 'pg_catalog', 'pg_toast', 'information_schema']::regnamespace[])
 """
 
-# Two traces of a transaction outside of the shadow. The locks that it keeps until its end: any on a relation of the
-# live schema, and one to write or alter on a relation of any other. And the rows of the catalogue that it wrote: those
-# that it sees although their transaction is in progress. (The 32 bits of xmin are read relative to its own number.)
+# Two traces that a transaction leaves outside the shadow. The locks it keeps to its end: any on a relation of the live
+# schema, and those that allow to write or alter a relation of another. And the catalog rows it wrote: those it sees
+# although their transaction is in progress. (The 32 bits of xmin are read relative to its own number.)
 _CROSSINGS = """
 with mine as (select pg_current_xact_id() as id, age(pg_current_xact_id()::xid) as age),
 written(class, oid, schema, xid) as (
@@ -74,10 +76,10 @@ class Shadow:
     """The schema that is built beside the live one, in the open transaction of `work`."""
 
     def __init__(self, work: psycopg.Connection, live: str, key: int) -> None:
-        """Refuse what cannot be swapped; then make the schema and have unqualified names mean it.
+        """Refuse what cannot be swapped; then make the schema and put it first in the search_path.
 
         Raises:
-            ChainFailed: With the way out. Nothing was changed.
+            ChainFailed: Says what cannot be swapped, and the way out. Nothing was changed.
         """
         self.name = f"dbtools_new_{key % 2**64:x}"
         self.kept: set[str] = set()
@@ -93,8 +95,8 @@ class Shadow:
         work.execute(f"create schema {quote(self.name)}")
         for (statement,) in work.execute(_DEFAULTS, self._names).fetchall():
             work.execute(statement)
-        # Types and functions of extensions in the live schema have to be found. What else would be found there is not
-        # to be used: `check` sees to that.
+        # Types and functions of extensions in the live schema have to be found. `_check` makes sure that nothing else
+        # there is used.
         row = work.execute(
             "select exists (select from pg_extension where extnamespace = %s::regnamespace)", (quote(live),)
         )
@@ -115,12 +117,25 @@ class Shadow:
         self._work.execute("savepoint unmigrated")
         migrator.run(self._work, self._check_transaction)
         if self._crossings():
-            # Again from the start, with a look after every revision: which one was it? (A look takes its time.)
+            # Again from the start, with a check after every revision, to name it. (Checking each takes longer.)
             self._work.execute("rollback to unmigrated")
             migrator.run(self._work, self._check)
         self._work.execute("release unmigrated")
         check_movable(self._work, self.name)
         self.kept = preserve_enums(self._work, self.name, self._live)
+
+    def check_rows(self) -> None:
+        """Find out whether loading the rows touched anything outside of the new schema, as a trigger may.
+
+        Raises:
+            ChainFailed: It did; names what.
+        """
+        if found := self._touched():
+            raise ChainFailed(
+                "A trigger reaches outside of the schema that is being built while the rows are loaded.",
+                f"It created, changed or used {summarize(found)}.",
+                f"Take the schema's name out of its function, and any search_path set for that. {IN_PLACE}",
+            )
 
     def _check_transaction(self, revision: str) -> None:
         if self._id() != self._transaction:
@@ -142,9 +157,12 @@ class Shadow:
                 f"Take the schema's name out of that revision. {IN_PLACE}",
             )
 
-    def _crossings(self) -> list[str]:
+    def _touched(self) -> list[str]:
         arguments = {"shadow": quote(self.name), "schema": quote(self._live), "before": self._before}
-        found = [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
+        return [str(name) for (name,) in self._work.execute(_CROSSINGS, arguments)]
+
+    def _crossings(self) -> list[str]:
+        found = self._touched()
         if not found and len(schema_objects(self._work, self._live)) < self._objects:
             return [f"an object of schema {self._live} that is gone now"]
         return found or external_dependents(self._work, self._live)
@@ -175,10 +193,10 @@ class Shadow:
 
 
 def check_movable(work: psycopg.Connection, schema: str) -> None:
-    """Refuse what this role can drop but not move to another schema.
+    """Refuse objects that this role can drop but not move to another schema.
 
     Raises:
-        ChainFailed: Names it. The constructors of a range type belong to the superuser, whoever made the type.
+        ChainFailed: Names them. The constructors of a range type belong to the superuser, whoever made the type.
     """
     fixed = [found.name for found in schema_objects(work, schema) if found.is_dependent and not found.owned]
     if fixed:

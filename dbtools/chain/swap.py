@@ -68,6 +68,7 @@ def rebuild(
                 report.done("Migrations applied")
             with phase("seed", ROLLED_BACK, outcome):
                 outcome.rows = seed_new_schema(work, shadow.name, rows, report)
+                shadow.check_rows()
             with phase("swap", ROLLED_BACK, outcome):
                 exchange(work, target.schema, shadow.name, shadow.kept, target.waits.lock, waiting_for_tables(report))
                 report.done("All tables and enums replaced")

@@ -1,1 +1,1 @@
-"""Checks of a database and of the lock: what a reset would meet there, and whether the race is really gone."""
+"""Checks of a database and of the lock: what would a reset meet, and is the race really gone?"""

@@ -1,11 +1,11 @@
-"""Prove the lock: the same processes, started at once, collide without it and take turns with it.
+"""Prove the lock: the same processes, started simultaneously, collide without it and take turns with it.
 
-Every odd round starts seeders only, every even one seeders and resets. Two arms. *Unprotected* runs the chain as the
-incident's programs did, without lock and with every statement its own transaction, and must show the collision, a
-duplicate key in an application's table: a check that cannot fail proves nothing. *Locked* runs it as it is shipped:
-every process succeeds, the content after each round is what a quiet reset makes, and no two critical sections overlap
-by the server's own clock. Real operating-system processes: Alembic's commands are not thread-safe, and threads of one
-process would share what real jobs do not.
+Odd rounds start seeders only, even rounds seeders and resets. There are two arms. *Unprotected* runs the chain as the
+incident's programs did, without a lock and with every statement its own transaction. It must show the collision, a
+duplicate key in a table of the application: a check that cannot fail proves nothing. *Locked* runs the chain as it is
+shipped: every process succeeds, the content after each round equals that of an undisturbed reset, and no two critical
+sections overlap by the server's own clock. The workers are operating-system processes: Alembic's commands are not
+thread-safe, and threads would share state that real jobs do not share.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from dbtools.config import Project, SeedPlan
 
 DUPLICATE_KEY = "23505 "
-CATALOGUE = "23505 pg_"
-"""Two chains that create the same table at once collide here. A race too, but not the one that is to be shown."""
-GUARDED = {"ALLOW_RESET", *MARKERS}
-MOST_ROUNDS = 10
-"""The unprotected arm goes on for so many rounds when the collision has not shown yet."""
+CATALOG_DUPLICATE = "23505 pg_"
+"""Two chains that create the same table simultaneously: a race too, but not the one to show."""
+GUARD_VARIABLES = {"ALLOW_RESET", *MARKERS}
+MAX_ROUNDS = 10
+"""Limit of the unprotected arm, which goes on until it has shown the collision."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One start of all processes, and what was in the database afterwards."""
+    """One simultaneous start of all processes, and the content of the database afterwards."""
 
     results: tuple[Result, ...]
     digest: str
@@ -53,34 +53,37 @@ class Round:
 
     @property
     def failures(self) -> Counter[str]:
-        """What went wrong how often: "23505 invoices_pkey"."""
+        """How often each failure occurred: "23505 invoices_pkey"."""
         return Counter(
-            f"{one.sqlstate} {one.subject}".strip() or one.error.partition(".")[0] for one in self.results if one.failed
+            f"{result.sqlstate} {result.subject}".strip() or result.error.partition(".")[0]
+            for result in self.results
+            if result.failed
         )
 
     @property
     def failed(self) -> int:
         """How many processes ended with an error."""
-        return sum(one.failed for one in self.results)
+        return sum(result.failed for result in self.results)
 
     @property
     def duplicates(self) -> int:
-        """How many processes died on a duplicate key in a table of the application."""
+        """How many processes failed on a duplicate key in a table of the application."""
         return sum(
             count
             for name, count in self.failures.items()
-            if name.startswith(DUPLICATE_KEY) and not name.startswith(CATALOGUE)
+            if name.startswith(DUPLICATE_KEY) and not name.startswith(CATALOG_DUPLICATE)
         )
 
     @property
     def processes(self) -> str:
-        """Who was started: "3 seed, 2 reset"."""
-        return ", ".join(f"{count} {action}" for action, count in Counter(one.action for one in self.results).items())
+        """The processes started: "3 seed, 2 reset"."""
+        counts = Counter(result.action for result in self.results)
+        return ", ".join(f"{count} {action}" for action, count in counts.items())
 
     @property
     def overlaps(self) -> int:
-        """How many critical sections began before the one before them had ended, by the server's clock."""
-        spans = sorted((one.acquired_at, one.released_at) for one in self.results if one.acquired_at)
+        """How many critical sections began before the previous one had ended, by the server's clock."""
+        spans = sorted((result.acquired_at, result.released_at) for result in self.results if result.acquired_at)
         return sum(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
 
@@ -94,53 +97,43 @@ class Evidence:
 
     @property
     def complaints(self) -> list[str]:
-        """What speaks against the proof; empty when it holds."""
+        """What contradicts the proof; empty if it holds."""
         found = []
-        if not any(one.duplicates for one in self.unprotected):
+        if not any(played.duplicates for played in self.unprotected):
             found.append(
                 f"no duplicate key in {len(self.unprotected)} unprotected rounds: this check would miss the race"
             )
-        for number, one in enumerate(self.locked, 1):
-            if one.failures:
-                found.append(f"round {number} with the lock: {_listed(one.failures)}")
-            if one.overlaps:
-                found.append(f"round {number} with the lock: {one.overlaps} critical sections overlap")
-            if not one.same_digest:
-                found.append(f"round {number} with the lock: the content differs from a quiet reset's")
+        for number, played in enumerate(self.locked, 1):
+            if played.failures:
+                found.append(f"round {number} with the lock: {_listed(played.failures)}")
+            if played.overlaps:
+                found.append(f"round {number} with the lock: {played.overlaps} critical sections overlap")
+            if not played.same_digest:
+                found.append(f"round {number} with the lock: the content differs from an undisturbed reset's")
         return found
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table a person reads: a row a round."""
+        """Return a row of cells for each round, in the order of HEADINGS."""
         table: list[tuple[str, ...]] = []
         for arm, rounds in (("unprotected", self.unprotected), ("locked", self.locked)):
-            for number, one in enumerate(rounds, 1):
-                overlaps = str(one.overlaps) if arm == "locked" else "-"
-                content = "same" if one.same_digest else "differs"
-                longest = f"{max(result.waited for result in one.results):.2f} s" if arm == "locked" else "-"
-                table.append(
-                    (
-                        arm,
-                        str(number),
-                        one.processes,
-                        str(one.failed),
-                        overlaps,
-                        content,
-                        longest,
-                        _listed(one.failures),
-                    )
-                )
+            for number, played in enumerate(rounds, 1):
+                overlaps = str(played.overlaps) if arm == "locked" else "-"
+                content = "same" if played.same_digest else "differs"
+                longest = f"{max(result.waited for result in played.results):.2f} s" if arm == "locked" else "-"
+                counts = (played.processes, str(played.failed), overlaps)
+                table.append((arm, str(number), *counts, content, longest, _listed(played.failures)))
         return table
 
     def verdicts(self) -> list[str]:
-        """What the rounds show, a sentence each."""
-        failed = sum(one.failed for one in self.unprotected)
-        duplicates = sum(one.duplicates for one in self.unprotected)
-        started = sum(len(one.results) for one in self.unprotected)
+        """Return what the rounds show, one sentence per line."""
+        failed = sum(played.failed for played in self.unprotected)
+        duplicates = sum(played.duplicates for played in self.unprotected)
+        started = sum(len(played.results) for played in self.unprotected)
         lines = [f"Without the lock: {failed} of {started} processes failed, {duplicates} of them on a duplicate key."]
-        started = sum(len(one.results) for one in self.locked)
-        failed = sum(one.failed for one in self.locked)
-        overlaps = sum(one.overlaps for one in self.locked)
-        contents = len({one.digest for one in self.locked})
+        started = sum(len(played.results) for played in self.locked)
+        failed = sum(played.failed for played in self.locked)
+        overlaps = sum(played.overlaps for played in self.locked)
+        contents = len({played.digest for played in self.locked})
         lines.append(
             f"With the lock: {failed} of {started} processes failed, {overlaps} critical sections overlapped,"
             f" {contents} distinct content{'s' if contents != 1 else ''} after {len(self.locked)} rounds."
@@ -149,7 +142,7 @@ class Evidence:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for a machine."""
+        """Return everything for a machine."""
         return {"proved": not self.complaints, "complaints": self.complaints, **asdict(self)}
 
 
@@ -167,17 +160,19 @@ def verify(
     note: Callable[[str], None],
     timeout: float = 120.0,
 ) -> Evidence:
-    """Run both arms and return what was seen; the caller decides by `Evidence.complaints`.
+    """Run both arms and return the evidence; the caller decides by `Evidence.complaints`.
 
-    `timeout` is the seconds a round may take before its processes are killed and the proof has failed. The database
-    ends freshly reset.
+    A round that takes longer than `timeout` seconds has failed, and its processes are killed. The database is freshly
+    reset at the end.
 
     Raises:
-        ResetRefused: The guard said no. Nothing was changed.
-        VerificationFailed: A round hung.
+        ResetRefused: The guard refused the database. Nothing was changed.
+        DatabaseUnreachable: The server does not answer, or refuses the login.
+        ChainFailed: An undisturbed reset between the rounds failed.
+        VerificationFailed: A round took too long.
     """
     target = _guarded(target, plan)
-    quiet = _quiet_reset(project, target, plan)
+    expected = _undisturbed_reset(project, target, plan)
 
     def play(arm: str, number: int) -> Round:
         unprotected = arm == "unprotected"
@@ -185,25 +180,25 @@ def verify(
         results = _race([_job(project, target, plan, action, unprotected=unprotected) for action in actions], timeout)
         with open_session(target.dsn, "verify-concurrency") as connection:
             found = digest(connection, target.schema).sha256
-        one = Round(tuple(results), found, found == quiet)
-        note(f"{arm}, round {number}: {_listed(one.failures) or 'no failure'}")
-        return one
+        played = Round(tuple(results), found, found == expected)
+        note(f"{arm}, round {number}: {_listed(played.failures) or 'no failure'}")
+        return played
 
     unprotected: list[Round] = []
-    while len(unprotected) < MOST_ROUNDS and (
-        len(unprotected) < rounds or not any(one.duplicates for one in unprotected)
+    while len(unprotected) < MAX_ROUNDS and (
+        len(unprotected) < rounds or not any(played.duplicates for played in unprotected)
     ):
         unprotected.append(play("unprotected", len(unprotected) + 1))
-        # What an unprotected round leaves behind may be anything; the next one starts from a whole database.
-        _quiet_reset(project, target, plan)
+        # An unprotected round may leave anything behind; the next one starts from a whole database.
+        _undisturbed_reset(project, target, plan)
     locked = [play("locked", number) for number in range(1, rounds + 1)]
-    setting = {"profile": plan.profile, "as_of": plan.as_of.isoformat(), "seed": plan.seed, "digest": quiet}
+    setting = {"profile": plan.profile, "as_of": plan.as_of.isoformat(), "seed": plan.seed, "digest": expected}
     setting |= {"seeders": seeders, "resets": resets, "rounds": rounds, "lock_key": target.lock_key}
     return Evidence(setting, tuple(unprotected), tuple(locked))
 
 
 def _guarded(target: Target, plan: SeedPlan) -> Target:
-    """Ask the guard, and return the target as the one server that it looked at: the unprotected runs ask no more."""
+    """Ask the guard, and return the target pinned to the server it checked: the unprotected runs do not ask again."""
     with open_session(target.dsn, "verify-concurrency") as connection:
         check_database(connection, target, "verify-concurrency", environ=plan.environ)
         dsn = target.dsn.pinned(connection)
@@ -211,7 +206,7 @@ def _guarded(target: Target, plan: SeedPlan) -> Target:
     return replace(target, dsn=dsn, rules=replace(target.rules, allow_hosts=allow_hosts))
 
 
-def _quiet_reset(project: Project, target: Target, plan: SeedPlan) -> str:
+def _undisturbed_reset(project: Project, target: Target, plan: SeedPlan) -> str:
     with generate_in_background(project.load_application(), plan) as rows:
         reset(target, project.migrations, project.cache, rows, NullReport())
     with open_session(target.dsn, "verify-concurrency") as connection:
@@ -230,7 +225,9 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         lock_timeout=target.waits.lock,
         schema=target.schema,
         unprotected=unprotected,
-        environ={name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARDED},
+        environ={
+            name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARD_VARIABLES
+        },
         confirm=target.confirm,
         allow_hosts=[*target.rules.allow_hosts],
         protect=[*target.rules.protect],
@@ -238,7 +235,7 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
 
 
 def _race(jobs: Sequence[Job], timeout: float) -> list[Result]:
-    """Start a process a job, wait until all are ready, give the starting shot, and collect how each ended."""
+    """Start one process per job, wait until all are ready, give the start signal, and return how each ended."""
     command = [sys.executable, "-m", "dbtools.checks.worker"]
     processes = [
         subprocess.Popen(
@@ -250,12 +247,12 @@ def _race(jobs: Sequence[Job], timeout: float) -> list[Result]:
     killer.start()
     try:
         for process, job in zip(processes, jobs, strict=True):
-            _tell(process, json.dumps(asdict(job)))
+            _send(process, json.dumps(asdict(job)))
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()
         for process in processes:
-            _tell(process, "go")
+            _send(process, "go")
         return [_collect(process, job, timeout) for process, job in zip(processes, jobs, strict=True)]
     finally:
         killer.cancel()
@@ -269,9 +266,9 @@ def _kill(processes: Sequence[subprocess.Popen[str]]) -> None:
         process.kill()
 
 
-def _tell(process: subprocess.Popen[str], line: str) -> None:
+def _send(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it died already; _collect says how
+    with suppress(BrokenPipeError):  # it died already, which _collect reports
         process.stdin.write(f"{line}\n")
         process.stdin.flush()
 

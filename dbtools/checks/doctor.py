@@ -1,4 +1,4 @@
-"""Look at a database without changing it: reachable, ours to rebuild, at head, unlocked, and its data sound?"""
+"""Check a database without changing it: is it reachable, ours to rebuild, unlocked, at head, and its data sound?"""
 
 from __future__ import annotations
 
@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `good` is None for what is neither: a fact worth knowing."""
+    """The result of one check. `passed` is None for a fact that neither passes nor fails."""
 
     name: str
-    good: bool | None
+    passed: bool | None
     detail: str
 
     def __str__(self) -> str:
-        mark = {True: "✓", False: "✗", None: "·"}[self.good]
+        mark = {True: "✓", False: "✗", None: "·"}[self.passed]
         return f"{mark} {self.name}: {self.detail}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the finding for a machine."""
+        return {"name": self.name, "good": self.passed, "detail": self.detail}
 
 
 def examine(
     target: Target, migrations: Path, cache: Path, application: Application, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Yield what is found, in the order a reset would meet it. Changes nothing.
+    """Yield findings in the order in which a reset meets them. Changes nothing.
 
     Raises:
-        DatabaseUnreachable: The server did not let us in.
+        DatabaseUnreachable: The server does not answer, or refuses the login.
     """
     with open_session(target.dsn, "doctor") as connection:
         version = connection.execute("show server_version").fetchone()

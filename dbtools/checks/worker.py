@@ -1,8 +1,8 @@
-"""One process of verify-concurrency: gets ready, waits for the word, runs the chain once, reports.
+"""A worker process of verify-concurrency: gets ready, waits for the start signal, runs the chain once, reports.
 
-Talks with its parent in lines: a job as JSON on standard input, "ready" on standard output, any line on standard input
-as the starting shot, the result as JSON on standard output. The connection string comes through the pipe, so that no
-process list shows the password.
+Worker and parent exchange lines: the job as JSON on standard input, "ready" on standard output, any line on standard
+input as the start signal, the result as JSON on standard output. The connection string comes through the pipe, so that
+no process list shows the password.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from dbtools.chain import reset, seed
 from dbtools.chain.prefetch import generate_in_background
+from dbtools.chain.report import NullReport
 from dbtools.chain.target import GuardRules, Target, Waits
 from dbtools.config import Project, SeedPlan
 from dbtools.db.dsn import Dsn, mask
@@ -24,7 +25,7 @@ from dbtools.errors import DbtoolsError
 
 @dataclass(frozen=True)
 class Job:
-    """What one contender is to do."""
+    """The work of one process."""
 
     action: str
     """"seed" or "reset"."""
@@ -38,7 +39,7 @@ class Job:
     schema: str
     unprotected: bool
     environ: dict[str, str]
-    """The variables that say which users to add and what the guard lets pass."""
+    """The variables that decide which users to add and what the guard allows."""
     confirm: str | None
     allow_hosts: list[str]
     protect: list[str]
@@ -46,9 +47,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """How it ended.
+    """How one process ended.
 
-    Where it was the server that said no: its SQLSTATE, and the constraint's name or else the error's.
+    After an error of the server, `sqlstate` is its SQLSTATE and `subject` the name of the constraint, or else of the
+    error's class.
     """
 
     action: str
@@ -65,22 +67,9 @@ class Result:
         return bool(self.error)
 
 
-class Silent:
-    """A report that nobody reads."""
-
-    def doing(self, text: str) -> None:
-        """Nothing."""
-
-    def done(self, text: str) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-
 def run(job: Job) -> Result:
-    """Run the job after the starting shot and return how it ended."""
-    import psycopg  # paid before the shot: all contenders then start at one moment
+    """Get ready, run the job after the start signal, and return how it ended."""
+    import psycopg  # imported before the signal, so that all workers start simultaneously
 
     project = Project.find(Path(job.root))
     application = project.load_application()
@@ -95,15 +84,15 @@ def run(job: Job) -> Result:
         unprotected=job.unprotected,
     )
     with generate_in_background(application, plan) as rows:
-        rows.copy_data()  # paid before the shot too: what races is the chain, not the generator
+        rows.copy_data()  # also before the signal: the race is between chains, not generators
         print("ready", flush=True)
         if not sys.stdin.readline():
             sys.exit(1)  # the parent is gone
         try:
             if job.action == "reset":
-                outcome = reset(target, project.migrations, project.cache, rows, Silent())
+                outcome = reset(target, project.migrations, project.cache, rows, NullReport())
             else:
-                outcome = seed(target, rows, Silent())
+                outcome = seed(target, rows, NullReport())
         except DbtoolsError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, psycopg.Error):

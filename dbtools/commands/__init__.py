@@ -1,4 +1,4 @@
-"""The command line: Invoke tasks that parse, call one function of the library, and print.
+"""The command line: Invoke tasks that parse their options, call one function of the library, and print.
 
 A tasks.py needs one line: from dbtools.commands import namespace.
 """
@@ -23,5 +23,5 @@ namespace.add_collection(_server)
 _race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
-if hasattr(program, "core"):  # not where this is imported by something else than Invoke
-    spec.name_files(program.core.unparsed)
+if hasattr(program, "core"):  # only where Invoke imports this
+    spec.insert_file_options(program.core.unparsed)

@@ -1,15 +1,18 @@
-"""What the tasks share: the words of their options, their errors and exit codes, and the database that they work on."""
+"""What the tasks share: their options, their errors and exit codes, and the database they work on."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from invoke.exceptions import Exit
 
 from dbtools import config, console
+from dbtools.commands.interrupts import Interruption, signals_interrupt
 from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ HELP = {
     "profile": "What to seed: dev, uat or demo (SEED_PROFILE; default dev)",
     "as_of": "The day the data is dated around, such as 2026-11-23 (SEED_AS_OF; default today in UTC)",
     "seed": "The seed of the pseudo-random stream (default 42)",
-    "lock_timeout": "Seconds to wait for the seed lock; 0 tries once (default 300)",
+    "lock_timeout": "Seconds to wait for the seed lock, and for tables in use; 0 tries once (default 300)",
     "pool_size": "Connections the run may open, 2 or more: one holds the lock (DBTOOLS_POOL_SIZE; default 6)",
     "confirm": "The database's name, for one that is marked or on the protect list (with ALLOW_RESET=true)",
     "allow_host": "Another machine (name or address) whose database may be destroyed; may be given several times",
@@ -33,82 +36,133 @@ HELP = {
     "timeout": "Seconds to wait; 0 tries once (default 60)",
     "debug": "Show a traceback with an error",
 }
+Number = TypeVar("Number", int, float)
 
 
-def describe(*names: str, **more: str) -> dict[str, str]:
-    """Return the words of a task's options: those that tasks share by name, its own as they are."""
+@dataclass(frozen=True)
+class Options:
+    """The options of tasks that reset or seed, as typed: "", None or False if not given."""
+
+    profile: str = ""
+    as_of: str = ""
+    seed: str = ""
+    lock_timeout: str = ""
+    pool_size: str = ""
+    confirm: str = ""
+    allow_host: Sequence[str] | None = None  # with another default, Invoke collects no list
+    json: bool = False
+    evidence: str = ""
+    debug: bool = False
+
+
+RUN_OPTIONS = tuple(vars(Options()))
+"""All of them: what `reset` and `seed` take."""
+
+
+def option_help(*names: str, **more: str) -> dict[str, str]:
+    """Return the help texts of a task's options: shared ones by name, the task's own as given."""
     return {name.replace("_", "-"): HELP[name] for name in names} | more
 
 
-def reported(body: Callable[..., None]) -> Callable[..., None]:
-    """Turn an error of ours into three lines on standard error and its exit code."""
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a task the options `names` of `Options`; its body gets them as one object, after the context.
+
+    Invoke makes a task's options from its signature, so the wrapper shows a signature with a parameter for each.
+    """
+    defaults = vars(Options())
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(body)
+        def wrapper(context: Context, **given: Any) -> None:
+            shared = {name: given.pop(name) for name in names if name in given}
+            body(context, Options(**shared), **given)
+
+        context, _, *own = inspect.signature(body).parameters.values()
+        shared = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name]) for name in names]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        cast("Any", wrapper).__signature__ = inspect.Signature([context, *own, *shared])
+        return wrapper
+
+    return decorate
+
+
+def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error of a task into three lines on standard error and its exit code."""
 
     @functools.wraps(body)
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
+        debug = bool(options.get("debug"))
         try:
-            body(context, *arguments, **options)
+            with signals_interrupt():
+                body(context, *arguments, **options)
         except DbtoolsError as error:
-            raise Exit(console.explain(error, debug=bool(options.get("debug"))), error.exit_code) from None
+            raise Exit(console.explain(error, debug=debug), error.exit_code) from None
         except Exit:
             raise
         except BrokenPipeError:
-            # Whoever read our output is gone; nobody is left to tell.
+            # The reader of our output is gone, so no message would arrive.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
-        except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless asked for
-            raise Exit(console.unexpected(error, debug=bool(options.get("debug"))), 1) from None
-        except KeyboardInterrupt:
-            raise Exit("Interrupted. Work that was not committed is rolled back by the server.", 130) from None
+        except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
+            raise Exit(console.unexpected(error, debug=debug), 1) from None
+        except Interruption as error:
+            raise Exit(str(error), error.exit_code) from None
 
     return wrapper
 
 
-def dsn_of(project: config.Project, out: console.Console) -> Dsn:
-    """The database to work on: DATABASE_URL, else the project's own server, which is started if it is not running."""
+def parse_option(name: str, text: str, default: Number, *, low: float) -> Number:
+    """Return the number that an option gives, or `default` if it was not given.
+
+    It must be at least `low`, and whole if `default` is an int.
+
+    Raises:
+        ConfigurationError: `text` is not such a number.
+    """
+    return type(default)(config.parse_number(name, text, low=low, whole=isinstance(default, int))) if text else default
+
+
+def find_dsn(project: config.Project, out: console.Console) -> Dsn:
+    """Return the database to work on: DATABASE_URL's, else that of the project's own server, started if necessary.
+
+    Raises:
+        ConfigurationError: DATABASE_URL is malformed.
+        ServerError: The project's own server did not start.
+    """
     found = config.database()
     if found is not None:
         return found
     from dbtools.db.dsn import Dsn
-    from dbtools.server import project as project_server
+    from dbtools.server.project import start_server
 
-    return Dsn.parse(project_server.start(project.root, report=out.note).url, source="the embedded server's URL")
+    return Dsn.parse(start_server(project.root, report=out.note).url, source="the embedded server's URL")
 
 
-def target_of(
-    project: config.Project,
-    out: console.Console,
-    lock_timeout: str = "",
-    pool_size: str = "",
-    confirm: str = "",
-    allow_host: Sequence[str] | None = None,
-    *,
-    in_place: bool = False,
+def find_target(
+    project: config.Project, out: console.Console, options: Options | None = None, *, in_place: bool = False
 ) -> Target:
-    """Return the database to work on and how a run goes about it; an option beats its variable and pyproject.toml.
+    """Return the database to work on and the rules of the run. An option beats its variable, and that pyproject.toml.
 
     Raises:
-        ConfigurationError: A number is none, or the pool is too small.
+        ConfigurationError: An option is not a number, the pool is too small, or DATABASE_URL is malformed.
         ServerError: The project's own server did not start.
     """
     from dbtools.chain.target import GuardRules, Target, Waits
     from dbtools.db.sessions import check_size
 
-    size = pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
-    source = "--pool-size" if pool_size else "DBTOOLS_POOL_SIZE"
-    wait = (
-        config.parse_number("--lock-timeout", lock_timeout, low=0, whole=False)
-        if lock_timeout
-        else project.lock_timeout
-    )
-    sessions = int(config.parse_number(source, size, low=1)) if size else project.pool_size
-    check_size(sessions)  # before a server is started for nothing
+    options = options or Options()
+    source = "--pool-size" if options.pool_size else "DBTOOLS_POOL_SIZE"
+    wanted = options.pool_size or os.environ.get("DBTOOLS_POOL_SIZE", "")
+    lock_wait = parse_option("--lock-timeout", options.lock_timeout, float(project.lock_timeout), low=0)
+    pool_size = parse_option(source, wanted, project.pool_size, low=1)
+    check_size(pool_size)  # before a server is started for nothing
     return Target(
-        dsn_of(project, out),
+        find_dsn(project, out),
         lock_key=project.lock_key,
-        waits=Waits(wait),
-        pool_size=sessions,
+        waits=Waits(lock_wait),
+        pool_size=pool_size,
         schema=project.schema,
         in_place=in_place or project.strategy == "in-place",
-        confirm=confirm or None,
-        rules=GuardRules((*project.allow_hosts, *(allow_host or ())), project.protect),
+        confirm=options.confirm or None,
+        rules=GuardRules((*project.allow_hosts, *(options.allow_host or ())), project.protect),
     )

@@ -9,63 +9,54 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import describe, dsn_of, reported, target_of
+from dbtools.commands.common import (
+    RUN_OPTIONS,
+    Options,
+    find_dsn,
+    find_target,
+    handle_errors,
+    option_help,
+    parse_option,
+    takes,
+)
 from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from invoke.context import Context
 
 
-@task(auto_shortflags=False, help=describe("timeout", "json", "debug"))
-@reported
+@task(auto_shortflags=False, help=option_help("timeout", "json", "debug"))
+@handle_errors
 def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug: bool = False) -> None:
-    """Wait until the database answers; fail at once on what waiting cannot heal.
+    """Wait until the database answers; fail immediately on permanent errors.
 
-    A server that is not there yet, or starts, stops or is full, is waited for. A wrong password, an unknown role or
-    database, and a port where something else listens end the wait at once, exit code 3.
+    Waits for a server that is not there yet, starts, stops or is full. A wrong password, an unknown role or database,
+    and a port where another program listens end the wait immediately, exit code 3.
 
         invoke wait-for-db --timeout 30
     """
     from dbtools.db.wait import wait_for_db as wait
 
     out = console.Console(quiet=json)
-    seconds = config.parse_number("--timeout", timeout, low=0, whole=False) if timeout else 60.0
+    seconds = parse_option("--timeout", timeout, 60.0, low=0)
     started = time.monotonic()
-    dsn = dsn_of(config.Project.find(), out)
+    dsn = find_dsn(config.Project.find(), out)
     version = wait(dsn, timeout=seconds, note=out.note)
     out.done(f"PostgreSQL {version} answers: {dsn.target}")
     if json:
         out.data({"version": version, "seconds": round(time.monotonic() - started, 3)})
 
 
-_RUN = (
-    *("profile", "as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host"),
-    *("json", "evidence", "debug"),
-)
-
-
 @task(
     auto_shortflags=False,
     iterable=["allow_host"],
-    help=describe(*_RUN, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}),
+    help=option_help(
+        *RUN_OPTIONS, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}
+    ),
 )
-@reported
-def reset(
-    _context: Context,
-    profile: str = "",
-    as_of: str = "",
-    seed: str = "",
-    in_place: bool = False,
-    lock_timeout: str = "",
-    pool_size: str = "",
-    confirm: str = "",
-    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
-    json: bool = False,
-    evidence: str = "",
-    debug: bool = False,
-) -> None:
+@handle_errors
+@takes(*RUN_OPTIONS)
+def reset(_context: Context, options: Options, in_place: bool = False) -> None:
     """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
 
     Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
@@ -76,46 +67,22 @@ def reset(
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
     """
-    _run(
-        "reset",
-        profile,
-        as_of,
-        seed,
-        lock_timeout,
-        pool_size,
-        confirm,
-        allow_host,
-        json,
-        evidence,
-        in_place=in_place,
-    )
+    _run("reset", options, in_place=in_place)
 
 
 @task(
     auto_shortflags=False,
     iterable=["allow_host"],
-    help=describe(
-        *_RUN,
+    help=option_help(
+        *RUN_OPTIONS,
         **{
             "known-users-only": "Add the known users where they are missing, touch nothing else (SEED_KNOWN_USERS_ONLY)"
         },
     ),
 )
-@reported
-def seed(
-    _context: Context,
-    profile: str = "",
-    as_of: str = "",
-    seed: str = "",
-    known_users_only: bool = False,
-    lock_timeout: str = "",
-    pool_size: str = "",
-    confirm: str = "",
-    allow_host: Sequence[str] | None = None,  # None, or Invoke does not collect
-    json: bool = False,
-    evidence: str = "",
-    debug: bool = False,
-) -> None:
+@handle_errors
+@takes(*RUN_OPTIONS)
+def seed(_context: Context, options: Options, known_users_only: bool = False) -> None:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 
     The same profile, seed and day give the same bytes every time.
@@ -123,51 +90,29 @@ def seed(
         invoke seed --profile dev
         invoke seed --known-users-only
     """
-    _run(
-        "seed",
-        profile,
-        as_of,
-        seed,
-        lock_timeout,
-        pool_size,
-        confirm,
-        allow_host,
-        json,
-        evidence,
-        known_users_only=known_users_only,
-    )
+    _run("seed", options, known_users_only=known_users_only)
 
 
-def _run(
-    action: str,
-    profile: str,
-    as_of: str,
-    number: str,
-    lock_timeout: str,
-    pool_size: str,
-    confirm: str,
-    allow_host: Sequence[str] | None,
-    json: bool,
-    evidence: str,
-    *,
-    known_users_only: bool = False,
-    in_place: bool = False,
-) -> None:
+def _run(action: str, options: Options, *, known_users_only: bool = False, in_place: bool = False) -> None:
     from dbtools import chain
     from dbtools.chain import guard
     from dbtools.chain.prefetch import generate_in_background
 
     guard.check_environment(action)
-    out = console.Console(quiet=json)
+    out = console.Console(quiet=options.json)
     started = time.monotonic()
     project = config.Project.find()
     application = project.load_application()
     plan = config.SeedPlan.resolve(
-        application, profile=profile, as_of=as_of, seed=number, known_users_only=known_users_only
+        application,
+        profile=options.profile,
+        as_of=options.as_of,
+        seed=options.seed,
+        known_users_only=known_users_only,
     )
-    # The rows are computed in a second process from here on, beside everything that follows.
+    # From here on a second process computes the rows, while this one goes on.
     with generate_in_background(application, plan) as rows:
-        target = target_of(project, out, lock_timeout, pool_size, confirm, allow_host, in_place=in_place)
+        target = find_target(project, out, options, in_place=in_place)
         code = 1
         try:
             if action == "reset":
@@ -180,11 +125,13 @@ def _run(
             out.lines += console.explain(error).splitlines()
             raise
         finally:
-            if evidence:
+            if options.evidence:
                 facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
                 facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
-                console.write_evidence(Path(evidence), f"invoke {action}", facts, out.lines, code)
-    if json:
+                console.write_evidence(Path(options.evidence), f"invoke {action}", facts, out.lines, code)
+    if options.json:
+        lock: dict[str, object] = {"key": target.lock_key, "waited": round(outcome.waited, 3)}
+        lock |= {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at}
         out.data(
             {
                 "action": action,
@@ -192,15 +139,14 @@ def _run(
                 "as_of": plan.as_of.isoformat(),
                 "seed": plan.seed,
                 "rows": outcome.rows,
-                "lock": {"key": target.lock_key, "waited": round(outcome.waited, 3)}
-                | {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at},
+                "lock": lock,
                 "seconds": outcome.seconds,
             }
         )
 
 
-@task(auto_shortflags=False, help=describe("json", "debug"))
-@reported
+@task(auto_shortflags=False, help=option_help("json", "debug"))
+@handle_errors
 def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
     """Upgrade the database to the newest revision and keep its data; under the seed lock.
 
@@ -210,34 +156,52 @@ def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    before, after = run(target_of(project, out), project.migrations, out)
+    before, after = run(find_target(project, out), project.migrations, out)
     if json:
         out.data({"from": before, "to": after})
 
 
-@task(auto_shortflags=False, help=describe("json", "debug", expect="Fail (exit code 6) unless the digest is this one"))
-@reported
+@task(
+    auto_shortflags=False, help=option_help("json", "debug", expect="Fail (exit code 6) unless the digest is this one")
+)
+@handle_errors
 def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
-    """Print a fingerprint of the content: rows and hash of each table, and one SHA-256 over all.
+    """Print a fingerprint: rows and hash of each table, and SHA-256 sums of content, structure and both.
 
-    invoke digest
-    invoke digest --expect 2f1c...
+    `structure` covers columns, types, defaults, constraints, indexes, views, routines, triggers, policies and the
+    positions of sequences, in the words of the server's major version. --expect takes the sum of the content, or that
+    of both.
+
+        invoke digest
+        invoke digest --expect 2f1c...
     """
     from dbtools.db.connect import open_session
+    from dbtools.db.digest import LEFT_OUT
     from dbtools.db.digest import digest as fingerprint
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    with open_session(dsn_of(project, out), "digest") as connection:
+    with open_session(find_dsn(project, out), "digest") as connection:
         found = fingerprint(connection, project.schema)
-    rows = [(one.name, str(one.rows), one.md5) for one in found.tables]
+    rows = [(table.name, str(table.rows), table.md5) for table in found.tables]
     out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
-    out.say(f"sha256 {found.sha256}")
+    out.say(f"content    sha256 {found.sha256}")
+    out.say(f"structure  sha256 {found.structure}")
+    out.say(f"both       sha256 {found.both}")
+    out.say(f"left out: {', '.join(LEFT_OUT)}")
     if json:
-        out.data({"sha256": found.sha256, "tables": {name: {"rows": int(n), "md5": md5} for name, n, md5 in rows}})
-    if expect and expect != found.sha256:
+        out.data(
+            {
+                "sha256": found.sha256,
+                "structure": found.structure,
+                "both": found.both,
+                "left_out": LEFT_OUT,
+                "tables": {table.name: {"rows": table.rows, "md5": table.md5} for table in found.tables},
+            }
+        )
+    if expect and expect not in (found.sha256, found.both):
         raise VerificationFailed(
             "The content is not what was expected.",
-            f"Its digest is {found.sha256}, expected {expect}.",
+            f"The sum of the content is {found.sha256}, that of both {found.both}; expected {expect}.",
             "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset",
         )

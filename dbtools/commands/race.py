@@ -1,4 +1,4 @@
-"""Tasks of the race lab: list, explore, replay, draw."""
+"""Tasks of the race lab: race.list, race.explore, race.replay, race.show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import describe, reported
+from dbtools.commands.common import handle_errors, option_help
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 HELP = {
     "scenario": "A scenario of the project (invoke race.list), or a file: my-race.toml",
-    "token": "What race.explore printed",
-    "file": "The scenario's file, where it is not in the project's folder of races",
+    "token": "A token that race.explore printed",
+    "file": "The scenario's file, if it is not in the project's folder of races",
     "server": "Major version of the throwaway PostgreSQL: 16 or 18 (default 16)",
 }
 
@@ -31,15 +31,15 @@ HELP = {
 def _major(text: str) -> int:
     if text and text not in ("16", "18"):
         raise ConfigurationError(
-            f"There is no PostgreSQL {text} here.", "The lab has 16 and 18.", "Choose one: --server 18", NOT_RUN
+            f"The lab has no PostgreSQL {text}.", "It has 16 and 18.", "Choose one of these: --server 18", NOT_RUN
         )
     return int(text or 16)
 
 
-@task(name="list", auto_shortflags=False, help=describe("json", "debug"))
-@reported
+@task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
+@handle_errors
 def race_list(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """List the project's races: every scenario and its variants, and how each is to end.
+    """List the project's races: every scenario and its variants, and the expected result of each.
 
     invoke race.list
     """
@@ -50,31 +50,31 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
     found = store.names(project)
     out.say(console.table(("scenario", "what", "expected"), found) if found else f"No scenario in {project.races}.")
     if json:
-        out.data({"scenarios": [dict(zip(("name", "title", "expected"), one, strict=True)) for one in found]})
+        out.data({"scenarios": [dict(zip(("name", "title", "expected"), row, strict=True)) for row in found]})
 
 
 @task(
     auto_shortflags=False,
     positional=["scenario"],
-    help=describe(
+    help=option_help(
         "json",
         "debug",
         scenario=HELP["scenario"],
         variant="A variant of it (invoke race.list)",
         unlocked="Short for --variant unlocked",
-        bound="Most switches away from a program that could go on (default 2)",
-        schedules="Most schedules to try within the bound (default 1000)",
-        seconds="Most seconds to try (default: no limit)",
-        random="Schedules to try after that by random walk, and as many by PCT (default 0)",
+        bound="Maximum number of switches away from a program that could go on (default 2)",
+        schedules="Maximum number of schedules to try within the bound (default 1000)",
+        seconds="Begin no schedule after this many seconds (default: no limit)",
+        random="Number of schedules to try afterwards by random walk, and as many by PCT (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
-        seed="What the random schedules begin with (default 0)",
-        every="Run also schedules that only begin a wait for an advisory lock later than others",
+        seed="The seed of the random schedules (default 0)",
+        every="Also run schedules that only begin a wait for an advisory lock later than others",
         server=HELP["server"],
         html="Write the failing run as a page to this file",
         svg="Write the failing run as an image to this file",
     ),
 )
-@reported
+@handle_errors
 def explore(
     _context: Context,
     scenario: str,
@@ -93,11 +93,11 @@ def explore(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Interleave a scenario's programs in every order up to a bound; print the race that it finds, and its token.
+    """Interleave a scenario's programs in every order up to a bound; print the race that is found, and its token.
 
     Each schedule runs on a fresh clone of the start state, on a throwaway PostgreSQL, never on DATABASE_URL. Exit code
-    0 where it ends as the scenario expects (nothing fails, or the failure it names), 6 where it does not, 1 where
-    nothing can be said.
+    0 if the result is the one that the scenario expects (nothing fails, or the failure it names does occur), 6 if it is
+    not, 1 if it is inconclusive.
 
         invoke race.explore reset-vs-seed --unlocked
         invoke race.explore my-race.toml --bound 1 --html race.html
@@ -139,9 +139,14 @@ def explore(
 @task(
     auto_shortflags=False,
     positional=["token"],
-    help=describe("json", "debug", times="How often (default 1)", **{n: HELP[n] for n in ("token", "file", "server")}),
+    help=option_help(
+        "json",
+        "debug",
+        times="How many times to run it (default 1)",
+        **{n: HELP[n] for n in ("token", "file", "server")},
+    ),
 )
-@reported
+@handle_errors
 def replay(
     _context: Context,
     token: str,
@@ -153,8 +158,8 @@ def replay(
 ) -> None:
     """Run the schedule of a token again, on a fresh clone of the start state.
 
-    Exit code 0 where it fails as the scenario expects, or where it expects nothing and nothing fails; 6 where not; 1
-    where the programs do something else than they did when the token was made: it says at which step.
+    Exit code 0 if every run fails as the scenario expects, or nothing fails and no failure is expected; 6 if not; 1 if
+    the programs did something else than when the token was made (the message says at which step).
 
         invoke race.replay pgr1-6b9c558914fc-A1.B-6ad2 --times 100
     """
@@ -173,29 +178,29 @@ def replay(
         out.say(line)
     if json:
         out.data(report.replayed_json(runs, token))
-    for one in runs:
-        why = one.diverged or store.difference(project, token, one.trace) or one.trace.stalled
+    for result in runs:
+        why = result.diverged or store.difference(project, token, result.trace) or result.trace.stalled
         if why:
             raise DbtoolsError(
-                f"The replay of {token} is not the run that it was made from.",
+                f"The replay of {token} differs from the run that the token was made from.",
                 f"{why[:1].upper()}{why[1:]}.",
-                "The programs have changed, or do something by chance. Find the race again: invoke race.explore",
+                "The programs have changed, or do something at random. Find the race again: invoke race.explore",
             )
-    if any(not report.is_expected(scenario, one) for one in runs):
+    if not all(report.is_expected(scenario, result) for result in runs):
         raise Exit(code=VerificationFailed.exit_code)
 
 
 @task(
     auto_shortflags=False,
     positional=["token"],
-    help=describe(
+    help=option_help(
         "debug",
         html="Write it as a self-contained page to this file",
         svg="Write it as an image to this file",
         **{name: HELP[name] for name in ("token", "file", "server")},
     ),
 )
-@reported
+@handle_errors
 def show(
     _context: Context,
     token: str,
@@ -205,9 +210,9 @@ def show(
     server: str = "",
     debug: bool = False,
 ) -> None:
-    """Draw the run of a token: who ran what when, who waited for whom, where it broke.
+    """Draw the run of a token: which program ran what, which waited for which, and where it failed.
 
-    A scenario's name in the place of the token draws its programs one after the other.
+    With a scenario's name in the place of the token, its programs run one after the other.
 
         invoke race.show TOKEN --html race.html
     """
@@ -224,17 +229,19 @@ def show(
     else:
         scenario = store.find(project, token)
         token = encode(scenario, major, ((0, None),))
+    if scenario.about and not html and not svg:
+        out.say(f"{scenario.about}\n")
     _draw(run(scenario, token, major=major)[0].trace, scenario.title, token, html, svg, out)
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
-    """Draw a run: into the files that are named, else as text."""
+    """Draw a run into the named files; if there are none, print it as text."""
     from dbtools.races import render
 
-    for name, draw in ((html, render.html), (svg, render.svg)):
-        if name:
-            Path(name).write_text(draw(trace, title=title, token=token), "utf-8")
-            out.note(f"Written: {name}")
+    for file, draw in ((html, render.html), (svg, render.svg)):
+        if file:
+            Path(file).write_text(draw(trace, title=title, token=token), "utf-8")
+            out.note(f"Written: {file}")
     if not html and not svg:
         size = shutil.get_terminal_size((120, 24)).columns
         color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import describe, reported
+from dbtools.commands.common import handle_errors, option_help
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -18,75 +18,76 @@ if TYPE_CHECKING:
     from dbtools.server.project import ProjectServer
 
 
-@task(auto_shortflags=False, help=describe("debug"))
-@reported
+@task(auto_shortflags=False, help=option_help("debug"))
+@handle_errors
 def start(_context: Context, debug: bool = False) -> None:
-    """Start the project's own PostgreSQL 16 if it is not running, and say where it is."""
-    from dbtools.server import project as project_server
+    """Start the project's own PostgreSQL 16 if it is not running, and print its address."""
+    from dbtools.server.project import start_server
 
     out = console.Console()
-    out.say(_line(project_server.start(config.Project.find().root, report=out.note)))
+    out.say(_line(start_server(config.Project.find().root, report=out.note)))
 
 
-@task(auto_shortflags=False, help=describe("debug"))
-@reported
+@task(auto_shortflags=False, help=option_help("debug"))
+@handle_errors
 def stop(_context: Context, debug: bool = False) -> None:
     """Stop the project's own PostgreSQL and keep its data."""
-    from dbtools.server import project as project_server
+    from dbtools.server.project import stop_server
 
     out = console.Console()
-    out.say("Stopped." if project_server.stop(config.Project.find().root) else "It was not running.")
+    out.say("Stopped." if stop_server(config.Project.find().root) else "It was not running.")
 
 
-@task(auto_shortflags=False, help=describe("json", "debug"))
-@reported
+@task(auto_shortflags=False, help=option_help("json", "debug"))
+@handle_errors
 def status(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """Say whether the project's own PostgreSQL is running, since when, how large it is and where its log is."""
-    from dbtools.server import project as project_server
+    """Show whether the project's own PostgreSQL is running, since when, its size and its log."""
+    from dbtools.server.project import find_server
 
     out = console.Console(quiet=json)
-    found = project_server.find(config.Project.find().root)
+    found = find_server(config.Project.find().root)
+    facts: dict[str, object] = {}
     if found is None:
         out.say("Not running. To start it: invoke server.start")
     else:
+        facts = {"version": found.version, "port": found.port, "pid": found.pid}
+        facts |= {"started": found.started, "size": found.size, "log": str(found.log)}
         out.say(_line(found))
         out.say(f"Process {found.pid}, {found.size / 2**20:.0f} MB in {found.directory}")
         out.say(f"Log: {found.log}")
     if json:
-        facts = {} if found is None else {"version": found.version, "port": found.port, "pid": found.pid}
-        facts |= {} if found is None else {"started": found.started, "size": found.size, "log": str(found.log)}
         out.data({"running": found is not None, **facts})
 
 
-@task(auto_shortflags=False, help=describe("debug", admin="The superuser's URL instead of the application role's"))
-@reported
+@task(auto_shortflags=False, help=option_help("debug", admin="The superuser's URL instead of the application role's"))
+@handle_errors
 def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
-    """Print the URL of the project's own PostgreSQL, password included, and nothing else; starts it if need be.
+    """Print the URL of the project's own PostgreSQL, password included, and nothing else; start it if necessary.
 
     DATABASE_URL=$(invoke server.url) your-program
     """
-    from dbtools.server import project as project_server
+    from dbtools.server.project import start_server
 
     out = console.Console()
-    found = project_server.start(config.Project.find().root, report=out.note)
+    found = start_server(config.Project.find().root, report=out.note)
     out.say(found.admin_url if admin else found.url)
 
 
-@task(auto_shortflags=False, help=describe("debug", admin="As the superuser instead of the application role"))
-@reported
+@task(auto_shortflags=False, help=option_help("debug", admin="As the superuser instead of the application role"))
+@handle_errors
 def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
-    """Open psql on the project's own PostgreSQL; what stands after -- goes to psql.
+    """Open psql on the project's own PostgreSQL; the arguments after -- go to psql.
 
     invoke server.psql
     invoke server.psql -- -c 'select count(*) from clients'
     """
-    from dbtools.server import project as project_server
+    from dbtools.server.project import psql_command, start_server
 
-    found = project_server.start(config.Project.find().root, report=console.Console().note)
-    command, environment = project_server.psql(found.admin_url if admin else found.url)
-    # Invoke's own `remainder` is one string, in which quoted arguments have fallen apart.
+    found = start_server(config.Project.find().root, report=console.Console().note)
+    command, environment = psql_command(found.admin_url if admin else found.url)
+    # Invoke's own `remainder` is one string, which loses the boundaries of quoted arguments.
     more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    # psql takes this process's place: its exit code and its signals are ours.
+    # psql replaces this process, so that its exit code and its signals are ours.
     os.execve(command[0], [*command, *more], environment)  # noqa: S606 - no shell wanted
 
 

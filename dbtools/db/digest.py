@@ -1,4 +1,8 @@
-"""A fingerprint of the content: equal digests, equal rows in equal tables."""
+"""A fingerprint of a schema: what its tables hold, and how they are made.
+
+Equal content sums mean equal rows in equal tables; equal structure sums, the same objects with the same definitions
+(see `structure` for what those leave out). Neither looks at other schemas or at large objects.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,37 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote
+from dbtools.db.structure import structure
+from dbtools.errors import UNCHANGED, VerificationFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import psycopg
 
 VERSION_TABLE = "alembic_version"
+LEFT_OUT = (
+    f"rows of {VERSION_TABLE}",
+    "owners, grants and comments",
+    "storage parameters and statistics objects",
+    "objects of extensions",
+    "publications",
+    "large objects",
+    "other schemas",
+)
+"""What neither sum covers."""
 
-# The text of a row depends on these settings; fixed, the digest is the same on every server and for every role.
-_SETTINGS = """
-set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres';
-set local bytea_output = 'hex'; set local extra_float_digits = 1; set local lc_monetary = 'C';
-"""
+# A partition's rows are its root's, unless that is in another schema. A plain table is read without those that inherit
+# from it. Either way each row counts once.
 _TABLES = """
-select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where n.nspname = %s and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> %s
+select c.relname, case c.relkind when 'r' then 'only ' else '' end
+from pg_class c
+where c.relnamespace = %(schema)s::regnamespace and c.relname <> %(version)s
+  and (c.relkind in ('r', 'p', 'f') or c.relkind = 'm' and c.relispopulated)
+  and not exists (select from pg_partition_ancestors(c.oid) a(oid) join pg_class p using (oid)
+                  where p.oid <> c.oid and p.relnamespace = c.relnamespace)
 order by c.relname collate "C"
 """
 
@@ -36,15 +56,20 @@ class TableDigest:
 
 @dataclass(frozen=True)
 class Digest:
-    """The digests of all tables of a schema but Alembic's, and the SHA-256 over them."""
+    """The digests of all tables of a schema but Alembic's, and the SHA-256 of its structure."""
 
     tables: tuple[TableDigest, ...]
+    structure: str
 
     @property
     def sha256(self) -> str:
-        """One value for the whole content."""
-        lines = "".join(f"{table.name} {table.rows} {table.md5}\n" for table in self.tables)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        """One value for the content."""
+        return _sha256(f"{table.name} {table.rows} {table.md5}\n" for table in self.tables)
+
+    @property
+    def both(self) -> str:
+        """One value for content and structure."""
+        return _sha256([self.sha256, self.structure])
 
     @property
     def rows(self) -> int:
@@ -53,20 +78,49 @@ class Digest:
 
 
 def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:
-    """Return the digest of one consistent snapshot of `schema`. Needs a connection without an open transaction."""
+    """Return the digest of one consistent snapshot of `schema`. Needs a connection without an open transaction.
+
+    Depends on no setting of session, role, database or server.
+
+    Raises:
+        VerificationFailed: A row security policy would hide rows from this role, or it may not read a table: the digest
+            of a part would be a false one.
+    """
+    from psycopg.errors import InsufficientPrivilege
+
+    try:
+        return _digest(connection, schema)
+    except InsufficientPrivilege as error:
+        raise VerificationFailed(
+            f"The digest of schema {schema} cannot be taken.",
+            f"{error.diag.message_primary}.",
+            "Connect as a role that may read every row: the owner of the tables, or with BYPASSRLS where policies are"
+            " forced on the owner too.",
+            UNCHANGED,
+        ) from error
+
+
+def _digest(connection: psycopg.Connection, schema: str) -> Digest:
     with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
-        connection.execute(_SETTINGS)
-        names = [str(name) for (name,) in connection.execute(_TABLES, (schema, VERSION_TABLE))]
-        return Digest(tuple(_table(connection, schema, name) for name in names))
+        connection.execute("set transaction isolation level repeatable read, read only; set local row_security = off")
+        fix_text_settings(connection, local=True)
+        connection.execute(f"set local search_path = pg_catalog, {quote(schema)}")
+        names = connection.execute(_TABLES, {"schema": quote(schema), "version": VERSION_TABLE}).fetchall()
+        tables = tuple(_table(connection, schema, name, only) for name, only in names)
+        return Digest(tables, _sha256(f"{item!r}\n" for item in structure(connection, schema)))
 
 
-def _table(connection: psycopg.Connection, schema: str, name: str) -> TableDigest:
-    # Hashing each row first keeps the aggregate at 32 bytes a row; its limit of 1 GB is then 30 million rows. In a
-    # table with a column t, a plain t would be that column; t.* is always the whole row.
+def _table(connection: psycopg.Connection, schema: str, name: str, only: str) -> TableDigest:
+    # (r.*) is the whole row, whatever its columns are called; record_out is how the server prints it, past any cast of
+    # the application's. Hashing each row first keeps the aggregate at 32 bytes a row: its limit of 1 GB is then 30
+    # million rows.
     row = connection.execute(
         "select count(*), md5(coalesce(string_agg(h, '' order by h collate \"C\"), ''))"
-        f" from (select md5((t.*)::text) as h from {quote(schema)}.{quote(name)} t) hashed"
+        f" from (select md5(record_out((r.*))::text) as h from {only}{quote(schema)}.{quote(name)} r) hashed"
     ).fetchone()
     assert row is not None
     return TableDigest(name, int(row[0]), str(row[1]))
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

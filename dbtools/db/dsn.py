@@ -117,6 +117,13 @@ class Dsn:
         """Return another database of the same server."""
         return self._changed(dbname=name)
 
+    def through_proxy(self, host: str, port: int) -> Dsn:
+        """Return the same database by way of a proxy that speaks no TLS, for a program that is given the URL.
+
+        `options` are left out: a program inherits the environment that they may come from.
+        """
+        return self._changed(host=host, hostaddr=None, port=str(port), sslmode="disable", options=None)
+
     def _changed(self, **changes: str | None) -> Dsn:
         from psycopg.conninfo import conninfo_to_dict
 

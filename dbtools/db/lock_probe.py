@@ -1,12 +1,13 @@
-"""The control connection: who waits for whom in the server, in one query.
+"""Asks the server which sessions wait for which others, and for what.
 
-It sees what the server's lock manager sees: heavyweight locks, queued requests included, and waits for a safe snapshot
-(SERIALIZABLE READ ONLY DEFERRABLE). It does not see a wait for a buffer pin, CREATE DATABASE waiting for its template
-to be left, or a sleep: sessions in these are running, as far as it can tell.
+The answers are those of the server's lock manager: they cover heavyweight locks, queued requests included, and waits
+for a safe snapshot (SERIALIZABLE READ ONLY DEFERRABLE). They do not cover a wait for a buffer pin, a CREATE DATABASE
+that waits for its template to be left, or a sleep: such a session counts as running.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from dbtools.db.deadlock import DeadlockWait
+
 PREPARED = 0
-"""What the server names as the blocker where a prepared transaction holds the lock."""
+"""The process id that the server reports as the blocker where a prepared transaction holds the lock."""
 
 _BLOCKERS = (
     "select pid, pg_catalog.pg_blocking_pids(pid) || pg_catalog.pg_safe_snapshot_blocking_pids(pid)"
@@ -25,63 +28,84 @@ _STUCK = (
     "select pid from pg_catalog.unnest(%s::int[]) as waiting(pid)"
     " where pg_catalog.pg_isolation_test_session_is_blocked(pid, %s::int[])"
 )
-# What lies in other databases, or was made by a transaction that is still open, has no name here.
-_WANTED = """
-select l.locktype, l.mode, c.relname, (l.classid::int8 << 32 | l.objid::int8), l.objsubid
+# A table of another database, or of a transaction that is still open, has no name here.
+_AWAITED = """
+select l.locktype, l.mode, c.relname, l.classid::int8, l.objid::int8, l.objsubid
 from pg_catalog.pg_locks l left join pg_catalog.pg_class c
   on c.oid = l.relation and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
 where l.pid = %s and not l.granted
 """
+_RELATION = """
+select relname from pg_catalog.pg_class
+where oid = %s::int8 and %s = (select oid from pg_database where datname = current_database())
+"""
 _NAMES = "select pid, application_name from pg_catalog.pg_stat_activity where pid = any(%s::int[])"
 
 
-class Probe:
-    """Questions about sessions, named by the process ids of their backends.
+# How error messages call locks, and what pg_locks calls their types.
+_ADVISORY = re.compile(r"advisory lock \[\d+,(\d+),(\d+),(\d+)\]")
+_TABLE = re.compile(r"(?:(tuple) \(\d+,\d+\) of )?relation (\d+) of database (\d+)")
+_TYPES = {
+    "extension of relation": "extend",
+    "object": "object",
+    "page": "page",
+    "speculative token": "spectoken",
+    "transaction": "transactionid",
+    "virtual transaction": "virtualxid",
+}
 
-    The connection must be in autocommit mode and nobody else may use it meanwhile.
+
+class Probe:
+    """Questions about sessions, which are named by the process ids of their backends.
+
+    The connection must be in autocommit mode, and nothing else may use it meanwhile.
     """
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
     def blocked(self, pids: Iterable[int]) -> dict[int, tuple[int, ...]]:
-        """Return, for each of these sessions that others *of them* block, who does, sorted."""
+        """Return the sessions that others *of these* block, each with its blockers, sorted."""
         among = set(pids)
-        found = {pid: tuple(one for one in on if one in among) for pid, on in self.blockers(among).items()}
+        found = {pid: tuple(blocker for blocker in on if blocker in among) for pid, on in self.blockers(among).items()}
         return {pid: on for pid, on in found.items() if on}
 
     def blockers(self, pids: Iterable[int]) -> dict[int, tuple[int, ...]]:
-        """Return, for each of these sessions that anybody blocks, who does, sorted.
+        """Return the sessions that any session blocks, each with its blockers, sorted.
 
-        Nobody blocks itself, and a parallel worker counts as its leader. `PREPARED` stands for prepared transactions.
+        No session blocks itself, and a parallel worker counts as its leader. `PREPARED` stands for all prepared
+        transactions.
         """
         rows = self._connection.execute(_BLOCKERS, [list(pids)], prepare=False).fetchall()
         found = {pid: tuple(sorted(set(on) - {pid})) for pid, on in rows}
         return {pid: on for pid, on in found.items() if on}
 
     def stuck(self, pids: Iterable[int], among: Collection[int]) -> set[int]:
-        """Return those of `pids` that the server's own isolation tests call blocked: by one of `among`.
+        """Return the sessions that the server's own isolation tests would call blocked by one of `among`.
 
-        Unlike `blocked`, this counts every wait for a safe snapshot, whoever holds it up.
+        Unlike `blocked`, this counts every wait for a safe snapshot, whichever session holds it up.
         """
         rows = self._connection.execute(_STUCK, [list(pids), list(among)], prepare=False).fetchall()
         return {pid for (pid,) in rows}
 
-    def wanted(self, pid: int) -> str:
-        """Return what a session waits for, in words: "advisory lock 7", "AccessExclusiveLock on invoices"; else "".
+    def awaited_lock(self, pid: int) -> str:
+        """Return the lock that a session waits for: "advisory lock 7", "AccessExclusiveLock on invoices"; else "".
 
-        The same wait has the same words in every run: no numbers of transactions, processes or tables are in them.
+        The same wait has the same name in every run: it holds no numbers of transactions, processes or tables.
         """
-        row = self._connection.execute(_WANTED, [pid], prepare=False).fetchone()
-        if row is None:
-            return ""
-        kind, mode, table, key, form = row
-        if kind == "advisory":
-            return f"advisory lock {key}" if form == 1 else f"advisory lock ({key >> 32}, {key & 0xFFFFFFFF})"
-        if kind == "relation":
-            return f"{mode} on {table or 'a new table'}"
-        names = {"transactionid": "transaction", "virtualxid": "transaction"}
-        return f"row of {table}" if kind == "tuple" and table else names.get(kind, str(kind))
+        row = self._connection.execute(_AWAITED, [pid], prepare=False).fetchone()
+        return _lock_name(*row) if row else ""
+
+    def deadlock_lock(self, wait: DeadlockWait) -> str:
+        """Return the lock of a wait that is over by the name that `awaited_lock` had for it."""
+        if advisory := _ADVISORY.fullmatch(wait.lock):
+            return _lock_name("advisory", wait.mode, None, *map(int, advisory.groups()))
+        if table := _TABLE.fullmatch(wait.lock):
+            kind, oid, database = table.groups()
+            row = self._connection.execute(_RELATION, [int(oid), int(database)], prepare=False).fetchone()
+            return _lock_name(kind or "relation", wait.mode, row[0] if row else None)
+        kind = next((kind for words, kind in _TYPES.items() if wait.lock.startswith(f"{words} ")), "")
+        return _lock_name(kind, wait.mode)
 
     def describe(self, pids: Iterable[int]) -> dict[int, str]:
         """Return what to call these blockers in a report: "pid 4711 (psql)"."""
@@ -89,6 +113,22 @@ class Probe:
         rows = self._connection.execute(_NAMES, [wanted], prepare=False).fetchall()
         known: dict[int, str] = dict(rows)
         return {pid: _describe(pid, known.get(pid)) for pid in wanted}
+
+
+def _lock_name(kind: str, mode: str, table: str | None = None, high: int = 0, low: int = 0, form: int = 0) -> str:
+    """Return the name of a lock, from the columns of pg_locks; an advisory lock of `form` 1 has a key of 64 bits."""
+    if kind == "advisory":
+        halves = f"({_signed(high, 32)}, {_signed(low, 32)})"
+        return f"advisory lock {_signed(high << 32 | low, 64) if form == 1 else halves}"
+    if kind == "relation":
+        return f"{mode} on {table or 'a new table'}"
+    if kind in ("transactionid", "virtualxid"):
+        return "transaction"
+    return f"row of {table}" if kind == "tuple" and table else kind
+
+
+def _signed(number: int, bits: int) -> int:
+    return number - (number >> (bits - 1) << bits)
 
 
 def _describe(pid: int, application: str | None) -> str:

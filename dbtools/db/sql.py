@@ -13,6 +13,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Return a text as an SQL string; standard_conforming_strings has to be on."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def scalar(connection: psycopg.Connection, query: str, arguments: tuple[object, ...] | None = None) -> Any:
     """Return the first column of the row that `query`, which always has one, returns."""
     row = connection.execute(query, arguments).fetchone()

@@ -1,8 +1,8 @@
-"""Run isolation specs, each on a throwaway server of its own, and compare their output with what is expected.
+"""Run isolation specs, each on a throwaway server of its own, and compare the output with what is expected.
 
-A server per file, because specs leave more behind than tables: roles, prepared transactions, and whatever one that
-broke off had begun. It is the embedded PostgreSQL 16; a spec runs as its superuser in an empty database named
-isolation_regression, the name that PostgreSQL's own specs know theirs by.
+Each file has its own server because specs leave more behind than tables: roles, prepared transactions, and whatever an
+aborted spec had begun. It is the embedded PostgreSQL 16. A spec runs as its superuser in an empty database named
+isolation_regression, the name that PostgreSQL's own specs rely on.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.errors import NOT_RUN, ConfigurationError, VerificationFailed
-from dbtools.isolation import parser as specfile
-from dbtools.isolation import runner
+from dbtools.isolation.parser import read_spec
+from dbtools.isolation.runner import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from dbtools.isolation.spec import Spec
 
 DATABASE = "isolation_regression"
 SETTINGS = {
@@ -31,33 +33,33 @@ HEADINGS = ("spec", "result", "permutations", "time")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One file's run."""
+class SpecResult:
+    """The result of running one spec."""
 
     name: str
     result: str
-    """"ok" (the output is an expected one), "differs", "failed" (not run to its end), or "ran" (nothing expected)."""
+    """"ok" (the output is as expected), "differs", "failed" (not run to its end), or "ran" (nothing was expected)."""
     permutations: int
     seconds: float
     output: bytes
     detail: str = ""
-    """A unified diff, or why it failed."""
+    """For "differs" a unified diff, for "failed" the reason."""
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is wrong with it."""
+    def passed(self) -> bool:
+        """Whether the spec ran to its end, with the expected output if there was any to compare with."""
         return self.result in ("ok", "ran")
 
     def row(self) -> tuple[str, ...]:
-        """Return the line of a table under `HEADINGS`."""
+        """Return the cells of a table row under `HEADINGS`."""
         return self.name, self.result, str(self.permutations), f"{self.seconds:.2f} s"
 
 
-def find(arguments: Sequence[str], root: Path) -> list[Path]:
-    """Return the files that the arguments name: a folder stands for its *.spec, sorted by name.
+def find_specs(arguments: Sequence[str], root: Path) -> list[Path]:
+    """Return the files that the arguments name, relative to `root`. A folder stands for its *.spec, sorted by name.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There are none.
     """
     files: list[Path] = []
     for argument in arguments:
@@ -66,7 +68,7 @@ def find(arguments: Sequence[str], root: Path) -> list[Path]:
     if not files:
         raise ConfigurationError(
             "There is no spec to run.",
-            "No file was named, or a folder that has no *.spec.",
+            "No file was named, or only folders without a *.spec file.",
             "For example: invoke race.spec tests/data/isolation/write-skew.spec",
             NOT_RUN,
         )
@@ -74,58 +76,59 @@ def find(arguments: Sequence[str], root: Path) -> list[Path]:
 
 
 def run_one(path: Path, write: Callable[[bytes], object], *, step_timeout: float) -> int:
-    """Run a file, write its output as it comes, and return the number of permutations.
+    """Run one spec, write its output as it comes, and return the number of permutations.
 
     Raises:
         ConfigurationError: The file is not an isolation spec.
-        VerificationFailed: It could not be run to its end.
+        VerificationFailed: The spec could not be run to its end.
+        ServerError: The server did not start.
     """
-    return _run(specfile.read(path), write, step_timeout)
+    return _run_on_own_server(read_spec(path), write, step_timeout)
 
 
 def run_all(
     paths: Sequence[Path], expected: Path | None, note: Callable[[str], None], *, step_timeout: float
-) -> list[Outcome]:
-    """Run the files one after the other; `expected` is the folder of NAME.out and of its alternates, NAME_1.out ...
+) -> list[SpecResult]:
+    """Run the specs one after the other and return their results; `note` is told each result as it comes.
+
+    `expected` is the folder with the expected outputs: NAME.out, and its alternates NAME_0.out to NAME_9.out.
 
     Raises:
-        ConfigurationError: A file is not an isolation spec, or has no expected output there; nothing was run.
+        ConfigurationError: A file is not an isolation spec, or has no expected output there. Nothing was run.
+        ServerError: A server did not start.
     """
-    specs = [specfile.read(path) for path in paths]
-    wanted = [_expected(expected, spec.name) if expected else [] for spec in specs]
-    outcomes = []
-    for spec, alternates in zip(specs, wanted, strict=True):
+    specs = [read_spec(path) for path in paths]
+    alternates = [_find_expected(expected, spec.name) if expected else [] for spec in specs]
+    results = []
+    for spec, files in zip(specs, alternates, strict=True):
         started = time.monotonic()
         pieces: list[bytes] = []
-        count, why = 0, ""
+        permutations, reason = 0, ""
         try:
-            count = _run(spec, pieces.append, step_timeout)
+            permutations = _run_on_own_server(spec, pieces.append, step_timeout)
         except VerificationFailed as error:
-            why = str(error)
+            reason = str(error)
+        seconds = time.monotonic() - started
         output = b"".join(pieces)
-        result, detail = ("failed", why) if why else _judge(output, alternates)
-        outcomes.append(Outcome(spec.name, result, count, time.monotonic() - started, output, detail))
+        result, detail = ("failed", reason) if reason else _compare(output, files)
+        results.append(SpecResult(spec.name, result, permutations, seconds, output, detail))
         note(f"{spec.name}: {result}")
-    return outcomes
+    return results
 
 
-def _run(spec: specfile.Spec, write: Callable[[bytes], object], step_timeout: float) -> int:
-    import psycopg
-
+def _run_on_own_server(spec: Spec, write: Callable[[bytes], object], step_timeout: float) -> int:
     from dbtools.db.sql import quote
     from dbtools.server.embedded import EmbeddedServer
 
     with EmbeddedServer.start(settings=SETTINGS) as server:
-        assert server.admin_url is not None
         # This cluster has no template0; its template1 is as initdb made it.
-        with psycopg.connect(server.admin_url, autocommit=True) as connection:
+        with server.connect_admin() as connection:
             connection.execute(f"create database {quote(DATABASE)} strategy file_copy")
-        url = f"{server.admin_url.rpartition('/')[0]}/{DATABASE}"
-        return runner.run(spec, url, write, step_timeout=step_timeout)
+        return run(spec, server.url_of(DATABASE, admin=True), write, step_timeout=step_timeout)
 
 
-def _expected(folder: Path, name: str) -> list[Path]:
-    paths = [folder / f"{name}{alternate}.out" for alternate in ("", *(f"_{number}" for number in range(10)))]
+def _find_expected(folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}{suffix}.out" for suffix in ("", *(f"_{number}" for number in range(10)))]
     found = [path for path in paths if path.is_file()]
     if not found:
         raise ConfigurationError(
@@ -137,7 +140,8 @@ def _expected(folder: Path, name: str) -> list[Path]:
     return found
 
 
-def _judge(output: bytes, alternates: Sequence[Path]) -> tuple[str, str]:
+def _compare(output: bytes, alternates: Sequence[Path]) -> tuple[str, str]:
+    """Return the result, and the shortest of the diffs from the expected outputs where none is equal."""
     if not alternates:
         return "ran", ""
     diffs = []
@@ -145,8 +149,8 @@ def _judge(output: bytes, alternates: Sequence[Path]) -> tuple[str, str]:
         content = path.read_bytes()
         if content == output:
             return "ok", ""
-        lines = difflib.unified_diff(_lines(content), _lines(output), str(path), "this run", lineterm="")
-        diffs.append("\n".join(lines))
+        diff = difflib.unified_diff(_lines(content), _lines(output), str(path), "this run", lineterm="")
+        diffs.append("\n".join(diff))
     return "differs", min(diffs, key=lambda diff: diff.count("\n"))
 
 

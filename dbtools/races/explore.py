@@ -1,16 +1,16 @@
-"""Many schedules of one scenario, and what they prove.
+"""Explore a scenario: run many of its schedules, and judge what they prove.
 
-First every actor alone, one after the other, in every order: what those leave behind is right (unless the scenario
-says `serial = false`). Then every schedule with 0 preemptions, 1, 2, up to a bound; then, if asked for, random ones.
-The first failure (where the scenario expects one: the first of that kind) ends the search, and is shrunk and replayed.
-The verdict is one of:
+First the actors run one after the other, in every order. What these serial orders leave behind counts as right, unless
+the scenario says `serial = false`. Then come all schedules with 0 preemptions, 1, 2, up to a bound; then, on request,
+random ones. The first failure ends the search (if the scenario expects a failure, the first of that kind), and is
+shrunk and replayed. The verdict is one of:
 
 - *violated*: something failed. The token replays it.
-- *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, a schedule took
-  the turn from one that could go on, and the wait that the scenario names was seen.
+- *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, at least one
+  schedule preempted an actor, and the wait that the scenario names was seen.
 - *inconclusive*: anything else, with the reason.
 
-A statement is one step. No schedule reaches what two statements do to each other while both run; latches do.
+A statement is one step. No schedule can overlap two statements while both run in the server; latches can.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ BOUND = 2
 SCHEDULES = 1_000
 DEPTH = 3
 MAX_ORDERS = 24
-"""Serial orders that are run; with five actors there are 120."""
+"""With more serial orders than this, none is run: five actors have 120."""
 SERIAL = "one after the other"
 REPLAYS = 2
-"""Times that a failure must come again before it is reported."""
+"""How often a failure must come again before it is reported."""
 
 
 def explore(
@@ -59,11 +59,12 @@ def explore(
     major: int = 16,
     note: Callable[[str], None] = lambda _: None,
 ) -> ExplorationResult:
-    """Try schedules until one fails, all with up to `bound` preemptions were tried, or `schedules` or `seconds` are up.
+    """Return what was found by trying schedules until one fails, and what that proves.
 
-    Then `random` schedules by random walk and as many by PCT for races of this `depth`, from `seed`. With `every`,
-    schedules that differ from others only in when a wait for an advisory lock begins are run too. `note` is told of
-    the progress.
+    Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and begins none after
+    `seconds`. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all from
+    `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with `every`.
+    `note` is called with lines on the progress.
 
     Raises:
         ServerError: The server did not start.
@@ -81,13 +82,13 @@ class _Explorer:
         silent = {actor.name for actor in lab.scenario.actors}
         self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
         self._serial: list[dict[str, str]] = []
-        """What each serial order left behind."""
+        """The content that each serial order left behind."""
         self._unjudged: Counter[str] = Counter()
         """Why runs could not be judged."""
         self._deadline = float("inf")
         self._longest = 1
         self._first_failure: RunResult | None = None
-        """Of whatever kind."""
+        """Of any kind."""
 
     def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         result, began = self._result, time.monotonic()
@@ -106,7 +107,7 @@ class _Explorer:
         return result
 
     def run_serial_orders(self) -> RunResult | None:
-        """Run every serial order twice, to know what is right; return a run that fails even so."""
+        """Run every serial order twice, to know what is right; return a run with the failure that ends the search."""
         actors = list(range(len(self._lab.scenario.actors)))
         orders = list(permutations(actors))
         if len(orders) > MAX_ORDERS or not self._lab.scenario.serial:
@@ -179,7 +180,7 @@ class _Explorer:
         return run
 
     def judge(self, run: RunResult) -> RunResult:
-        """Return the run, with a failure added where its content is that of no serial order."""
+        """Return the run, with a failure added if its content differs from every serial order's."""
         if not self._serial or run.failures or run.diverged or run.trace.stalled:
             return run
         names = {name for content in (run.content, *self._serial) for name in content} - self._result.unstable
@@ -212,13 +213,13 @@ class _Explorer:
             if again.failures != found.failures:
                 result.reason = (
                     f"{found.failure} was found, but replay {number} of its schedule {written(schedule)} gave"
-                    f" {again.ended}: something else than the schedule decides."
+                    f" {again.ended}: something besides the schedule decides."
                 )
                 return
         result.verdict = Verdict.VIOLATED
 
     def _judge_held(self, bound: int) -> None:
-        """Decide whether it held: nothing failed, and it is known that something could have."""
+        """Decide whether it held: nothing has failed, so the question is whether something could have."""
         result, waits = self._result, self._lab.scenario.waits
         unjudged = [
             f"{count} of {result.total} schedules could not be judged: {why}" for why, count in self._unjudged.items()
@@ -230,7 +231,7 @@ class _Explorer:
         elif result.complete < min(1, bound):
             result.reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
         elif not result.switched:
-            result.reason = "No schedule took the turn from an actor: there is nothing to interleave."
+            result.reason = "No schedule preempted an actor: there is nothing to interleave."
         elif waits and not any(waits in lock for lock in result.waits):
             result.reason = f"No schedule waited for {waits}, so the lock was not tested."
         else:
@@ -238,10 +239,10 @@ class _Explorer:
 
 
 def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) -> list[RunResult]:
-    """Run the schedule of a token of this scenario `times` times.
+    """Run the schedule of a token of this scenario `times` times, and return the runs, with their failures.
 
     Raises:
-        ConfigurationError: It is no token.
+        ConfigurationError: `text` is not a token, the start state could not be made, or an actor could not be started.
         ServerError: The server did not start.
     """
     schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
@@ -249,5 +250,5 @@ def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) ->
         runs = [lab.run(Replay(schedule)) for _ in range(times)]
         explorer = _Explorer(lab, 0, lambda _: None)
         if not all(run.failures or run.diverged or run.trace.stalled for run in runs):
-            explorer.run_serial_orders()  # only what has not failed is compared with them
+            explorer.run_serial_orders()  # only runs that have not failed are compared with them
         return [explorer.judge(run) for run in runs]

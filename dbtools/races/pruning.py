@@ -1,4 +1,4 @@
-"""Which schedules need not be run, because one that was run shows how they end.
+"""Finds schedules that need not be run, because another one has shown how they end.
 
 A program that asks for an advisory lock and has to wait does nothing until it gets the lock. Whether it asks now or
 after some more steps of the only other program that can go on makes no difference, as long as it would have waited all
@@ -39,7 +39,7 @@ _ISOLATION = re.compile(r"(?!\s*show\b).*isolation(?!\s+level\s+read\s+committed
 
 @dataclass(frozen=True)
 class Wait:
-    """A request that blocked at once, and did nothing while others took their choices."""
+    """A request that blocked at once, and did nothing while others were chosen."""
 
     begun: tuple[int, ...]
     """The actors of the choices before it."""
@@ -47,10 +47,10 @@ class Wait:
     meanwhile: tuple[int, ...]
     """The actors of the choices after it."""
     lengths: frozenset[int]
-    """After how many of those choices it could have been made instead."""
+    """After how many of these choices the request could have been made instead."""
 
     def covers(self, actors: Sequence[int]) -> bool:
-        """Return whether choices that end with this request differ only in that it is made later."""
+        """Return whether these choices, which end with this request, differ from the run only in making it later."""
         first, last = len(self.begun), len(actors) - 1
         return (
             actors[last] == self.actor
@@ -61,42 +61,55 @@ class Wait:
 
 
 @dataclass
-class _Open:
-    """A wait that goes on."""
+class _OpenWait:
+    """A wait that has not ended."""
 
-    at: int
+    position: int
     lengths: set[int] = field(default_factory=set)
+
+
+def only_takes_a_lock(sql: str) -> bool:
+    """Return whether a request is a single call of an advisory-lock function that waits, and nothing else."""
+    return _LOCK.fullmatch(sql) is not None
+
+
+def may_change_isolation(sql: str) -> bool:
+    """Return whether a request may set another isolation level than READ COMMITTED."""
+    return _ISOLATION.match(sql) is not None
 
 
 def idle_waits(run: RunResult) -> list[Wait]:
     """Return the waits of a run that could have begun later."""
     trace, found = run.trace, list[Wait]()
     actors = tuple(actor for _, actor in run.choices)
-    steps = {one.number: one for one in trace.steps}
-    index = {one.number: at for at, one in enumerate(one for one in trace.steps if one.choice)}
-    plain = run.plain and not any(_ISOLATION.match(one.sql) for one in trace.steps)
-    waiting: dict[int, _Open] = {}
+    steps = {step.number: step for step in trace.steps}
+    choices = [step.number for step in trace.steps if step.choice]
+    positions = {number: position for position, number in enumerate(choices)}
+    plain = run.plain and not any(may_change_isolation(step.sql) for step in trace.steps)
+    waiting: dict[int, _OpenWait] = {}
     latest = 0
 
     def close(numbers: Sequence[int]) -> None:
         for number in numbers:
-            one = waiting.pop(number)
-            if one.lengths:
-                rest = actors[one.at + 1 : one.at + 1 + max(one.lengths)]
-                found.append(Wait(actors[: one.at], actors[one.at], rest, frozenset(one.lengths)))
+            wait = waiting.pop(number)
+            if wait.lengths:
+                begin = wait.position
+                rest = actors[begin + 1 : begin + 1 + max(wait.lengths)]
+                found.append(Wait(actors[:begin], actors[begin], rest, frozenset(wait.lengths)))
 
     for event in trace.events:
         if event.kind is EventKind.RELEASED:
             latest = event.step
-            if (at := index.get(event.step)) is not None and len(run.choices[at][0].enabled) == 1:
-                for one in waiting.values():
-                    one.lengths |= {at - one.at - 1} - {0}
+            position = positions.get(event.step)
+            if position is not None and len(run.choices[position][0].enabled) == 1:
+                for wait in waiting.values():
+                    wait.lengths |= {position - wait.position - 1} - {0}
             if _READS_LOCKS.search(steps[event.step].sql):
                 close([*waiting])
         elif event.kind is EventKind.BLOCKED:
             close([*waiting])
-            if event.step == latest and event.step in index and _is_idle(trace, steps[event.step], plain=plain):
-                waiting[event.step] = _Open(index[event.step])
+            if event.step == latest and event.step in positions and _is_idle(trace, steps[event.step], plain=plain):
+                waiting[event.step] = _OpenWait(positions[event.step])
         elif event.step in waiting:  # it was woken, or ended
             close([event.step])
     close([*waiting])
@@ -104,5 +117,6 @@ def idle_waits(run: RunResult) -> list[Wait]:
 
 
 def _is_idle(trace: Trace, step: Step, *, plain: bool) -> bool:
-    before = [one.transaction for one in trace.steps[: step.number - 1] if one.session == step.session]
-    return _LOCK.fullmatch(step.sql) is not None and (plain or before[-1:] in ([], ["I"]))
+    """Return whether a blocked step does nothing but wait, and holds no snapshot meanwhile."""
+    before = [other.transaction for other in trace.steps[: step.number - 1] if other.session == step.session]
+    return only_takes_a_lock(step.sql) and (plain or before[-1:] in ([], ["I"]))

@@ -18,7 +18,7 @@ LATCHED = "Statements were overlapped at the latches only."
 
 
 def verdict(found: ExplorationResult) -> list[str]:
-    """Return the verdict and its evidence, a sentence a line."""
+    """Return the verdict and its evidence, in lines."""
     name = found.scenario.name
     if found.verdict is Verdict.VIOLATED and found.failing is not None:
         sign, how = ("✓", "violated, as expected") if found.as_expected else ("✗", "violated")
@@ -44,7 +44,7 @@ def verdict(found: ExplorationResult) -> list[str]:
 
 
 def to_json(found: ExplorationResult) -> dict[str, Any]:
-    """Return everything for a machine."""
+    """Return everything that was found, for JSON."""
     return {
         "scenario": found.scenario.name,
         "verdict": found.verdict,
@@ -66,7 +66,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
 
 
 def replayed(runs: Sequence[RunResult], text: str) -> list[str]:
-    """Return what came of the replays of a token."""
+    """Return how the replays of a token ended, in lines."""
     ends = [run.ended for run in runs]
     same = sum(run.trace.steps == runs[0].trace.steps and run.trace.events == runs[0].trace.events for run in runs)
     lines = [f"{ends.count(end)} of {len(runs)}: {end}" for end in dict.fromkeys(ends)]
@@ -76,7 +76,7 @@ def replayed(runs: Sequence[RunResult], text: str) -> list[str]:
 
 
 def replayed_json(runs: Sequence[RunResult], text: str) -> dict[str, Any]:
-    """Return the same for a machine."""
+    """Return the replays of a token, for JSON."""
     shown = [{"failure": run.failure, "diverged": run.diverged, "trace": asdict(run.trace)} for run in runs]
     return {"token": text, "runs": shown}
 

@@ -35,25 +35,25 @@ class ExplorationResult:
     reason: str = ""
     """Why it is inconclusive."""
     schedules: Counter[str] = field(default_factory=Counter)
-    """How many were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
+    """How many schedules were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
     left_out: int = 0
-    """How many were not, because another one shows how they end (see `pruning`)."""
+    """How many schedules were not run, because another one shows how they end (see `pruning`)."""
     complete: int = -1
     """Largest number of preemptions for which every schedule was tried; -1 if not even 0 was completed."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    """How many failed, by `RunResult.failure`."""
+    """How many schedules failed, by `RunResult.failure`."""
     waits: Counter[str] = field(default_factory=Counter)
-    """In how many schedules a lock was waited for, by its name."""
+    """In how many schedules an actor waited for a lock, by the lock's name."""
     silent: set[str] = field(default_factory=set)
     """The actors that have sent no SQL."""
     switched: bool = False
-    """A schedule took the turn from an actor that could have gone on."""
+    """Whether a schedule has preempted an actor."""
     unstable: set[str] = field(default_factory=set)
-    """Tables that two runs of one serial order left different: they are not compared."""
+    """The tables that are not compared: two runs of one serial order left them different."""
     unsteady: bool = False
-    """A replay failed in the same way, but not step for step: something besides the schedule decides."""
+    """Whether a replay failed in the same way, but not step for step: something besides the schedule decides."""
     repeated: bool = False
-    """The programs sent the same statements, values aside, in every replay."""
+    """Whether the programs sent the same statements, apart from values, in every replay."""
     failing: RunResult | None = None
     """The failing run, shrunk."""
     schedule: Schedule = ()
@@ -100,8 +100,8 @@ class ExplorationResult:
     def evidence(self) -> str:
         """What was tried, in one line."""
         waits = ", ".join(f"{lock or 'something unnamed'} in {count}" for lock, count in self.waits.most_common(3))
-        waits = f"waits seen: {waits} of {self.total}" if waits else "nobody waited for a lock"
-        unstable = f" Not compared, as one order leaves it different: {', '.join(sorted(self.unstable))}."
+        waits = f"waits seen: {waits} of {self.total}" if waits else "no wait for a lock was seen"
+        unstable = f" Not compared, because one order leaves them different: {', '.join(sorted(self.unstable))}."
         return f"{self.total} schedules in {self.seconds:.1f} s; {waits}.{unstable if self.unstable else ''}"
 
     @property
@@ -121,16 +121,16 @@ class ExplorationResult:
                 "Look for it with more switches (--bound), or with random schedules (--random 200).",
             )
         return VerificationFailed(
-            f"Nothing can be said of the race {name}.",
+            f"The exploration of the race {name} was inconclusive.",
             self.reason,
-            "See what the programs do: invoke race.show SCENARIO draws their run one after the other.",
+            "See what the programs do: invoke race.show SCENARIO draws a run of one after the other.",
         )
 
     def require_held(self) -> ExplorationResult:
-        """Return itself where the scenario held.
+        """Return this result if the scenario held.
 
         Raises:
-            VerificationFailed: It did not. The message holds the token and the picture of the run.
+            VerificationFailed: It did not. The message holds the token, and the run as a picture.
         """
         if self.verdict is Verdict.HELD:
             return self

@@ -1,4 +1,4 @@
-"""One run of a schedule: what happened, and what it left behind."""
+"""The result of one run of a schedule: what happened, and what it left behind."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class RunResult:
     trace: Trace
     choices: Choices
     content: dict[str, str]
-    """The digest of every table that is left."""
+    """The number of rows and the digest of every table that is left, by the table's name."""
     diverged: str = ""
-    """Where the programs did not follow the schedule, and the run was ended."""
+    """Where the programs departed from the schedule, if they did; the run was ended there."""
     plain: bool = False
-    """No setting of the database, a role or a connection makes the isolation level another than READ COMMITTED."""
+    """Whether no setting of the database, a role or a connection changes the isolation level from READ COMMITTED."""
 
     @property
     def failures(self) -> frozenset[str]:
-        """The names of what went wrong: equal for equal failures, and what a scenario's `expect` calls them."""
+        """The names of the failures, as a scenario's `expect` spells them; equal failures have equal names."""
         return frozenset(name_of(failure) for failure in self.trace.failures)
 
     @property
     def failure(self) -> str:
-        """The same for people; "" where nothing went wrong."""
+        """The same in one line; "" if nothing went wrong."""
         return ", ".join(sorted(self.failures))
 
     @property
     def ended(self) -> str:
-        """How it ended, for people: what failed, why it could not be judged, or "no failure"."""
+        """How it ended, in words: what failed, why it could not be judged, or "no failure"."""
         return self.failure or self.diverged or self.trace.stalled or "no failure"
 
 

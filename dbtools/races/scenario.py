@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from dbtools.application import Invariant
 
-MOST_ACTORS = 26
-"""The letters that a token has for them."""
+MAX_ACTORS = 26
+"""A token has one letter for each."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A program and how to start it: a `command`, or else a `call` that is given the URL."""
+    """A program and how to start it: a `command`, or a `call`, which gets the URL as its argument."""
 
     name: str
     command: tuple[str, ...] = ()
     call: Callable[[str], object] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     superuser: bool = False
-    """Its URL is that of the throwaway server's superuser."""
+    """It connects as the throwaway server's superuser."""
     latch: bool = False
-    """It is not one of the programs, but a means of the lab: it may be left out of a serial order."""
+    """It works a latch. It is no program of the scenario, so serial orders leave it out."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,22 @@ class Limits:
     """When a run is given up, in seconds and steps."""
 
     patience: float = 1.0
-    """How long a program may sleep with nothing under way before the others go on without it."""
+    """How long a program may sleep with no request under way before the others go on without it."""
     hang: float = 5.0
-    """How long nobody may be able to go on before that counts as for ever."""
+    """How long no actor may make progress before that counts as a hang."""
     step: float = 30.0
-    """How long a request may run, and a program compute."""
+    """How long a request may run, or a program compute, before the run is given up as stalled."""
     steps: int = 10_000
+    """How many steps a run may have."""
 
 
 @dataclass(frozen=True)
 class Latch:
-    """A lock of the lab's own, which stops statements in their middle while it is taken.
+    """A lock of the lab's own that stops statements in the middle while it is held.
 
-    Schedules order statements; what happens inside one they cannot reach. A latch on a `table` has a trigger wait
-    before each row that is inserted; one on a `catalogue`, such as pg_attribute, has what creates or drops something
-    wait in the middle. Taking it and giving it back are two steps of an actor of its own, which is scheduled like any.
+    A schedule orders statements, but cannot stop one in the middle. A latch on a `table` does it with a trigger, which
+    waits before each row that is inserted; a latch on a `catalogue`, such as pg_attribute, stops statements that create
+    or drop something. An actor of the latch's own takes it and releases it, in two steps that are scheduled like any.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Latch:
 
     @property
     def key(self) -> int:
-        """The advisory lock that a table's trigger waits for."""
+        """The key of the advisory lock that a table's trigger waits for."""
         return zlib.crc32(f"latch {self.name}".encode())
 
     @property
@@ -80,7 +81,7 @@ class Latch:
 
     @property
     def actor(self) -> Actor:
-        """Who takes it and gives it back."""
+        """The actor that takes it and releases it."""
         if self.table:
             steps = [f"select pg_advisory_lock({self.key})", f"select pg_advisory_unlock({self.key})"]
         else:
@@ -90,7 +91,7 @@ class Latch:
 
 @dataclass(frozen=True)
 class Script:
-    """A program of SQL alone: each statement is one request, in autocommit, the first error ends it."""
+    """A program of SQL alone: each statement is a request of its own, in autocommit. The first error ends it."""
 
     statements: Sequence[str]
 
@@ -103,50 +104,51 @@ class Script:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is raced, from where, and what must hold."""
+    """The programs of a race, the state they start from, and what must hold afterwards."""
 
     name: str
     actors: Sequence[Actor]
     start: Sequence[str | Callable[[str], object] | tuple[str, ...]] = ()
-    """What makes the start state, in order: SQL, a callable that is given the URL, or a command."""
+    """What makes the start state, in order: SQL, a callable that gets the URL as its argument, or a command."""
     invariants: Sequence[Invariant] = ()
     latches: Sequence[Latch] = ()
     serial: bool = True
-    """The content must end as some order of the actors, one after the other, leaves it."""
+    """Whether the content must be what some order of the actors, one after the other, leaves."""
     waits: str = ""
     """A wait that must have been seen somewhere, as reports show it: "advisory lock 1196576591"."""
     expect: str = ""
-    """The failure that is to be found, such as "23505 invoices_pkey"; "" where none may be."""
+    """The failure that must be found, such as "23505 invoices_pkey"; "" if nothing may fail."""
     title: str = ""
     about: str = ""
+    """What a reader of the drawn run should know about it."""
     limits: Limits = field(default_factory=Limits)
     definition: str = ""
-    """What tells one version of it from another, where that is not its fields."""
+    """A text that changes with the scenario, in the place of its fields: a scenario file has this."""
     folder: Path = field(default_factory=Path.cwd)
-    """Where commands run."""
+    """The working directory of its programs."""
     file: Path | None = None
-    """Where it was read from."""
+    """The file it was read from, if any."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.all_actors) <= MOST_ACTORS:
+        if not 1 <= len(self.all_actors) <= MAX_ACTORS:
             raise ConfigurationError(
                 f"The scenario {self.name} has {len(self.all_actors)} actors.",
-                f"1 to {MOST_ACTORS} can race, latches among them.",
-                "Add an actor, or leave some out.",
+                f"1 to {MAX_ACTORS} can race, including latches.",
+                "Add an actor, or remove some.",
                 NOT_RUN,
             )
 
     @property
     def all_actors(self) -> tuple[Actor, ...]:
-        """The actors and the latches': a token calls them A, B, C, ..."""
-        return (*self.actors, *(one.actor for one in self.latches))
+        """The actors, then those of the latches. Tokens call them A, B, C, ..."""
+        return (*self.actors, *(latch.actor for latch in self.latches))
 
     def fingerprint(self, major: int) -> str:
         """Return four hex digits that change with the scenario and with the server's major version."""
         text = self.definition or repr(
             [
-                [(one.name, one.command, sorted(one.environment.items())) for one in self.actors],
-                [one for one in self.start if not callable(one)],
+                [(actor.name, actor.command, sorted(actor.environment.items())) for actor in self.actors],
+                [step for step in self.start if not callable(step)],
                 self.invariants,
                 self.latches,
             ]

@@ -2,16 +2,16 @@
 
 title = "Two workers take the same job"
 expect = "invariant one owner"            # left out: nothing may fail
-waits = "row of jobs"                     # a wait that must have been seen, or `held` proves nothing
-serial = true                             # the content must end as some order of the programs leaves it
+waits = "row of jobs"                     # a wait that must have been seen, or else `held` would prove nothing
+serial = true                             # the content must be what some serial order of the programs leaves
 
-[start]                                   # in the order of the file, on an empty database
+[start]                                   # what makes the start state, in this order, in an empty database
 sql = "create table jobs (id int primary key, owner text)"
 file = "jobs.sql"                         # beside this file
 call = "shop.setup:load"                  # is given the URL
 command = ["npm", "run", "migrate"]       # is given DATABASE_URL, PGHOST, ...
 
-[actors.first]                            # one of command, call and sql
+[actors.first]                            # exactly one of command, call and sql
 command = ["node", "worker.js"]
 env = { WORKER = "1" }
 [actors.second]
@@ -20,16 +20,16 @@ sql = ["update jobs set owner = 'b' where owner is null"]
 [invariants]                              # queries that return no row
 "one owner" = "select 1 from jobs group by id having count(owner) > 1"
 
-[latches.insert]                          # stops statements in their middle; see `latch`
+[latches.insert]                          # stops statements in the middle; see `Latch`
 table = "jobs"                            # or: catalogue = "pg_attribute"
 
-[limits]                                  # in seconds, and steps; see `Limits`
+[limits]                                  # in seconds and steps; see `Limits`
 patience = 1.0
 hang = 5.0
 step = 30.0
 steps = 10000
 
-[variants.unlocked]                       # all of the above with other values
+[variants.unlocked]                       # the same scenario with other values of any key above
 env = { LOCK = "off" }                    # for every actor
 """
 
@@ -46,7 +46,7 @@ from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.scenario import Actor, Latch, Limits, Scenario, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 KEYS = {
@@ -63,16 +63,29 @@ KEYS = {
     "limits": dict,
     "variants": dict,
 }
-TYPES = {str: "string", bool: "boolean", dict: "table"}
-WORDS = ("title", "about", "expect", "waits")
+START_KEYS = {"sql": str, "file": str, "call": str, "command": list}
+ACTOR_KEYS = {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool}
+LATCH_KEYS = {"table": str, "catalogue": str}
+LIMIT_KEYS = {"patience": float, "hang": float, "step": float, "steps": int}
+TYPES = {
+    str: "a string",
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number",
+    list: "a list of strings, with at least one",
+    dict: "a table",
+}
+"""What a key's type is called, and by that what it means here."""
+NOT_DEFINING = ("title", "about", "expect", "waits")
+"""Keys that do not change what runs, so that a token outlives a better title."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
 
 def read(path: Path, variant: str, folder: Path) -> Scenario:
-    """Return the scenario of a TOML file, or its variant; its commands run in `folder`.
+    """Return the scenario in a TOML file, or a variant of it; its commands run in `folder`.
 
     Raises:
-        ConfigurationError: The file, or something in it, is not as it should be.
+        ConfigurationError: The file cannot be read, has no such variant, or something in it is wrong.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -83,12 +96,12 @@ def read(path: Path, variant: str, folder: Path) -> Scenario:
             "To see what there is: invoke race.list",
             NOT_RUN,
         ) from None
-    # What is no table stays, for the reader to say so.
+    # Anything but a table stays in place, so that the check of the keys finds it.
     variants = table.pop("variants", {}) if isinstance(table.get("variants"), dict) else {}
     if variant and variant not in variants:
         known = ", ".join(variants) or "none"
         raise ConfigurationError(
-            f"The scenario {path.stem} has no variant {variant!r}.", f"It has: {known}.", "Name one.", NOT_RUN
+            f"The scenario {path.stem} has no variant {variant!r}.", f"It has: {known}.", "Name one of these.", NOT_RUN
         )
     return _Reader(path, f"{path.stem}.{variant}" if variant else path.stem, folder).scenario(
         _merge(table, variants[variant]) if variant else table
@@ -111,40 +124,34 @@ class _Reader:
         for name in (self._path.stem, *filter(None, [self._name[len(self._path.stem) + 1 :]])):
             if not _NAME.fullmatch(name):
                 raise self._wrong(
-                    name, "a name is of letters, digits, - and _, and begins and ends with one of the first two"
+                    name, "a name consists of letters, digits, - and _, and begins and ends with a letter or a digit"
                 )
-        for key, value in table.items():
-            if key not in KEYS:
-                raise self._wrong(key, f"there is no such key; there are {', '.join(KEYS)}")
-            if not isinstance(value, KEYS[key]):
-                raise self._wrong(key, f"it is to be a {TYPES[KEYS[key]]}, not {value!r}")
-        environment = self._words("env", table.get("env", {}))
+        self._check("", table, KEYS)
+        environment = self._strings("env", table.get("env", {}))
+        invariants = self._strings("invariants", table.get("invariants", {}))
+        definition = {key: value for key, value in table.items() if key not in NOT_DEFINING}
         return Scenario(
             self._name,
-            actors=[self._actor(name, one, environment) for name, one in table.get("actors", {}).items()],
-            start=[self._begin(key, value) for key, value in table.get("start", {}).items()],
-            invariants=[Invariant(*one) for one in self._words("invariants", table.get("invariants", {})).items()],
-            latches=[self._latch(name, one) for name, one in table.get("latches", {}).items()],
+            actors=[self._actor(name, actor, environment) for name, actor in table.get("actors", {}).items()],
+            start=[self._start(key, value) for key, value in table.get("start", {}).items()],
+            invariants=[Invariant(name, query) for name, query in invariants.items()],
+            latches=[self._latch(name, latch) for name, latch in table.get("latches", {}).items()],
             serial=table.get("serial", True),
             waits=table.get("waits", ""),
             expect=table.get("expect", ""),
             title=table.get("title", self._name),
             about=table.get("about", ""),
-            limits=self._limits(table.get("limits", {})),
-            # Not what only people read: a token outlives a better title.
-            definition=json.dumps([{k: v for k, v in table.items() if k not in WORDS}, self._files], sort_keys=True),
+            limits=Limits(**self._check("limits", table.get("limits", {}), LIMIT_KEYS)),
+            definition=json.dumps([definition, self._files], sort_keys=True),
             folder=self._folder,
             file=self._path.resolve(),
         )
 
-    def _actor(self, name: str, table: dict[str, Any], environment: dict[str, str]) -> Actor:
+    def _actor(self, name: str, table: Any, environment: dict[str, str]) -> Actor:
         where = f"actors.{name}"
-        self._check(where, table, {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool})
+        self._check(where, table, ACTOR_KEYS)
         if len({"command", "call", "sql"} & table.keys()) != 1:
-            raise self._wrong(where, "an actor has one of command, call and sql")
-        for key in ("command", "sql"):
-            if not all(isinstance(one, str) for one in table.get(key, ["x"])) or not table.get(key, ["x"]):
-                raise self._wrong(f"{where}.{key}", "it is to be a list of strings, with one at least")
+            raise self._wrong(where, "an actor has exactly one of command, call and sql")
         call: Callable[[str], object] | None = Script(table["sql"]) if "sql" in table else None
         if "call" in table:
             call = self._load(f"{where}.call", table["call"])
@@ -152,13 +159,13 @@ class _Reader:
             name,
             command=tuple(table.get("command", ())),
             call=call,
-            environment=environment | self._words(f"{where}.env", table.get("env", {})),
+            environment=environment | self._strings(f"{where}.env", table.get("env", {})),
             superuser=table.get("superuser", False),
         )
 
-    def _begin(self, key: str, value: Any) -> str | Callable[[str], object] | tuple[str, ...]:
+    def _start(self, key: str, value: Any) -> str | Callable[[str], object] | tuple[str, ...]:
         where = f"start.{key}"
-        self._check("start", {key: value}, {"sql": str, "file": str, "call": str, "command": list})
+        self._check("start", {key: value}, START_KEYS)
         if key == "call":
             return self._load(where, value)
         if key == "command":
@@ -171,17 +178,11 @@ class _Reader:
             self._files.append(value)
         return str(value)
 
-    def _latch(self, name: str, table: dict[str, Any]) -> Latch:
-        self._check(f"latches.{name}", table, {"table": str, "catalogue": str})
+    def _latch(self, name: str, table: Any) -> Latch:
+        self._check(f"latches.{name}", table, LATCH_KEYS)
         if len(table) != 1 or not re.fullmatch(r"pg_\w+", table.get("catalogue", "pg_x")):
             raise self._wrong(f"latches.{name}", "a latch has a table, or a catalogue such as pg_attribute")
         return Latch(name, **table)
-
-    def _limits(self, table: dict[str, Any]) -> Limits:
-        self._check(
-            "limits", table, {"patience": (int, float), "hang": (int, float), "step": (int, float), "steps": int}
-        )
-        return Limits(**table)
 
     def _load(self, where: str, path: str) -> Callable[[str], object]:
         module, _, name = path.partition(":")
@@ -193,26 +194,34 @@ class _Reader:
             raise self._wrong(where, f"{path!r} is not callable")
         return found  # type: ignore[no-any-return]
 
-    def _words(self, where: str, table: dict[str, Any]) -> dict[str, str]:
-        for key, value in table.items():
-            if not isinstance(value, str):
-                raise self._wrong(f"{where}.{key}", f"it is to be a string, not {value!r}")
-        return table
+    def _strings(self, where: str, table: dict[str, Any]) -> dict[str, str]:
+        return self._check(where, table, dict.fromkeys(table, str))
 
-    def _check(self, where: str, table: Any, known: dict[str, Any]) -> None:
+    def _check(self, where: str, table: Any, known: Mapping[str, type]) -> dict[str, Any]:
+        """Return the table if all its keys are known and all its values are of their types."""
         if not isinstance(table, dict):
-            raise self._wrong(where, f"it is to be a table, not {table!r}")
+            raise self._wrong(where, f"it must be a table, not {table!r}")
         for key, value in table.items():
-            if key not in known or not isinstance(value, known[key]):
-                raise self._wrong(f"{where}.{key}", f"{value!r} is not understood; there are {', '.join(known)}")
+            place = f"{where}.{key}" if where else key
+            if key not in known:
+                raise self._wrong(place, f"there is no such key; there are {', '.join(known)}")
+            if not _is_of(value, known[key]):
+                raise self._wrong(place, f"it must be {TYPES[known[key]]}, not {value!r}")
+        return table
 
     def _wrong(self, where: str, why: str) -> ConfigurationError:
         return ConfigurationError(
             f"The scenario {self._path} is wrong at {where}.",
             f"{why[:1].upper()}{why[1:]}.",
-            "Correct the file; the README shows one whole.",
+            "Correct the file; the README shows a complete one.",
             NOT_RUN,
         )
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if kind is list:
+        return isinstance(value, list) and value != [] and all(isinstance(item, str) for item in value)
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _merge(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

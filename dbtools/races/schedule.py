@@ -1,8 +1,9 @@
-"""A schedule: which actor goes on at each scheduling point.
+"""A schedule: which actor is chosen at each scheduling point.
 
-It is written as runs: an actor, and how many choices in a row fall on it, or None for as many as it can take until it
-is blocked or ends. After the last run, and wherever nothing else is said, the current actor goes on. So only what is
-unusual is written. A *preemption* is a switch away from an actor that could have gone on.
+It is a list of runs: an actor, and how many choices in a row fall on it, or None for all until it is blocked or has
+ended. After the last run, the current actor goes on as long as it can, and then the first one that can. So a schedule
+lists only its preemptions and other unusual choices. A *preemption* is a switch away from an actor that could have gone
+on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class SchedulingPoint:
     number: int
     """How many choices were made before."""
     enabled: tuple[int, ...]
-    """The actors that have a request at the proxy, by their numbers."""
+    """The numbers of the actors that have a held request."""
     current: int | None
     """The actor of the last choice."""
 
@@ -35,7 +36,7 @@ Strategy: TypeAlias = Callable[[SchedulingPoint], int]
 
 
 class Divergence(Exception):
-    """The programs did not do what the schedule says of them."""
+    """The programs did not do what the schedule needs them to do."""
 
 
 def continue_current(point: SchedulingPoint) -> int:
@@ -44,7 +45,7 @@ def continue_current(point: SchedulingPoint) -> int:
 
 
 def is_preemption(point: SchedulingPoint, number: int) -> bool:
-    """Return whether choosing the actor `number` takes the turn from one that could have gone on."""
+    """Return whether choosing the actor `number` preempts the current one."""
     return point.current in point.enabled and number != point.current
 
 
@@ -54,7 +55,7 @@ def preemptions(choices: Choices) -> int:
 
 
 def schedule_of(choices: Choices) -> Schedule:
-    """Return the shortest schedule that leads to these choices again."""
+    """Return the shortest schedule that leads to the same choices."""
     runs: list[tuple[int, int | None]] = []
     firsts: list[tuple[SchedulingPoint, int]] = []
     done = 0

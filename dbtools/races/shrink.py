@@ -1,8 +1,8 @@
-"""Make a failing schedule as simple as it can be: fewest switches, then fewest runs, then fewest steps before them.
+"""Makes a failing schedule simpler: fewer switches, then fewer runs, then fewer choices, then fewer counted steps.
 
 Greedy: a run is left out, merged or shortened, and the simpler schedule is kept if it fails in the same way. This ends,
-because each kept schedule is simpler than the one before. It need not find the simplest of all; but a search that goes
-by the number of switches has begun with those.
+because each kept schedule is simpler than the one before. The result need not be the simplest of all; but a search that
+begins with few switches has tried those before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbtools.races.schedule import Schedule
 
 MAX_TRIES = 100
-"""Schedules that are run to shrink one."""
+"""How many schedules are run to shrink one."""
 
 
 def shrink(found: RunResult, run: Callable[[Schedule], RunResult]) -> tuple[Schedule, RunResult]:

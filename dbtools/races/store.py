@@ -1,7 +1,7 @@
 """Finds a project's scenarios, and stores the races found in them.
 
-For each race it keeps the scenario's file and the statements that ran: so a token alone can be replayed, and a replay
-can name the first statement that differs.
+It stores the path of the scenario and the statements that ran. So a token alone can be replayed, and a replay can name
+the first statement that differs.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 
 def names(project: Project) -> list[tuple[str, str, str]]:
-    """Return name, title and what is expected of every scenario of the project and of its variants."""
+    """Return the name, the title and the expected result of every scenario of the project, and of its variants.
+
+    Raises:
+        ConfigurationError: A file is wrong.
+    """
     found = []
     for path in sorted(project.races.glob("*.toml")):
         for variant in ["", *variants(path)]:
-            one = read(path, variant, project.root)
-            found.append((one.name, one.title, one.expect or "held"))
+            scenario = read(path, variant, project.root)
+            found.append((scenario.name, scenario.title, scenario.expect or "held"))
     return found
 
 
@@ -36,7 +40,7 @@ def find(project: Project, name: str, variant: str = "") -> Scenario:
     """Return a scenario by its name (`reset-vs-seed`, `reset-vs-seed.unlocked`) or by its file (`my-race.toml`).
 
     Raises:
-        ConfigurationError: There is none, or its file is wrong.
+        ConfigurationError: There is no such scenario, or its file is wrong.
     """
     if name.endswith(".toml"):
         return read(Path(name), variant, project.root)
@@ -47,57 +51,61 @@ def find(project: Project, name: str, variant: str = "") -> Scenario:
     known = ", ".join(path.stem for path in sorted(project.races.glob("*.toml"))) or "none"
     raise ConfigurationError(
         f"There is no scenario {name!r}.",
-        f"In {project.races} there are: {known}.",
-        "Name one of them, or a file: invoke race.explore my-race.toml",
+        f"The scenarios in {project.races} are: {known}.",
+        "Name one of these, or a file: invoke race.explore my-race.toml",
         NOT_RUN,
     )
 
 
 def find_by_token(project: Project, text: str, file: str, major: int) -> Scenario:
-    """Return the scenario that a token was made in: from `file`, else from the project's folder, this one, or where it
-    was found.
+    """Return the scenario that a token belongs to.
+
+    Looks in `file` if one is named; else where the race was found, in the project's folder of races, and in the working
+    directory.
 
     Raises:
-        ConfigurationError: It is no token, its scenario is not here, or has changed since.
+        ConfigurationError: `text` is not a token, its scenario was not found, or has changed since.
     """
     wanted = token.decode(text)
     folders = (project.races, Path.cwd())
-    kept = [Path(one) for one in [_kept(project, text).get("file")] if one]
-    anywhere = [*kept, *(path for folder in folders for path in sorted(folder.glob("*.toml")))]
-    scenario = _called(project, wanted.scenario, [Path(file)] if file else anywhere, strict=bool(file))
+    stored = _stored(project, text).get("file")
+    anywhere = [
+        *([Path(stored)] if stored else []),
+        *(path for folder in folders for path in sorted(folder.glob("*.toml"))),
+    ]
+    scenario = _find_by_name(project, wanted.scenario, [Path(file)] if file else anywhere, strict=bool(file))
     if scenario is None:
         raise ConfigurationError(
-            f"The scenario of the token {text} is not here.",
-            f"None in {file or f'{project.races} and {Path.cwd()}'} has its name.",
+            f"The scenario of the token {text} was not found.",
+            f"No scenario in {file or f'{project.races} and {Path.cwd()}'} has its name.",
             f"Name its file: invoke race.replay {text} --file my-race.toml",
             NOT_RUN,
         )
     if (now := scenario.fingerprint(major)) != wanted.state:
         raise ConfigurationError(
-            f"The token {text} is of another version of the scenario {scenario.name}.",
-            f"It was made when that was {wanted.state}; with PostgreSQL {major} it is {now}.",
-            "Take the version it was made with, or find the race again:"
-            f" invoke race.explore {_place(project, scenario)}",
+            f"The token {text} belongs to another version of the scenario {scenario.name}.",
+            f"That version was {wanted.state}; this one, with PostgreSQL {major}, is {now}.",
+            f"Go back to that version, or find the race again: invoke race.explore {_argument(project, scenario)}",
             NOT_RUN,
         )
     if beyond := [actor for actor, _ in wanted.runs if token.index(actor) >= len(scenario.all_actors)]:
         raise ConfigurationError(
             f"The token {text} names an actor {beyond[0]}.",
-            f"The scenario {scenario.name} has {len(scenario.all_actors)}.",
+            f"The scenario {scenario.name} has {len(scenario.all_actors)} actors.",
             "Copy the whole token again from where it was reported.",
             NOT_RUN,
         )
     return scenario
 
 
-def _called(project: Project, short: str, paths: Sequence[Path], *, strict: bool) -> Scenario | None:
-    """Return the scenario in these files whose name a token has shortened to this."""
+def _find_by_name(project: Project, short: str, paths: Sequence[Path], *, strict: bool) -> Scenario | None:
+    """Return the scenario in these files whose name a token shortens to `short`; `strict` files must be readable."""
     for path in paths:
         try:
             every = ["", *variants(path)]
-        except (OSError, ValueError, TypeError):  # no TOML, or another kind of it
+        except (OSError, ValueError, TypeError):  # it is not TOML, or not a scenario
             if strict:
-                read(path, "", project.root)  # says what is wrong with it
+                read(path, "", project.root)  # raises an error that says what is wrong
             continue
         for variant in every:
             if token.shorten(".".join(filter(None, (path.stem, variant)))) == short:
@@ -105,8 +113,8 @@ def _called(project: Project, short: str, paths: Sequence[Path], *, strict: bool
     return None
 
 
-def _place(project: Project, scenario: Scenario) -> str:
-    """Return what race.explore takes for the scenario."""
+def _argument(project: Project, scenario: Scenario) -> str:
+    """Return the argument that makes race.explore run the scenario."""
     if scenario.file is None or scenario.file.parent == project.races.resolve():
         return scenario.name
     variant = scenario.name[len(scenario.file.stem) + 1 :]
@@ -114,7 +122,7 @@ def _place(project: Project, scenario: Scenario) -> str:
 
 
 def save(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
-    """Keep where a token's scenario is, and the statements of its run, in the project's cache."""
+    """Store the path of a token's scenario, and the statements of its run, in the project's cache."""
     path = _path(project, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = str(scenario.file) if scenario.file else None
@@ -122,26 +130,26 @@ def save(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
 
 
 def difference(project: Project, text: str, trace: Trace) -> str:
-    """Return how the statements of a run differ from those that its token was made from; "" where they do not.
+    """Return how the statements of a run differ from those of the run that its token was made from, or "".
 
-    Where that run was kept, the first statement that differs is named. Anywhere else the token knows no more than
-    whether they are the same, and not even that where the programs sent others in each run.
+    The first statement that differs is named, if that run is stored here. The token itself only tells whether they are
+    the same, and not even that if the programs sent other statements in each run.
     """
     wanted = token.decode(text).statements
     if not wanted or wanted == trace.fingerprint:
         return ""
-    kept, came = _kept(project, text).get("statements", []), trace.statements
-    for number, (before, now) in enumerate(zip(kept, came, strict=False), 1):
+    stored, sent = _stored(project, text).get("statements", []), trace.statements
+    for number, (before, now) in enumerate(zip(stored, sent, strict=False), 1):
         if before != now:
-            return f"step {number}: expected {_said(before)}; got {_said(now)}"
-    if len(came) < len(kept):
-        return f"step {len(came) + 1}: expected {_said(kept[len(came)])}; got nothing"
-    if kept and len(came) > len(kept):
-        return f"step {len(kept) + 1}: expected nothing; got {_said(came[len(kept)])}"
-    return "the programs sent other statements; which, is known only where the race was found"
+            return f"step {number}: expected {_shown(before)}; got {_shown(now)}"
+    if len(sent) < len(stored):
+        return f"step {len(sent) + 1}: expected {_shown(stored[len(sent)])}; got nothing"
+    if stored and len(sent) > len(stored):
+        return f"step {len(stored) + 1}: expected nothing; got {_shown(sent[len(stored)])}"
+    return "the programs sent other statements; only the project that found the race can say which"
 
 
-def _kept(project: Project, text: str) -> dict[str, Any]:
+def _stored(project: Project, text: str) -> dict[str, Any]:
     try:
         found = json.loads(_path(project, text).read_text("utf-8"))
     except (OSError, ValueError):
@@ -153,7 +161,7 @@ def _path(project: Project, text: str) -> Path:
     return project.cache / "races" / f"{text.strip()}.json"
 
 
-def _said(step: list[str]) -> str:
+def _shown(step: list[str]) -> str:
     actor, sql = step
     line = " ".join(sql.split())
     return f"{actor}: {line if len(line) <= 100 else f'{line[:97]}...'}"

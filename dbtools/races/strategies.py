@@ -1,4 +1,4 @@
-"""Strategies: who goes next, as pure functions of what was seen, without a clock and without a server.
+"""Strategies: which actor is chosen next. They need neither a clock nor a server, only what has happened so far.
 
 Sources: bounded preemption, Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007; PCT, Burckhardt et al., "A
 Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010.
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def in_order(order: Sequence[int]) -> Strategy:
-    """Let each actor go as far as it can before those after it."""
+    """Let each actor go as far as it can before the next one in this order."""
     return lambda point: min(point.enabled, key=order.index)
 
 
 class Replay:
-    """Follows a schedule, and stops with a `Divergence` where that is not possible."""
+    """Follows a schedule, and raises `Divergence` where that is not possible."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -34,7 +34,11 @@ class Replay:
         self._used = 0
 
     def __call__(self, point: SchedulingPoint) -> int:
-        """Return the actor that the schedule names."""
+        """Return the actor that the schedule names.
+
+        Raises:
+            Divergence: It cannot go on here.
+        """
         while self._position < len(self._schedule):
             actor, count = self._schedule[self._position]
             if self._used != count and actor in point.enabled:
@@ -66,10 +70,10 @@ class BoundedPreemptions:
         self.left_out = 0
         """How many schedules were not returned, because a wait covers them."""
         self.depth = 0
-        """The preemptions of the schedules that are being tried; above `bound` when none is left."""
+        """How many preemptions the schedules have that are being tried; more than `bound` at the end."""
 
     def next(self) -> Schedule | None:
-        """Return a schedule that was not tried yet, or None if there is none."""
+        """Return a schedule that was not tried yet, or None at the end."""
         while self.depth <= self.bound:
             if self._taken < len(self._frontier[self.depth]):
                 self._taken += 1
@@ -116,7 +120,7 @@ def _exactly(actors: Sequence[int]) -> Schedule:
 
 
 def random_walk(seed: int) -> Strategy:
-    """Choose each time among all that can go, evenly."""
+    """Choose among the enabled actors at random, each with the same probability."""
     stream = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     return lambda point: stream.choice(point.enabled)
 

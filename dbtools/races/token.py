@@ -39,16 +39,16 @@ _AGAIN = "Copy the whole token again from where it was reported."
 
 @dataclass(frozen=True)
 class Token:
-    """What a token says."""
+    """The contents of a token."""
 
     scenario: str
-    """Four hex digits, from the scenario's name."""
+    """Four hex digits of the scenario's name."""
     state: str
-    """Four hex digits: the state of the scenario that the schedule belongs to."""
+    """Four hex digits of the scenario's definition, and of the server's major version."""
     runs: tuple[tuple[str, int | None], ...]
-    """Which actor, and how many choice steps; None: until it is blocked or finished."""
+    """The letter of an actor, and how many of its choices follow; None: until it is blocked or finished."""
     statements: str = ""
-    """Four hex digits, from the statements of the run; "" where they are not known, or by chance."""
+    """Four hex digits of the statements of the run; "" if they are not known, or vary between runs."""
 
     def __str__(self) -> str:
         return encode(self.scenario, self.state, self.runs, self.statements)
@@ -63,7 +63,7 @@ def encode(scenario: str, state: str, runs: Sequence[tuple[str, int | None]], st
     """Return the token of a schedule.
 
     Raises:
-        ValueError: A part is not four hex digits, or a run is none.
+        ValueError: A part is not four hex digits, or a run is not a letter and at most six digits.
     """
     subject = f"{scenario}{state}{statements}"
     if len(scenario) != 4 or len(state) != 4 or not _SUBJECT.fullmatch(subject):
@@ -92,15 +92,15 @@ def index(letter: str) -> int:
 
 
 def is_token(text: str) -> bool:
-    """Return whether this is meant as a token, rather than as a scenario's name."""
+    """Return whether a text is meant to be a token rather than a scenario's name; it need not be valid."""
     return re.match(r"\s*pgr[0-9]+-", text) is not None
 
 
 def decode(token: str) -> Token:
-    """Return what a token says; white space around it is no part of it.
+    """Return the contents of a token, without regard to white space around it.
 
     Raises:
-        ConfigurationError: It is no token, of another version, or was changed since it was made.
+        ConfigurationError: It is not a token, or one of another version, or was changed since it was made.
     """
     token = token.strip()
     version, _, rest = token.partition("-")
@@ -120,7 +120,7 @@ def decode(token: str) -> Token:
 
 
 def _parse(token: str) -> Token:
-    """Return what a token says. A ValueError says what is wrong with it."""
+    """Return the contents of a token, or raise a ValueError that says what is wrong with it."""
     body, _, check = token.rpartition("-")
     version, subject, runs = body.split("-")
     parts = _SUBJECT.fullmatch(subject)
@@ -149,9 +149,7 @@ def _wrong(token: str, what: str, why: str, hint: str) -> ConfigurationError:
 
 
 def _suggestion(token: str) -> str:
-    """Return which part is damaged, where just one valid token is a slip of the hand away: a changed character or two
-    neighbours that changed places.
-    """
+    """Return which part is damaged, if exactly one valid token is a changed character or a swap of neighbours away."""
     if len(token) > _LONG_TOKEN:
         return ""
     near = {token[:i] + letter + token[i + 1 :] for i in range(len(token)) for letter in _LETTERS}

@@ -1,7 +1,7 @@
-"""What happened in one run of a schedule: the steps in the order of their release, and every event as it was seen.
+"""What happened in one run of a schedule: the steps in the order of their release, and the events in between.
 
-The scheduler writes a trace, and all that reports on a run (verdicts, shrinking, tokens, pictures) reads it. It holds
-no clock readings: two runs of one schedule have equal traces.
+The scheduler writes a trace; verdicts, shrinking, tokens and pictures are made from it. It holds no times and no
+process or transaction numbers, so two runs of one schedule have equal traces.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b
 
 
 class EventKind(StrEnum):
-    """What an event is."""
+    """The kind of an event."""
 
     RELEASED = "released"
-    """The step was let through to the server."""
+    """The step was released to the server."""
     BLOCKED = "blocked"
-    """The server has the step wait for others: `on` and `lock` say for whom and for what."""
+    """The step waits in the server, for the sessions `on` and the lock `lock`."""
     WOKEN = "woken"
-    """The step waits no longer; it runs on."""
+    """The step no longer waits."""
     ENDED = "ended"
     """ReadyForQuery: the step is over."""
     FINISHED = "finished"
-    """The actor's program is over (`step` is 0)."""
+    """The actor's program and its sessions have ended (`step` is 0)."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Step:
     session: str
     """The actor's name; from its second connection on with a number: seed#2."""
     sql: str
-    """The text of the request, whole."""
+    """The text of the request; cut only after 64 KiB."""
     choice: bool = True
     """False where the scheduler was not asked: BEGIN, SET, what a driver sends by itself."""
     tag: str = ""
@@ -52,23 +52,23 @@ class Step:
     message: str = ""
     """The error's primary message."""
     detail: str = ""
-    """Its detail, with the run's sessions in the place of process numbers: who waits for whom in a deadlock."""
+    """The error's detail. That of a deadlock says which session waits for which, by their names."""
     transaction: str = "I"
     """The session's state after the step: I idle, T in a transaction, E in a failed one."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something the lab saw. The order of events is the order of time."""
+    """Something the lab saw. Events are in the order of time; those between two choices are grouped by actor."""
 
     kind: EventKind
     actor: str
     step: int = 0
     """The number of the step; 0 for the actor itself."""
     on: tuple[str, ...] = ()
-    """Whom a blocked step waits for: sessions of the run, or "pid 4711 (psql)" for somebody else."""
+    """The sessions of the run that a blocked step waits for."""
     lock: str = ""
-    """What it waits for, in words: "transaction", "advisory lock 1196576591", "AccessExclusiveLock on invoices"."""
+    """What a blocked step waits for: "transaction", "advisory lock 1196576591", "AccessExclusiveLock on invoices"."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class End:
 
     actor: str
     code: int | None
-    """Its exit status; None where it was ended by the lab."""
+    """Its exit status; None if the lab ended it."""
     output: str = ""
     """The end of what it printed."""
 
@@ -90,11 +90,11 @@ class Failure:
     """"error" (a step failed), "exit" (an actor failed), "invariant" (a query of the scenario found rows) or
     "serial" (the final state is that of no serial order)."""
     name: str
-    """Equal for equal failures, whoever they hit: "23505 invoices_pkey", the invariant's name."""
+    """Equal for equal failures, whichever actor they hit: "23505 invoices_pkey", the invariant's name."""
     detail: str = ""
-    """In a person's words."""
+    """What happened, in words."""
     step: int = 0
-    """The step that failed, where it is one."""
+    """The number of the step that failed; 0 if no step did."""
 
 
 @dataclass
@@ -108,17 +108,17 @@ class Trace:
     ends: list[End] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     stalled: str = ""
-    """Why the run could not go on, where it could not: such a run proves nothing."""
+    """Why the run was given up, if it was: such a run proves nothing."""
 
     @property
     def statements(self) -> list[list[str]]:
-        """Who sent what, in the order of release, without its values: 'x' and 12 are a "?" both.
+        """The actor and the statement of each step, with "?" for values such as 'x' and 12.
 
-        A program that writes today's date is the same program tomorrow.
+        Without values, because a program that writes today's date is the same program tomorrow.
         """
-        return [[one.actor, _VALUE.sub("?", one.sql)] for one in self.steps]
+        return [[step.actor, _VALUE.sub("?", step.sql)] for step in self.steps]
 
     @property
     def fingerprint(self) -> str:
-        """Four hex digits from the statements, for a token."""
+        """Four hex digits of the statements, for a token."""
         return shorten(json.dumps(self.statements))

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests and for the project itself: embedded, in a container, or the one you have."""
+"""A real PostgreSQL for tests and for the project itself: embedded, in a container, or one that runs already."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ if TYPE_CHECKING:
 class Server(Protocol):
     """A running PostgreSQL server with one database, owned by a role that is not a superuser.
 
-    Leaving the `with` block (or calling `stop`) ends a server that was started for it, and leaves one that was found
-    running as it was.
+    Leaving the `with` block (or calling `stop`) ends a server that was started for it. A server that was running before
+    stays as it is.
     """
 
-    kind: str
-    """"embedded", "container" or "existing"."""
-    version: str
-    """As the server reports it: "16.14"."""
-    url: str
-    """postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE of the application role. Holds the password: mask it in output."""
-    admin_url: str | None
-    """The same for a superuser on the same database, or None where the harness has none."""
+    @property
+    def kind(self) -> str:
+        """The sort of server: "embedded", "container" or "existing"."""
+
+    @property
+    def version(self) -> str:
+        """The version as the server reports it: "16.14"."""
+
+    @property
+    def url(self) -> str:
+        """postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE of the application role. Mask the password in output."""
+
+    @property
+    def admin_url(self) -> str | None:
+        """The same for a superuser on the same database, or None where dbtools has no superuser."""
 
     def create_database(self, name: str) -> str:
         """Create an empty database owned by the application role and return its URL."""
 
     def drop_database(self, name: str) -> None:
-        """Drop a database made by `create_database`, ending its sessions."""
+        """Drop a database made by `create_database`, and end its sessions."""
 
     def stop(self) -> None:
-        """End the server and remove what it left on disk. Calling it twice is allowed."""
+        """End the server and remove its files. A second call does nothing."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,11 +1,11 @@
-"""What servers started for one purpose share: databases made by their superuser, and an end with the `with` block."""
+"""The common part of throwaway servers: a superuser makes their databases, and the `with` block ends them."""
 
 from __future__ import annotations
 
-import urllib.parse
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from dbtools.db.dsn import Dsn
 from dbtools.db.sql import quote
 from dbtools.server.cluster import ROLE
 
@@ -16,26 +16,40 @@ if TYPE_CHECKING:
 
 
 class EphemeralServer(ABC):
-    """A server of our own, which holds nothing that is to be kept. See `dbtools.server.Server`."""
+    """A server that dbtools starts and removes again, with all its data. See `dbtools.server.Server`."""
 
     url: str
-    admin_url: str | None
+    admin_url: str
+
+    def url_of(self, database: str, *, admin: bool = False) -> str:
+        """Return the URL of a database of this server, for the application role or with `admin` for the superuser.
+
+        The database need not exist yet.
+        """
+        url = self.admin_url if admin else self.url
+        return Dsn.parse(url, source="the server's URL").with_database(database).url
 
     def create_database(self, name: str) -> str:
         """Create an empty database owned by the application role and return its URL."""
-        with self._admin() as connection:
+        with self.connect_admin() as connection:
             # With fsync off, copying files beats logging every block.
             connection.execute(f"create database {quote(name)} owner {ROLE} strategy file_copy")
-        return f"{self.url.rpartition('/')[0]}/{urllib.parse.quote(name, safe='')}"
+        return self.url_of(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database made by `create_database`, ending its sessions."""
-        with self._admin() as connection:
+        """Drop a database made by `create_database`, and end its sessions."""
+        with self.connect_admin() as connection:
             connection.execute(f"drop database if exists {quote(name)} with (force)")
+
+    def connect_admin(self) -> psycopg.Connection:
+        """Return a new connection of the superuser to the server's own database, in autocommit."""
+        import psycopg
+
+        return psycopg.connect(self.admin_url, autocommit=True, application_name="dbtools harness")
 
     @abstractmethod
     def stop(self) -> None:
-        """End the server and remove what it left. Calling it twice is allowed."""
+        """End the server and remove its files. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,9 +58,3 @@ class EphemeralServer(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _admin(self) -> psycopg.Connection:
-        import psycopg
-
-        assert self.admin_url is not None
-        return psycopg.connect(self.admin_url, autocommit=True, application_name="dbtools harness")

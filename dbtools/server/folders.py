@@ -1,4 +1,4 @@
-"""Folders that only their owner reads, whatever the umask says, and a lock between processes."""
+"""Folders that only their owner can read, whatever the umask, and a file lock between processes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o700
 PASSABLE = 0o711
-"""For root's folders that `nobody` has to pass through: not listed, and nothing in them is readable by others."""
+"""For root's folders that the account `nobody` has to pass through. Others can neither list nor read them."""
 
 
 def make(path: Path, mode: int) -> None:
-    """Make a folder and those above it that are missing, all of exactly this mode. One that exists is left alone.
+    """Make a folder and its missing parents, all with exactly this mode. Leave existing folders alone.
 
     Raises:
         ServerError: It cannot be made here.
     """
     try:
-        for one in [*reversed(path.parents), path]:
-            if not one.exists():
-                one.mkdir(mode, exist_ok=True)  # another process may be making it as well
-                one.chmod(mode)  # the umask took bits away
+        for folder in [*reversed(path.parents), path]:
+            if not folder.exists():
+                folder.mkdir(mode, exist_ok=True)  # another process may be making it as well
+                folder.chmod(mode)  # the umask took bits away
     except OSError as error:
         raise ServerError(
             f"The folder {path} cannot be made.",
@@ -38,15 +38,15 @@ def make(path: Path, mode: int) -> None:
 
 
 def make_own(path: Path, mode: int) -> None:
-    """Make a folder below one that everybody may write to, or see that it is ours.
+    """Make a folder in a place that everybody may write to; if it exists, check that it is ours.
 
     Raises:
-        ServerError: It is somebody else's.
+        ServerError: It cannot be made here, or belongs to another account.
     """
     make(path, mode)
     if path.is_symlink() or path.lstat().st_uid != os.geteuid():
         raise ServerError(
-            f"{path} belongs to somebody else.",
+            f"{path} belongs to another account.",
             "A server started in it would be in that account's hands.",
             "Remove it, set TMPDIR to a folder of your own, or run this as an ordinary user.",
         )
@@ -54,7 +54,7 @@ def make_own(path: Path, mode: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, between processes. It ends with the process at the latest."""
+    """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends."""
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

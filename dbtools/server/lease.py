@@ -1,4 +1,4 @@
-"""A file that stays locked for as long as its maker lives: how a later run tells a leftover from what is in use."""
+"""A file that is locked as long as its owner lives. It lets a later run tell leftovers from what is in use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """Says that the thing whose lease is at `path` has a living owner on this machine: this process.
+    """A lock on the file `path`: it tells other processes on this machine that the owner is alive.
 
-    The kernel gives up the lock with the process, however it ends. A forked child holds it too.
+    The kernel releases the lock when this process ends, however it ends. A forked child holds it too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,14 +22,14 @@ class Lease:
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Give up the lock. The file stays for whoever removes the thing. Calling it twice is allowed."""
+        """Release the lock. The file stays for the clean-up. A second call does nothing."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
 def is_held(path: Path) -> bool | None:
-    """Return whether the owner of the lease lives; None where there is no such lease."""
+    """Return whether the owner of the lease is alive, or None if there is no such lease."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One postgres process: spawn it on a data directory, wait until it is ready, tell it from others, end it."""
+"""The postgres process of a data directory: spawn it, wait until it is ready, find it again, end it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT_S = 60.0
 COMMON = {
     "listen_addresses": "127.0.0.1",
     "timezone": "UTC",
@@ -33,7 +33,7 @@ COMMON = {
 
 @dataclass(frozen=True)
 class PidFile:
-    """What postmaster.pid says."""
+    """The content of postmaster.pid."""
 
     pid: int
     started: int
@@ -43,7 +43,7 @@ class PidFile:
 
     @classmethod
     def read(cls, data: Path) -> PidFile | None:
-        """Return what is there; None where there is no server, or where its file is not complete yet."""
+        """Return the content, or None if there is no file or it is not complete yet."""
         try:
             lines = (data / "postmaster.pid").read_text("utf-8").splitlines()
             return cls(int(lines[0]), int(lines[2]), int(lines[3]), len(lines) > 7 and lines[7].strip() == "ready")
@@ -54,17 +54,17 @@ class PidFile:
 def running(data: Path) -> PidFile | None:
     """Return the server that runs on `data`, or None.
 
-    A process id may have been given to another process since; a server is one only if it sits in the directory.
+    The process id may belong to another process by now. It is the server's only if that process works in `data`.
     """
     found = PidFile.read(data)
     if found is None:
         return None
     try:
-        return found if _sits_in(found.pid, data.resolve()) else None
+        return found if _works_in(found.pid, data.resolve()) else None
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return None
-    try:  # no /proc: the best there is
+    try:  # without /proc, a living process is the best evidence
         os.kill(found.pid, 0)
     except ProcessLookupError:
         return None
@@ -73,27 +73,27 @@ def running(data: Path) -> PidFile | None:
     return found
 
 
-def _sits_in(pid: int, data: Path) -> bool:
+def _works_in(pid: int, data: Path) -> bool:
     try:
         return Path(f"/proc/{pid}/cwd").readlink() == data
     except PermissionError:
-        # Root in a container may not look into a process of nobody's. The command line is everybody's to read.
+        # In a container, root cannot read the folder of a process of `nobody`; everybody can read its command line.
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def free_port() -> int:
-    """Return a port nobody listens on at this moment."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port of loopback that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens on the port at this moment."""
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Return whether the port of loopback is free at this moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return False
     return True
@@ -102,7 +102,10 @@ def is_free(port: int) -> bool:
 def spawn(
     binaries: Binaries, account: Account, data: Path, log: Path, settings: Mapping[str, str], *, die_with_parent: bool
 ) -> subprocess.Popen[bytes]:
-    """Start postgres on `data`, in a session of its own so that Ctrl-C does not reach it. No setting holds a secret."""
+    """Start postgres on `data`, in a session of its own so that Ctrl-C does not reach it.
+
+    `settings` appear on its command line: they must not hold a secret.
+    """
     command = [str(binaries.bin / "postgres"), "-D", str(data.resolve())]
     for name, value in (COMMON | dict(settings)).items():
         command += ["-c", f"{name}={value}"]
@@ -124,28 +127,30 @@ def wait_ready(process: subprocess.Popen[bytes], data: Path, log: Path, hint: st
     """Return when the server takes connections.
 
     Raises:
-        ServerError: It ended instead, or was not ready in 60 s. Shows the end of its log, and the caller's hint.
+        ServerError: It ended instead, or was not ready within 60 s. Shows the end of its log, and the caller's hint.
     """
-    deadline = time.monotonic() + READY_TIMEOUT
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while True:
         found = PidFile.read(data)
         if found and found.ready and found.pid == process.pid:
             return
         code = process.poll()
         if code is not None or time.monotonic() > deadline:
-            happened = f"it ended with exit code {code}" if code is not None else f"not ready in {READY_TIMEOUT:.0f} s"
+            happened = (
+                f"it ended with exit code {code}" if code is not None else f"not ready in {READY_TIMEOUT_S:.0f} s"
+            )
             tail = " | ".join(log.read_text("utf-8", errors="replace").strip().splitlines()[-5:])
             raise ServerError(
                 "The embedded PostgreSQL server did not start.",
                 f"{happened[:1].upper()}{happened[1:]}. The end of its log: {tail or 'empty'}",
                 hint,
             )
-        # Reading a small file is cheap; the 100 ms that pg_ctl sleeps between looks would be most of the start.
+        # Reading a small file is cheap. pg_ctl sleeps 100 ms between looks, which would be most of the start.
         time.sleep(0.002)
 
 
-def end(data: Path, number: signal.Signals, timeout: float) -> bool:
-    """Send the server on `data` a signal and return whether it is gone within `timeout` seconds."""
+def end(data: Path, number: signal.Signals, *, timeout: float) -> bool:
+    """Send a signal to the server on `data`, and return whether it ended within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     found = running(data)
     if found is not None:

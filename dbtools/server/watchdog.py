@@ -1,4 +1,4 @@
-"""A process that acts when this one is gone, however it went: it reads a pipe whose other end only we hold."""
+"""A clean-up process that outlives this one: it blocks on a pipe that closes when we exit, even after kill -9."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _open: set[Watchdog] = set()
 
 
 class Watchdog:
-    """Starts `command` with the pipe as its standard input. It is to wait for the end of file, then clean up.
+    """Starts `command`, which must read its standard input to the end and then clean up.
 
-    In a session of its own, so that Ctrl-C does not reach it.
+    The command runs in a session of its own, so that Ctrl-C does not reach it.
     """
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str]) -> None:
-        read_end, self._write_end = os.pipe()
+        read_end, self.write_end = os.pipe()
         _open.add(self)
         try:
             self._process = subprocess.Popen(
@@ -35,22 +35,27 @@ class Watchdog:
             os.close(read_end)
 
     @property
+    def pid(self) -> int:
+        """The process id of the command."""
+        return self._process.pid
+
+    @property
     def closed(self) -> bool:
-        """Whether the clean-up was asked for already."""
+        """Whether `close` was called."""
         return self not in _open
 
     def close(self) -> None:
-        """Let it clean up now, and return when it has."""
+        """Start the clean-up, and return when it has finished."""
         if not self.closed:
             _open.discard(self)
-            os.close(self._write_end)
+            os.close(self.write_end)
         self._process.wait()
 
 
 def _close_all() -> None:
     while _open:
-        os.close(_open.pop()._write_end)
+        os.close(_open.pop().write_end)
 
 
-# A forked child inherits the write ends and would keep the watchdogs waiting after its parent's death.
+# A forked child inherits the write ends: while it held them, the watchdogs would not notice the parent's death.
 os.register_at_fork(after_in_child=_close_all)

@@ -1,1 +1,1 @@
-"""Races of the sample application: scenarios (*.toml) for the race lab, and the programs that they let loose."""
+"""Races of the sample application: scenarios (*.toml) for the race lab, and the programs that race in them."""

@@ -1,4 +1,4 @@
-"""Programs with the races of the textbooks, each with its cure: RACE_CURE=off takes the cure away."""
+"""Programs with races from the textbooks, each with a cure that RACE_CURE=off takes away."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ATTEMPTS = 5
 
 
 def cured() -> bool:
-    """Return whether the cure is to be taken."""
+    """Return whether the cure is on."""
     return os.environ.get("RACE_CURE") != "off"
 
 
 def upgrade(url: str) -> None:
-    """`alembic upgrade head`; its cure: a lock of its own around it."""
+    """Run `alembic upgrade head`; the cure: an advisory lock around it."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         if cured():
@@ -33,7 +33,7 @@ def upgrade(url: str) -> None:
 
 
 def redeem(url: str) -> None:
-    """Take one visit off a card, as a program that reads, computes and writes; its cure: SELECT FOR UPDATE."""
+    """Take one visit off a card by reading, computing and writing; the cure: SELECT FOR UPDATE."""
     with psycopg.connect(url) as connection:
         row = connection.execute(f"select visits from cards where id = 1{' for update' if cured() else ''}").fetchone()
         assert row is not None
@@ -41,7 +41,7 @@ def redeem(url: str) -> None:
 
 
 def go_home(url: str) -> None:
-    """Leave the salon if somebody else stays; its cure: SERIALIZABLE, tried again when it is refused."""
+    """Leave the salon if another groomer stays; the cure: SERIALIZABLE, with retries."""
     level = psycopg.IsolationLevel.SERIALIZABLE if cured() else psycopg.IsolationLevel.REPEATABLE_READ
     with psycopg.connect(url) as connection:
         connection.isolation_level = level
@@ -55,11 +55,11 @@ def go_home(url: str) -> None:
                 return
             except psycopg.errors.SerializationFailure:
                 pass
-    raise SystemExit(f"refused {ATTEMPTS} times")
+    raise SystemExit(f"not serializable in {ATTEMPTS} attempts")
 
 
 def get_or_create(url: str) -> None:
-    """Add a client unless there is one of that name; its cure: a unique key and ON CONFLICT."""
+    """Add a client unless one of that name exists; the cure: a unique key and ON CONFLICT."""
     with psycopg.connect(url) as connection:
         if cured():
             connection.execute("insert into clients (name) values ('Bella') on conflict do nothing")
@@ -68,7 +68,7 @@ def get_or_create(url: str) -> None:
 
 
 def transfer(url: str) -> None:
-    """Move money between two tills, FROM to TO; its cure: lock both in one order first."""
+    """Move money from the till FROM to the till TO; the cure: first lock both, always in the same order."""
     source, target = os.environ["FROM"], os.environ["TO"]
     with psycopg.connect(url) as connection:
         if cured():
@@ -78,7 +78,7 @@ def transfer(url: str) -> None:
 
 
 def reserve(url: str) -> None:
-    """Take the lock on one connection of a pool and work on another; its cure: a pool of two."""
+    """Take the lock on one connection of a pool and work on another; the cure: a pool of two."""
     engine = create_engine(
         url.replace("postgresql://", "postgresql+psycopg://"),
         pool_size=2 if cured() else 1,

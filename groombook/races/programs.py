@@ -1,8 +1,8 @@
-"""The programs of the incident, as it was and as it is now. RACE_LOCK says how they are locked:
+"""The programs of the incident, as they were and as they are now. RACE_LOCK says how they are protected:
 
-- unset: the chain as it is shipped, each run one transaction with the lock in it;
-- "none": every statement commits by itself, and nothing is locked;
-- a number: every statement commits by itself, under the session lock of this key.
+- unset: as shipped; each run is one transaction, which takes the lock itself;
+- "none": every statement commits by itself, without a lock;
+- a number: every statement commits by itself, under the session lock with this key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Paid once, before the lab forks the programs: each would import it again.
+# Imported here once, so that not every program that the lab forks has to.
 import alembic.command
 import sqlalchemy.dialects.postgresql.psycopg
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["alembic", "reset", "seed", "sqlalchemy", "start"]
 
 WAITS = Waits(lock=3600.0, first_try=3600.0, longest_try=3600.0)
-"""A wait in one slice: slices end by the clock, and nothing in the lab may depend on a clock."""
+"""One slice for the whole wait: slices end by the clock, and no outcome in the lab may depend on a clock."""
 
 with rows() as _rows:
-    _rows.copy_data()  # kept: the programs only copy it in
+    _rows.copy_data()  # generated once, for all programs to load
 _cache = Path(__file__).parents[2] / ".dbtools" / "cache" / "till"
 
 
@@ -50,7 +50,7 @@ def reset(url: str) -> None:
 
 
 def seed(url: str) -> None:
-    """Empty the tables, load them again."""
+    """Empty the tables and load them again."""
     with _locked(url) as target:
         chain.seed(target, _rows, NullReport())
 

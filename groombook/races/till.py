@@ -1,6 +1,6 @@
-"""The till: the sample application's invoices in little. Two tables, two revisions, three invoices, always the same.
+"""The till: a small version of the sample application's invoices. Two tables, two revisions, three fixed invoices.
 
-Small, because a race is run some hundred times; all that happens to it is done by the same chain that resets the whole
+It is small because a race is run hundreds of times. The chain that works on it is the one that resets the whole
 application.
 """
 
@@ -27,13 +27,13 @@ MIGRATIONS = Path(__file__).parent / "till_migrations"
 
 
 class Till:
-    """The till as dbtools sees it."""
+    """The till as an application of dbtools."""
 
     profiles: Sequence[str] = ("small",)
     invariants: Sequence[Invariant] = ()
 
     def generate(self, profile: str, seed: int, as_of: datetime.date) -> Dataset:  # noqa: ARG002 - the protocol's
-        """Return three invoices with a line each; every id comes from the one stream, as in the application."""
+        """Return three invoices with a line each; all ids come from one random stream, as in the application."""
         stream = Mulberry32(seed)
         invoices = [(stream.uuid4(), 1_000 * number) for number in (1, 2, 3)]
         lines = [(stream.uuid4(), invoice, total) for invoice, total in invoices]
@@ -45,7 +45,7 @@ class Till:
         )
 
     def environment_users(self, environ: Mapping[str, str], as_of: datetime.date) -> Dataset:  # noqa: ARG002 - the protocol's
-        """Return nobody: the till has no users."""
+        """Return no users: the till has none."""
         return Dataset(())
 
     known_users = environment_users
@@ -53,6 +53,6 @@ class Till:
 
 @contextmanager
 def rows() -> Iterator[SeedRows]:
-    """Yield what a run puts into the till's tables."""
+    """Yield the rows that a run loads into the till's tables."""
     with generate_in_background(Till(), SeedPlan("small", datetime.date(2026, 1, 1))) as prepared:
         yield prepared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import time
 from contextlib import contextmanager
@@ -15,14 +14,14 @@ import psycopg
 from dbtools import chain
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
-from dbtools.server import postmaster, run_as
-from dbtools.server.binaries import find_binaries
-from dbtools.server.embedded import HINT, SETTINGS, EmbeddedServer
+from dbtools.db.dsn import Dsn
+from dbtools.server import run_as
+from dbtools.server.embedded import EmbeddedServer
 from scripts.faults import slow
 from scripts.faults.apart import MOUNTS, apart, must
 from scripts.faults.child import Child
 from scripts.faults.figures import at_least, exactly, none, shown
-from scripts.faults.stage import NEW, OLD, Stage, moments, port, stage
+from scripts.faults.stage import NEW, OLD, Stage, moments, stage
 from tests.runs import PLAN
 from tests.toy import ToyShop, execute, write_history
 
@@ -54,7 +53,7 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         for moment in moments(50 if full else 6, length):
             with _looking(own, url) as here, here.resetting(NEW) as child:
                 time.sleep(moment)
-                _crash(own)
+                own.restart()
                 ended = child.finish()
             stopped += not ended.ok
             if not ended.clear:
@@ -79,24 +78,11 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
 @contextmanager
 def _looking(server: EmbeddedServer, url: str) -> Iterator[Stage]:
     """Look at a database that outlives the server's restarts."""
-    assert server.admin_url is not None
-    admin = psycopg.connect(f"{server.admin_url.rpartition('/')[0]}/{url.rpartition('/')[2]}", autocommit=True)
+    admin = psycopg.connect(server.url_of(Dsn.parse(url).dbname, admin=True), autocommit=True)
     try:
         yield Stage(server, url, admin)
     finally:
         admin.close()
-
-
-def _crash(server: EmbeddedServer) -> None:
-    """`pg_ctl restart -m immediate`: no farewell, no checkpoint; recovery replays the log."""
-    server._process.send_signal(signal.SIGQUIT)
-    server._process.wait()
-    account, data = run_as.choose(), server.directory / "data"
-    place = {"port": str(port(server.url)), "unix_socket_directories": str(server.directory / "s")}
-    settings = SETTINGS | DURABLE | place
-    binaries = account.reach(find_binaries(16))
-    server._process = postmaster.spawn(binaries, account, data, server.log, settings, die_with_parent=True)
-    postmaster.wait_ready(server._process, data, server.log, HINT)
 
 
 def disk(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
@@ -115,8 +101,8 @@ def _disk(*, full: bool) -> list[Figure]:
         run_as.choose().give(space)
         try:
             with EmbeddedServer.start() as own, stage(own) as here:
-                name = here.url.rpartition("/")[2]
-                with own._admin() as admin:
+                name = Dsn.parse(here.url).dbname
+                with own.connect_admin() as admin:
                     here.admin.close()
                     admin.execute(f"create tablespace small location '{space}'")
                     admin.execute(f"alter database {name} set tablespace small")
@@ -203,7 +189,7 @@ def impatient(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     failed: list[str] = []
     with stage(server) as here, tempfile.TemporaryDirectory() as folder:
         for name in IMPATIENT:
-            here.query(f"alter role app in database {here.url.rpartition('/')[2]} set {name} = '300ms'")
+            here.query(f"alter role app in database {Dsn.parse(here.url).dbname} set {name} = '300ms'")
         for title, in_place in (("swap", False), ("in place", True)):
             here.query("select pg_advisory_lock(1196576591)")
             work = partial(slow.reset, here.target(in_place=in_place), Path(folder), server=0.6, client=0.6)

@@ -116,8 +116,7 @@ class Child:
 
 def _run(action: Callable[[], object], pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children itself
-    if run_as._libc is not None:
-        run_as._libc.prctl(run_as.PR_SET_PDEATHSIG, signal.SIGKILL)  # or its death does
+    run_as.signal_at_parent_death(signal.SIGKILL)  # or its death does
     try:
         ended = Ended(action())
     except DbtoolsError as error:

@@ -135,8 +135,7 @@ def stage(server: EmbeddedServer) -> Iterator[Stage]:
     """Make a database on the server for one row, and drop it at the end."""
     name = f"faults_{secrets.token_hex(4)}"
     url = server.create_database(name)
-    assert server.admin_url is not None
-    admin = f"{server.admin_url.rpartition('/')[0]}/{name}"
+    admin = server.url_of(name, admin=True)
     try:
         with psycopg.connect(admin, autocommit=True, application_name="faults") as connection:
             yield Stage(server, url, connection)

@@ -302,6 +302,19 @@ def test_the_shortest_slices_end_too(connect: Connect, form: type[SeedLock | Tra
         lock.acquire(Waits(0.1, first_try=0.0001, longest_try=0.0001), ignore)
 
 
+def test_a_slice_is_as_long_as_it_was_asked_to_be(connect: Connect) -> None:
+    holder, seen = connect("holder"), list[object]()
+    holder.execute("select pg_advisory_lock(1196576591)")
+    lock = SeedLock(connect(), LOCK_KEY)
+
+    def tell(blocker: Blocker | None) -> None:
+        seen.extend(shown(lock.connection, "lock_timeout"))
+
+    with freed_at_last(holder), pytest.raises(LockTimeout):
+        lock.acquire(Waits(0.1, first_try=0.02, longest_try=0.02, reminder=0.0), tell)
+    assert seen[:2] == ["0", "20ms"]
+
+
 TIMEOUTS = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 

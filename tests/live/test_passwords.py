@@ -15,7 +15,6 @@ import psycopg
 import pytest
 
 from dbtools.db.dsn import Dsn
-from dbtools.server import embedded
 from dbtools.server.embedded import EmbeddedServer
 from tests.toy import execute, write_history
 
@@ -49,17 +48,15 @@ class ProcessList(threading.Thread):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
+def server() -> Iterator[EmbeddedServer]:
     """A server that writes every statement and every connection into its log."""
     settings = {"log_statement": "all", "log_connections": "on", "log_disconnections": "on"}
-    for name, text in (settings | {"log_min_messages": "debug1", "log_parameter_max_length_on_error": "-1"}).items():
-        monkeypatch.setitem(embedded.SETTINGS, name, text)
-    with EmbeddedServer.start() as one:
-        assert one.admin_url is not None
-        with psycopg.connect(one.admin_url, autocommit=True) as connection:
+    settings |= {"log_min_messages": "debug1", "log_parameter_max_length_on_error": "-1"}
+    with EmbeddedServer.start(settings=settings) as server:
+        with server.connect_admin() as connection:
             verifier = connection.pgconn.encrypt_password(PASSWORD.encode(), b"app", b"scram-sha-256").decode()
             connection.execute(f"alter role app password '{verifier}'".encode())
-        yield one
+        yield server
 
 
 @pytest.fixture
@@ -163,4 +160,4 @@ def test_no_password_gets_out(server: EmbeddedServer, project: Path, tmp_path: P
     found |= {repr(line): line.decode("utf-8", errors="replace") for line in processes.seen}
     forms = {MARKER, WRONG, PASSWORD, encoded, percent(PASSWORD), repr(PASSWORD)[1:-1]}
     leaks = {place: form for place, text in found.items() for form in forms if form in text}
-    assert leaks == {}, "\n".join(one for one in said if MARKER in one or WRONG in one)
+    assert leaks == {}, "\n".join(text for text in said if MARKER in text or WRONG in text)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psycopg
@@ -16,19 +16,23 @@ import pytest
 
 from dbtools.application import Invariant
 from dbtools.config import Project
+from dbtools.db.dsn import Dsn
+from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError, VerificationFailed
 from dbtools.races import Actor, Scenario, explore, replay, store
 from dbtools.races.execution.lab import Lab
+from dbtools.races.execution.waits import Waits
 from dbtools.races.result import ExplorationResult, Verdict, encode
 from dbtools.races.scenario import Latch, Limits, Script
 from dbtools.races.scenario_file import read
+from dbtools.races.schedule import SchedulingPoint
 from dbtools.races.strategies import Replay
 from dbtools.races.token import decode
 from dbtools.races.trace import EventKind, Trace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNTER = "create table counter (n int not null); insert into counter values (0)"
-QUICK = Limits(patience=0.2, hang=1.5, step=5)
+QUICK = Limits(patience=0.2, hang=1.5, step=60)
 
 
 def increment(url: str) -> None:
@@ -44,7 +48,7 @@ def careful(url: str) -> None:
 
 
 def counter(*calls: object, **more: object) -> Scenario:
-    actors = [Actor(f"actor{number}", call=one) for number, one in enumerate(calls, 1)]  # type: ignore[arg-type]
+    actors = [Actor(f"actor{number}", call=call) for number, call in enumerate(calls, 1)]  # type: ignore[arg-type]
     return Scenario("counter", actors, start=[COUNTER], **more)  # type: ignore[arg-type]
 
 
@@ -53,7 +57,7 @@ def test_a_lost_update_is_found_shrunk_and_replayed() -> None:
     assert (found.verdict, found.failure) == (Verdict.VIOLATED, "invariant two")
     assert found.schedule == ((0, 1), (1, None))
     assert found.failing is not None
-    assert [(one.actor, one.sql.split()[0]) for one in found.failing.trace.steps if one.choice] == [
+    assert [(step.actor, step.sql.split()[0]) for step in found.failing.trace.steps if step.choice] == [
         ("actor1", "select"),
         ("actor2", "select"),
         ("actor2", "update"),
@@ -62,8 +66,8 @@ def test_a_lost_update_is_found_shrunk_and_replayed() -> None:
         ("actor1", "COMMIT"),
     ]
     runs = replay(found.scenario, found.token, times=10)
-    assert {one.failure for one in runs} == {"invariant two"}
-    assert all(one.trace == runs[0].trace for one in runs)
+    assert {run.failure for run in runs} == {"invariant two"}
+    assert all(run.trace == runs[0].trace for run in runs)
 
 
 def test_without_an_invariant_the_serial_orders_are_what_is_right() -> None:
@@ -82,7 +86,7 @@ def test_what_one_order_leaves_different_every_time_is_not_compared() -> None:
     assert (found.unstable, found.verdict, found.reason) == (
         {"log"},
         Verdict.INCONCLUSIVE,
-        "No schedule took the turn from an actor: there is nothing to interleave.",
+        "No schedule preempted an actor: there is nothing to interleave.",
     )
 
 
@@ -125,10 +129,10 @@ def test_an_actor_that_is_killed_in_a_transaction_leaves_nothing_behind() -> Non
         os.kill(os.getpid(), 9)
 
     with Lab(counter(killed, careful)) as lab:
-        played = lab.run(Replay(()))
-    assert [one.code for one in played.trace.ends] == [-9, 0]
-    assert played.failure == "exit -9"
-    assert [one.tag for one in played.trace.steps if one.actor == "actor2" and one.choice] == ["UPDATE 1", "COMMIT"]
+        run = lab.run(Replay(()))
+    assert [end.code for end in run.trace.ends] == [-9, 0]
+    assert run.failure == "exit -9"
+    assert [step.tag for step in run.trace.steps if step.actor == "actor2" and step.choice] == ["UPDATE 1", "COMMIT"]
 
 
 def test_an_actor_that_never_connects_does_not_hang_the_lab() -> None:
@@ -136,12 +140,12 @@ def test_an_actor_that_never_connects_does_not_hang_the_lab() -> None:
         time.sleep(3600)
 
     with Lab(counter(careful, sleeps, limits=QUICK)) as lab:
-        played = lab.run(Replay(()))
-    assert (played.failure, played.trace.failures[0].detail) == (
+        run = lab.run(Replay(()))
+    assert (run.failure, run.trace.failures[0].detail) == (
         "hang",
-        "Nobody can go on: actor2 sleeps with nothing under way.",
+        "No actor can make progress: actor2 sleeps with no request under way.",
     )
-    assert [one.code for one in played.trace.ends] == [0, None]
+    assert [end.code for end in run.trace.ends] == [0, None]
 
 
 def test_an_actor_that_computes_for_ever_proves_nothing() -> None:
@@ -149,46 +153,55 @@ def test_an_actor_that_computes_for_ever_proves_nothing() -> None:
         while True:
             pass
 
-    with Lab(counter(careful, computes, limits=Limits(patience=0.2, step=3))) as lab:
-        played = lab.run(Replay(()))
-    assert (played.failure, played.trace.stalled) == ("", "After 3 s: actor2 computes.")
+    with Lab(counter(computes, limits=Limits(step=1))) as lab:
+        run = lab.run(Replay(()))
+    assert (run.failure, run.trace.stalled) == ("", "After 1 s: actor1 is computing.")
 
 
-def test_a_program_that_sleeps_for_a_while_is_waited_for() -> None:
-    def slow(url: str) -> None:
+def test_a_program_that_sleeps_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "wake")
+
+    def sleeps(url: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("select 1 + 1")
-            time.sleep(1)
+            (tmp_path / "wake").read_text()
             connection.execute("update counter set n = 7")
 
-    with Lab(counter(slow, careful, limits=QUICK)) as lab:
-        played = lab.run(Replay(()))
-    assert [one.actor for one in played.trace.steps if one.tag == "UPDATE 1"] == ["actor2", "actor1"]
-    assert played.trace.stalled == played.failure == ""
+    def wakes(url: str) -> None:
+        careful(url)
+        (tmp_path / "wake").write_text("now")
+
+    with Lab(counter(sleeps, wakes, limits=Limits(patience=0.2, hang=60, step=60))) as lab:
+        run = lab.run(Replay(()))
+    assert [step.actor for step in run.trace.steps if step.tag == "UPDATE 1"] == ["actor2", "actor1"]
+    assert run.trace.stalled == run.failure == ""
 
 
 def test_somebody_from_outside_is_named() -> None:
-    def outsider(url: str) -> None:
-        database = url.partition("?")[0].rpartition("/")[2]
-        direct = f"{lab.url.rpartition('/')[0]}/{database}"  # not through the gate
-        with psycopg.connect(direct, application_name="outsider") as connection:
-            connection.execute("lock table counter")
-            Script(["select 1 + 1"])(url)  # from here on the others may go
-            time.sleep(3600)
+    with ExitStack() as stack, Lab(counter(careful, limits=Limits(step=5))) as lab:
 
-    with Lab(counter(outsider, careful, limits=Limits(patience=0.2, step=3))) as lab:
-        played = lab.run(Replay(()))
-    start, _, end = played.trace.stalled.partition(" Blocked from outside, by pid ")
-    assert start == "After 3 s: actor2 runs: update counter set n = n + 1."
+        def lock_first(_point: SchedulingPoint) -> int:
+            with psycopg.connect(lab.url) as connection:
+                row = connection.execute("select max(datname) from pg_database where datname like 'race%1'").fetchone()
+            assert row is not None
+            clone = Dsn.parse(lab.url).with_database(row[0])
+            outsider = psycopg.connect(clone.url, application_name="outsider")
+            stack.callback(outsider.close)  # the lab has ended its session by then
+            outsider.execute("lock table counter")
+            return 0
+
+        run = lab.run(lock_first)
+    start, _, end = run.trace.stalled.partition(" Blocked from outside, by pid ")
+    assert start == "After 5 s: actor1 runs: update counter set n = n + 1."
     assert end.endswith(" (outsider).")
 
 
 def test_random_schedules_come_from_their_seed() -> None:
-    one, two = (explore(counter(careful, careful), bound=0, random=5, seed=3) for _ in range(2))
-    assert one.schedules == two.schedules == {
+    first, second = (explore(counter(careful, careful), bound=0, random=5, seed=3) for _ in range(2))
+    assert first.schedules == second.schedules == {
         "one after the other": 4, "0 switches": 2, "random walk": 5, "PCT": 5,
     }  # fmt: skip
-    assert one.verdict is Verdict.HELD
+    assert first.verdict is Verdict.HELD
     found = explore(counter(increment, increment), bound=0, random=50, depth=2)
     assert found.failure == "no serial order"
     assert found.schedule == ((0, 1), (1, None))  # shrunk to the same
@@ -210,7 +223,7 @@ def test_a_killed_lab_leaves_nothing_behind(tmp_path: Path) -> None:
     until(lambda: not [pid for pid in known if Path(f"/proc/{pid}").exists()])
     folders = {word for line in known.values() for word in line.split() if word.endswith("/data")}
     assert folders
-    until(lambda: not [one for one in folders if Path(one).parent.exists()])
+    until(lambda: not [folder for folder in folders if Path(folder).parent.exists()])
 
 
 def family(pid: int) -> dict[int, str]:
@@ -225,7 +238,7 @@ def family(pid: int) -> dict[int, str]:
 
 
 def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -245,22 +258,82 @@ def test_a_deadlock_ends_the_one_that_closes_the_circle() -> None:
     scenario = Scenario("tills", [Actor("a", call=transfer(1, 2)), Actor("b", call=transfer(2, 1))], start=[TILLS])
     with Lab(scenario) as lab:
         runs = [lab.run(Replay(((0, 1), (1, None)))) for _ in range(10)]
-    assert {one.failure for one in runs} == {"40P01"}
-    assert {one.trace.failures[0].detail for one in runs} == {
+    assert {run.failure for run in runs} == {"40P01"}
+    assert {run.trace.failures[0].detail for run in runs} == {
         "a: deadlock detected (a waits for ShareLock on transaction; blocked by b."
         " b waits for ShareLock on transaction; blocked by a.)"
     }
-    assert all(one.trace.events == runs[0].trace.events for one in runs)
-    blocked = [(one.actor, one.on, one.lock) for one in runs[0].trace.events if one.kind is EventKind.BLOCKED]
+    assert all(run.trace.events == runs[0].trace.events for run in runs)
+    blocked = [(event.actor, event.on, event.lock) for event in runs[0].trace.events if event.kind is EventKind.BLOCKED]
     assert blocked == [("b", ("a",), "transaction"), ("a", ("b",), "transaction")]
 
 
+@pytest.mark.parametrize("poll", ["sees it", "misses its lock", "misses it"])
+@pytest.mark.parametrize(
+    ("take", "name", "lock"),
+    [
+        ("update tills set cents = 0 where id = {}", "transaction", "ShareLock on transaction"),
+        ("lock table till{}", "AccessExclusiveLock on till{}", "AccessExclusiveLock on till{}"),
+        ("select pg_advisory_xact_lock(-{})", "advisory lock -{}", "ExclusiveLock on advisory lock -{}"),
+        ("select pg_advisory_xact_lock({}, -3)", "advisory lock ({}, -3)", "ExclusiveLock on advisory lock ({}, -3)"),
+    ],
+)
+def test_a_deadlock_has_one_trace_whatever_the_poll_sees_of_it(
+    poll: str, take: str, name: str, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_new, awaited_lock = Waits.find_new, Probe.awaited_lock
+
+    def find_first(waits: Waits) -> None:
+        if not waits.blocked:
+            find_new(waits)
+
+    def name_first(probe: Probe, pid: int) -> str:
+        named.append(pid)
+        return awaited_lock(probe, pid) if len(named) == 1 else ""
+
+    named: list[int] = []
+    if poll == "misses it":
+        monkeypatch.setattr(Waits, "find_new", find_first)
+    if poll == "misses its lock":
+        monkeypatch.setattr(Probe, "awaited_lock", name_first)
+    actors = [
+        Actor(actor, call=Script(["begin", *map(take.format, order), "commit"]))
+        for actor, order in (("a", (1, 2)), ("b", (2, 1)))
+    ]
+    start = [TILLS, "create table till1 (); create table till2 ()"]
+    with Lab(Scenario("tills", actors, start=start)) as lab:
+        run = lab.run(Replay(((0, 1), (1, None))))
+    assert [(event.kind, event.actor, event.on, event.lock) for event in run.trace.events if event.step in (5, 6)] == [
+        (EventKind.RELEASED, "b", (), ""),
+        (EventKind.BLOCKED, "b", ("a",), name.format(1)),
+        (EventKind.RELEASED, "a", (), ""),
+        (EventKind.BLOCKED, "a", ("b",), name.format(2)),
+        (EventKind.WOKEN, "a", (), ""),
+        (EventKind.ENDED, "a", (), ""),
+        (EventKind.WOKEN, "b", (), ""),
+        (EventKind.ENDED, "b", (), ""),
+    ]
+    assert run.trace.steps[5].detail == (
+        f"a waits for {lock.format(2)}; blocked by b.\nb waits for {lock.format(1)}; blocked by a."
+    )
+
+
+def test_requests_that_are_no_choice_go_first_in_the_actors_order() -> None:
+    script = Script(["begin", "insert into counter values (1)", "set local lock_timeout = 0", "commit"])
+    with Lab(Scenario("begin", [Actor(name, call=script) for name in ("a", "b", "c")], start=[COUNTER])) as lab:
+        run = lab.run(Replay(((2, 1), (0, 1), (1, None))))
+    assert [f"{step.actor} {step.sql.split()[0]}" for step in run.trace.steps] == [
+        "a begin", "b begin", "c begin", "c insert", "c set", "a insert", "a set", "b insert", "b set", "b commit",
+        "a commit", "c commit",
+    ]  # fmt: skip
+
+
 def test_three_in_a_circle() -> None:
-    actors = [Actor(name, call=transfer(one, one % 3 + 1)) for name, one in (("a", 1), ("b", 2), ("c", 3))]
+    actors = [Actor(name, call=transfer(number, number % 3 + 1)) for name, number in (("a", 1), ("b", 2), ("c", 3))]
     with Lab(Scenario("tills", actors, start=[TILLS])) as lab:
-        played = lab.run(Replay(((0, 1), (1, 1), (2, None))))
-    assert played.failure == "40P01"
-    assert sorted(one.code or 0 for one in played.trace.ends) == [0, 0, 1]
+        run = lab.run(Replay(((0, 1), (1, 1), (2, None))))
+    assert run.failure == "40P01"
+    assert sorted(end.code or 0 for end in run.trace.ends) == [0, 0, 1]
 
 
 def test_a_latch_reaches_inside_a_statement() -> None:
@@ -271,7 +344,7 @@ def test_a_latch_reaches_inside_a_statement() -> None:
     found = explore(Scenario("names", actors, start, rule, [Latch("insert", table="names")]))
     assert found.failure == "invariant one"
     runs = replay(found.scenario, found.token, times=5)
-    assert {one.failure for one in runs} == {"invariant one"}
+    assert {run.failure for run in runs} == {"invariant one"}
 
 
 def test_a_latch_on_a_catalogue() -> None:
@@ -289,16 +362,16 @@ def test_the_pool_that_sends_from_many_connections_at_once() -> None:
                     connection.execute("insert into rows values (%s)", (number,))
 
         threads = [threading.Thread(target=insert, args=(number,)) for number in range(5)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     scenario = Scenario("pool", [Actor("pool", call=pooled)], start=["create table rows (n int)"])
     with Lab(scenario) as lab:
-        played = lab.run(Replay(()))
-    assert played.content["rows"].startswith("15 ")
-    assert {one.session for one in played.trace.steps} == {"pool", *(f"pool#{number}" for number in range(2, 6))}
+        run = lab.run(Replay(()))
+    assert run.content["rows"].startswith("15 ")
+    assert {step.session for step in run.trace.steps} == {"pool", *(f"pool#{number}" for number in range(2, 6))}
 
 
 def test_a_command_is_given_the_address_and_its_output_is_kept(tmp_path: Path) -> None:
@@ -311,8 +384,8 @@ def test_a_command_is_given_the_address_and_its_output_is_kept(tmp_path: Path) -
     )
     actor = Actor("command", command=(sys.executable, "-c", program))
     with Lab(Scenario("command", [actor], start=[COUNTER], folder=tmp_path)) as lab:
-        played = lab.run(Replay(()))
-    assert (played.failure, played.trace.ends[0].output) == ("", f"(1,) {tmp_path}\n***\n")
+        run = lab.run(Replay(()))
+    assert (run.failure, run.trace.ends[0].output) == ("", f"(1,) {tmp_path}\n***\n")
     gone = Scenario("gone", [Actor("gone", command=("no-such-program", "-x"))])
     with Lab(gone) as lab, pytest.raises(ConfigurationError) as caught:
         lab.run(Replay(()))
@@ -364,7 +437,7 @@ def test_programs_that_do_something_else_every_time_are_found_out(tmp_path: Path
         assert decode(found.token).statements == ""  # a replay is not held to them
     else:
         assert found.reason.startswith("22012 was found, but replay 1 of its schedule ")
-        assert found.reason.endswith(" gave no failure: something else than the schedule decides.")
+        assert found.reason.endswith(" gave no failure: something besides the schedule decides.")
 
 
 @pytest.fixture
@@ -397,13 +470,15 @@ def test_a_token_is_of_one_version_of_one_scenario(project: Project) -> None:
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, found.token, "", 16)
     assert str(caught.value) == (
-        f"The token {found.token} is of another version of the scenario count.\n"
-        f"It was made when that was {before}; with PostgreSQL 16 it is {now}. Nothing was run.\n"
-        "Take the version it was made with, or find the race again: invoke race.explore count"
+        f"The token {found.token} belongs to another version of the scenario count.\n"
+        f"That version was {before}; this one, with PostgreSQL 16, is {now}. Nothing was run.\n"
+        "Go back to that version, or find the race again: invoke race.explore count"
     )
     other = encode(store.find(project, "count", "more"), 16, ((0, 1),))
     assert store.find_by_token(project, other, "", 16).name == "count.more"
-    with pytest.raises(ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2\. Nothing was run\."):
+    with pytest.raises(
+        ConfigurationError, match=r"names an actor C\.\nThe scenario count has 2 actors\. Nothing was run\."
+    ):
         store.find_by_token(project, encode(store.find(project, "count"), 16, ((2, 1),)), "", 16)
 
 
@@ -419,8 +494,8 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, token, "", 16)
     assert str(caught.value) == (
-        f"The scenario of the token {token} is not here.\n"
-        f"None in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
+        f"The scenario of the token {token} was not found.\n"
+        f"No scenario in {project.races} and {Path.cwd()} has its name. Nothing was run.\n"
         f"Name its file: invoke race.replay {token} --file my-race.toml"
     )
     assert store.find_by_token(project, token, str(path), 16).name == "count.more"
@@ -430,7 +505,7 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     monkeypatch.chdir(away)
     assert store.find_by_token(project, token, "", 16).name == "count.more"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match="is not here"):
+    with pytest.raises(ConfigurationError, match="was not found"):
         store.find_by_token(project, token, "", 16)
     store.save(project, read(path, "more", tmp_path), token, Trace(()))  # as where the race was found
     assert store.find_by_token(project, token, "", 16).name == "count.more"
@@ -438,8 +513,7 @@ def test_a_token_of_a_scenario_that_is_elsewhere(
     with pytest.raises(ConfigurationError) as caught:
         store.find_by_token(project, token, "", 16)
     assert caught.value.hint == (
-        "Take the version it was made with, or find the race again:"
-        f" invoke race.explore {path.resolve()} --variant more"
+        f"Go back to that version, or find the race again: invoke race.explore {path.resolve()} --variant more"
     )
 
 
@@ -467,7 +541,7 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
     for path in (project.cache / "races").iterdir():
         path.unlink()
     assert store.difference(project, found.token, again) == (
-        "the programs sent other statements; which, is known only where the race was found"
+        "the programs sent other statements; only the project that found the race can say which"
     )
     again.steps.pop()
     assert store.difference(project, found.token, again) == ""
@@ -477,10 +551,10 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
     ("text", "where", "why"),
     [
         ("titel = 'x'", "titel", "There is no such key; there are title, about,"),
-        ("variants = 3", "variants", "It is to be a table, not 3"),
-        ("title = 3", "title", "It is to be a string, not 3"),
-        ("[actors.a]", "actors.a", "An actor has one of command, call and sql"),
-        ("[actors.a]\nsql = []", "actors.a.sql", "It is to be a list of strings, with one at least"),
+        ("variants = 3", "variants", "It must be a table, not 3"),
+        ("title = 3", "title", "It must be a string, not 3"),
+        ("[actors.a]", "actors.a", "An actor has exactly one of command, call and sql"),
+        ("[actors.a]\nsql = []", "actors.a.sql", "It must be a list of strings, with at least one, not []"),
         (
             "[actors.a]\ncall = 'nowhere:x'",
             "actors.a.call",
@@ -489,15 +563,18 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
         (
             "[actors.a]\nsql = ['x']\nshell = 1",
             "actors.a.shell",
-            "1 is not understood; there are command, call, sql, env",
+            "There is no such key; there are command, call, sql, env",
         ),
         ("[latches.x]\ncatalogue = 'clients'", "latches.x", "A latch has a table, or a catalogue such as pg_attribute"),
+        ("[start]\ncommand = [1]", "start.command", "It must be a list of strings, with at least one, not [1]"),
+        ("[limits]\nsteps = true", "limits.steps", "It must be a whole number, not True"),
+        ("actors.a = 3", "actors.a", "It must be a table, not 3"),
         ("[start]\nfile = 'none.sql'", "start.file", "[Errno 2] No such file or directory"),
-        ("[invariants]\none = 1", "invariants.one", "It is to be a string, not 1"),
+        ("[invariants]\none = 1", "invariants.one", "It must be a string, not 1"),
         (
             "[limits]\npatience = 'long'",
             "limits.patience",
-            "'long' is not understood; there are patience, hang, step, steps",
+            "It must be a number, not 'long'",
         ),
     ],
 )
@@ -517,8 +594,8 @@ def test_no_actors_and_no_such_scenario(project: Project) -> None:
     with pytest.raises(ConfigurationError) as caught:
         store.find(project, "nothing")
     assert str(caught.value) == (
-        f"There is no scenario 'nothing'.\nIn {project.races} there are: count, empty. Nothing was run.\n"
-        "Name one of them, or a file: invoke race.explore my-race.toml"
+        f"There is no scenario 'nothing'.\nThe scenarios in {project.races} are: count, empty. Nothing was run.\n"
+        "Name one of these, or a file: invoke race.explore my-race.toml"
     )
     with pytest.raises(ConfigurationError, match=r"^The scenario count has no variant 'less'\.\nIt has: more\."):
         store.find(project, "count.less")

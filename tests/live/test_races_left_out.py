@@ -16,7 +16,7 @@ TAKE, GIVE = "select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"
 
 def both(*programs: list[str], bound: int = 2, **more: object) -> tuple[ExplorationResult, ExplorationResult]:
     """Explore with some schedules left out, and with none."""
-    actors = [Actor(f"actor{number}", call=Script(one)) for number, one in enumerate(programs, 1)]
+    actors = [Actor(f"actor{number}", call=Script(program)) for number, program in enumerate(programs, 1)]
     scenario = Scenario("prune", actors, START, **more)  # type: ignore[arg-type]
     pruned, whole = explore(scenario, bound=bound), explore(scenario, bound=bound, every=True)
     assert whole.left_out == 0
@@ -79,10 +79,10 @@ def test_a_race_beside_the_lock_is_found_all_the_same() -> None:
     program = ["insert into seen select n from counter", TAKE, *WORK, GIVE]
     first = [TAKE, *WORK * 2, GIVE, "update counter set n = 0"]
     for programs in ((program, first), (first, program)):
-        actors = [Actor(f"actor{number}", call=Script(one)) for number, one in enumerate(programs)]
+        actors = [Actor(f"actor{number}", call=Script(steps)) for number, steps in enumerate(programs)]
         scenario = Scenario("prune", actors, [*START, "create table seen (n int)"])
         found = [explore(scenario, every=every) for every in (False, True)]
-        assert [one.failure for one in found] == ["no serial order"] * 2
+        assert [result.failure for result in found] == ["no serial order"] * 2
         assert found[0].schedule == found[1].schedule
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from dbtools.db.deadlock import DeadlockWait
 from dbtools.db.lock_probe import PREPARED, Probe
 from dbtools.server.embedded import EmbeddedServer
 
@@ -30,7 +31,7 @@ class Lab:
         """Send a statement, return its session's process id once the server says that somebody blocks it."""
         pid = connection.info.backend_pid
         connection.pgconn.send_query(sql.encode())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self.probe.blockers([pid]):
             assert time.monotonic() < deadline, f"not blocked: {sql}"
             time.sleep(0.002)
@@ -48,8 +49,7 @@ def lab(pg_database: str) -> Iterator[Lab]:
 
 
 def test_nobody_waits(lab: Lab) -> None:
-    one, two = lab.open(), lab.open()
-    pids = [pid(one), pid(two)]
+    pids = [pid(lab.open()), pid(lab.open())]
     assert (lab.probe.blocked(pids), lab.probe.blockers(pids), lab.probe.stuck(pids, pids)) == ({}, {}, set())
     assert lab.probe.blocked([]) == {}
 
@@ -109,3 +109,23 @@ def test_a_prepared_transaction_is_no_process() -> None:
         assert lab.probe.blockers([waiting]) == {waiting: (PREPARED,)}
         assert lab.probe.blocked([waiting, pid(preparer)]) == {}
         assert lab.probe.describe([PREPARED]) == {PREPARED: "a prepared transaction"}
+
+
+def test_the_lock_of_a_wait_that_is_over_is_named_as_it_was_during_the_wait(lab: Lab) -> None:
+    def named(mode: str, lock: str) -> str:
+        return lab.probe.deadlock_lock(DeadlockWait(1, mode, lock, 2))
+
+    owner = lab.open()
+    owner.execute("create table t (id int)")
+    row = owner.execute("select 't'::regclass::oid, oid from pg_database where datname = current_database()").fetchone()
+    assert row is not None
+    table, database = row
+    assert named("ShareLock", f"relation {table} of database {database}") == "ShareLock on t"
+    assert named("ShareLock", f"relation {table} of database {database + 1}") == "ShareLock on a new table"
+    assert named("ExclusiveLock", f"tuple (0,1) of relation {table} of database {database}") == "row of t"
+    assert named("ExclusiveLock", f"tuple (0,1) of relation {table} of database 0") == "tuple"
+    assert named("ShareLock", "transaction 738") == named("ShareLock", "virtual transaction 4/7") == "transaction"
+    assert named("ExclusiveLock", f"extension of relation {table} of database {database}") == "extend"
+    assert named("AccessExclusiveLock", "object 1 of class 2 of database 3") == "object"
+    assert named("ExclusiveLock", f"advisory lock [{database},4294967295,4294967289,1]") == "advisory lock -7"
+    assert named("ExclusiveLock", f"advisory lock [{database},1,4294967295,2]") == "advisory lock (1, -1)"

@@ -132,7 +132,7 @@ def test_names_of_any_kind_work_all_the_way(hostile: tuple[str, str], tmp_path: 
     assert stored == [*((text,) for text in shop.texts), ("\\.",)]
     assert query(url, f"insert into {quote(name)}.{quote(name)} default values returning id") != [(1,)]
     findings = list(examine(target, history, tmp_path / "cache", shop, {}))
-    assert [(one.name, one.good) for one in findings][1:] == [
+    assert [(one.name, one.passed) for one in findings][1:] == [
         ("guard", True), ("rights", True), ("seed lock", True), ("migrations", True), ("has rows", True)
     ]  # fmt: skip
 

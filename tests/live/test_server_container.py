@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
-from dbtools.server.container import LABEL, ContainerServer, _lease
+from dbtools.server.container import LABEL, ContainerServer, lease_path
 from dbtools.server.engine import image, why_not
 from dbtools.server.lease import is_held
 
@@ -30,7 +31,7 @@ PARENT = """
 import time
 from dbtools.server.container import ContainerServer
 server = ContainerServer.start()
-print(server.name, server._pipe._process.pid, flush=True)
+print(server.name, server._watchdog.pid, flush=True)
 time.sleep(60)
 """
 
@@ -44,8 +45,8 @@ def can_start() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ContainerServer]:
-    with ContainerServer.start() as one:
-        yield one
+    with ContainerServer.start() as server:
+        yield server
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def engine() -> Iterator[Any]:
     client.close()
 
 
-def one(url: str, query: str) -> object:
+def scalar(url: str, query: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()
         assert row is not None
@@ -91,9 +92,9 @@ def wait_until_gone(engine: Any, name: str) -> None:
 
 def test_it_is_postgresql_16_and_the_role_is_no_superuser(server: ContainerServer) -> None:
     assert server.version.startswith("16.")
-    assert one(server.url, "select rolsuper from pg_roles where rolname = current_user") is False
+    assert scalar(server.url, "select rolsuper from pg_roles where rolname = current_user") is False
     owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"
-    assert one(server.url, owner) is True
+    assert scalar(server.url, owner) is True
 
 
 def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> None:
@@ -102,14 +103,14 @@ def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> N
 
 
 def test_another_address_of_this_machine_is_refused(server: ContainerServer) -> None:
-    port = int(server.url.partition("@")[2].partition("/")[0].partition(":")[2])
+    port = int(Dsn.parse(server.url).port)
     socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
     with pytest.raises(ConnectionRefusedError):  # 127.0.0.2 is this machine as well
         socket.create_connection(("127.0.0.2", port), timeout=DEADLINE)
 
 
 def test_its_data_is_in_memory(server: ContainerServer, engine: Any) -> None:
-    path = one(server.admin_url or "", "select current_setting('data_directory')")
+    path = scalar(server.admin_url, "select current_setting('data_directory')")
     found = engine.containers.get(server.name).exec_run(["stat", "-f", "-c", "%T", str(path)])
     assert found.output.decode().strip() == "tmpfs"
 
@@ -121,32 +122,29 @@ def test_other_containers_of_this_process_keep_their_ryuk(server: ContainerServe
 
 
 def test_a_wrong_password_is_refused(server: ContainerServer) -> None:
-    secret = server.url.partition("://")[2].partition("@")[0].partition(":")[2]
+    secret = Dsn.parse(server.url).password
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(server.url.replace(secret, "wrong"))
 
 
 def test_databases_come_and_go(server: ContainerServer) -> None:
     url = server.create_database("extra")
-    assert one(url, "select current_database()") == "extra"
+    assert scalar(url, "select current_database()") == "extra"
     server.drop_database("extra")
-    assert one(server.url, "select count(*) from pg_database where datname = 'extra'") == 0
+    assert scalar(server.url, "select count(*) from pg_database where datname = 'extra'") == 0
 
 
 def test_no_password_in_its_log(server: ContainerServer, engine: Any) -> None:
     log = engine.containers.get(server.name).logs().decode()
-    assert server.admin_url is not None
     for url in (server.url, server.admin_url):
-        assert url.partition("://")[2].partition("@")[0].partition(":")[2] not in log
+        assert Dsn.parse(url).password not in log
 
 
 def test_the_password_in_its_environment_is_of_no_use(server: ContainerServer, engine: Any) -> None:
     environment = engine.containers.get(server.name).attrs["Config"]["Env"]
     (secret,) = (entry.partition("=")[2] for entry in environment if entry.startswith("POSTGRES_PASSWORD="))
-    assert server.admin_url is not None
-    before, at, after = server.admin_url.partition("@")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(before.rpartition(":")[0] + f":{secret}" + at + after)
+        psycopg.connect(server.admin_url, password=secret)
 
 
 def test_stop_removes_it_and_may_be_called_twice(engine: Any) -> None:
@@ -174,10 +172,10 @@ def test_a_running_leftover_is_removed_by_the_next_start_and_what_is_in_use_is_n
         assert name in names(engine)
         process.kill()
         process.wait()
-        assert is_held(_lease(name)) is False
+        assert is_held(lease_path(name)) is False
         ContainerServer.start().stop()
     assert name not in names(engine)
-    assert is_held(_lease(name)) is None
+    assert is_held(lease_path(name)) is None
     assert server.name in names(engine)
 
 

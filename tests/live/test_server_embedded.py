@@ -22,16 +22,16 @@ import pytest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import embedded, postmaster, run_as
-from dbtools.server import project as project_server
 from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
+from dbtools.server.project import start_server, stop_server
 from dbtools.server.run_as import Account
 from dbtools.server.watchdog import Watchdog
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20.0
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to become somebody else")
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to give up its rights")
 
 PARENT = """
 import os, sys, threading, time
@@ -48,7 +48,7 @@ else:
 [server] = servers
 if "fork" in sys.argv and os.fork() == 0:
     time.sleep(60)
-print(server.directory, server._process.pid, flush=True)
+print(server.directory, server.pid, flush=True)
 time.sleep(60)
 """
 
@@ -70,8 +70,8 @@ EmbeddedServer.start()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer.start() as one:
-        yield one
+    with EmbeddedServer.start() as server:
+        yield server
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def narrow_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def one(url: str, query: str) -> object:
+def scalar(url: str, query: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()
         assert row is not None
@@ -99,7 +99,7 @@ def one(url: str, query: str) -> object:
 
 
 def password(url: str) -> str:
-    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+    return Dsn.parse(url).password
 
 
 def gone(directory: Path, pid: int) -> bool:
@@ -115,25 +115,25 @@ def wait_until_gone(directory: Path, pid: int) -> None:
 
 def test_it_is_postgresql_16_and_answers(server: EmbeddedServer) -> None:
     assert server.version.startswith("16.")
-    assert one(server.url, "show server_version") == server.version
-    assert one(server.url, "select 'encoding ' || current_setting('server_encoding')") == "encoding UTF8"
+    assert scalar(server.url, "show server_version") == server.version
+    assert scalar(server.url, "select 'encoding ' || current_setting('server_encoding')") == "encoding UTF8"
 
 
 def test_the_application_role_owns_its_database_and_is_no_superuser(server: EmbeddedServer) -> None:
     assert (
-        one(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
+        scalar(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
         is False
     )
     owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"
-    assert one(server.url, owner) is True
-    assert one(server.url, "select has_schema_privilege('public', 'create')") is True
+    assert scalar(server.url, owner) is True
+    assert scalar(server.url, "select has_schema_privilege('public', 'create')") is True
 
 
 def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
     wrong = server.url.replace(password(server.url), "wrong-password")
-    without = server.url.replace(f":{password(server.url)}@", "@")
+    without = Dsn.parse(server.url).without_password().url
     sockets = server.directory / "s"
-    port = server.url.rpartition(":")[2].partition("/")[0]
+    port = Dsn.parse(server.url).port
     over_socket = f"host={sockets} port={port} user=postgres dbname=app"
     for conninfo in (wrong, without, over_socket, f"{over_socket} password=wrong"):
         with pytest.raises(psycopg.OperationalError, match="password"):
@@ -144,10 +144,10 @@ def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
 
 
 def test_it_listens_on_loopback_only(server: EmbeddedServer) -> None:
-    port = int(server.url.rpartition(":")[2].partition("/")[0])
+    port = int(Dsn.parse(server.url).port)
     with socket.create_connection(("127.0.0.1", port)):
         pass
-    assert one(server.url, "show listen_addresses") == "127.0.0.1"
+    assert scalar(server.url, "show listen_addresses") == "127.0.0.1"
 
 
 def test_nobody_else_can_read_its_files(server: EmbeddedServer) -> None:
@@ -156,7 +156,6 @@ def test_nobody_else_can_read_its_files(server: EmbeddedServer) -> None:
 
 
 def test_no_password_on_a_command_line_in_an_environment_or_in_the_log(server: EmbeddedServer) -> None:
-    assert server.admin_url is not None
     secrets = [password(server.url).encode(), password(server.admin_url).encode()]
     texts = [server.log.read_bytes()]
     for process in Path("/proc").glob("[0-9]*"):
@@ -174,33 +173,54 @@ def test_databases_come_and_go(server: EmbeddedServer) -> None:
     session = psycopg.connect(url)
     server.drop_database('odd "name')
     session.close()
-    assert one(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
+    assert scalar(server.url, "select count(*) from pg_database where datname like 'odd%'") == 0
 
 
 def test_two_servers_are_two(server: EmbeddedServer) -> None:
     with EmbeddedServer.start() as other:
         assert other.url != server.url
-        assert one(other.url, "select 1") == 1
+        assert scalar(other.url, "select 1") == 1
 
 
 def test_version_18_is_there_too() -> None:
     with EmbeddedServer.start(18) as newer:
-        assert str(one(newer.url, "show server_version")).startswith("18.")
+        assert str(scalar(newer.url, "show server_version")).startswith("18.")
 
 
 def test_stop_leaves_nothing_and_may_be_called_twice() -> None:
     server = EmbeddedServer.start()
-    directory, pid = server.directory, server._process.pid
+    directory, pid = server.directory, server.pid
     server.stop()
     server.stop()
     assert gone(directory, pid)
+
+
+def test_after_a_crash_a_restart_has_the_same_data_address_and_passwords() -> None:
+    with EmbeddedServer.start(settings={"synchronous_commit": "on"}) as server:
+        url, admin_url, pid = server.create_database("odd?name"), server.admin_url, server.pid
+        assert url == server.url_of("odd?name")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("create table kept (id int)")
+            server.crash()
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+        assert not Path(f"/proc/{pid}").exists()
+        server.restart()
+        assert server.admin_url == admin_url
+        assert scalar(server.url_of("odd?name", admin=True), "select count(*) from kept") == 0
+        assert scalar(url, "show synchronous_commit") == "on"
+        running = server.pid
+        server.restart()
+        assert not Path(f"/proc/{running}").exists()
+        assert scalar(url, "select count(*) from kept") == 0
+    assert gone(server.directory, server.pid)
 
 
 def test_an_error_in_the_block_stops_it_too() -> None:
     server = EmbeddedServer.start()
     with pytest.raises(ZeroDivisionError), server:
         raise ZeroDivisionError
-    assert gone(server.directory, server._process.pid)
+    assert gone(server.directory, server.pid)
 
 
 @pytest.mark.parametrize("how", ["alone", "fork", "thread"])
@@ -245,7 +265,7 @@ def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path)
 
 def watchdog(directory: Path) -> Watchdog:
     (directory / MARKER).touch()
-    command = ["/bin/sh", "-c", embedded._WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
+    command = ["/bin/sh", "-c", embedded.WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
     return Watchdog(command, environment=run_as.clean_environment())
 
 
@@ -294,7 +314,7 @@ def test_the_sweep_deletes_what_is_nobodys_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / "left" / "lease").touch()
     with (tmp_path / "held" / "lease").open("w") as lease:
         fcntl.flock(lease, fcntl.LOCK_EX)
-        embedded._sweep(tmp_path)
+        embedded.sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"foreign", "held"}
 
 
@@ -313,7 +333,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest
 def test_nobody_gets_where_it_has_to_and_nobody_else_reads_along(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_base", lambda account: shared)
     with EmbeddedServer.start(account=Account("nobody")) as server:
-        assert one(server.url, "select 1") == 1
+        assert scalar(server.url, "select 1") == 1
         readable = [
             path
             for path in server.directory.rglob("*")
@@ -329,8 +349,8 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
     if mode == "namespace" and run_as.choose().mode != "namespace":
         pytest.skip("this machine forbids user namespaces")
     with EmbeddedServer.start(account=account) as server:
-        assert one(server.url, "select 1") == 1
-        status = Path(f"/proc/{server._process.pid}/status").read_text()
+        assert scalar(server.url, "select 1") == 1
+        status = Path(f"/proc/{server.pid}/status").read_text()
         uid = int(status.partition("Uid:\t")[2].split()[0])
         assert (uid != 0) is (mode == "nobody")
         data = (server.directory / "data").stat()
@@ -368,13 +388,13 @@ def test_another_user_of_the_machine_gets_neither_into_a_throwaway_server_nor_at
 def test_nor_into_the_projects_own(shared: Path) -> None:
     project = shared / "project"
     project.mkdir(mode=0o755)
-    found = project_server.start(project, report=lambda _: None)
+    found = start_server(project, report=lambda _: None)
     try:
         inside = list(found.directory.rglob("*"))
         folders = [found.directory, *(path for path in inside if path.is_dir())]
         check_closed(found.url, project, folders, [path for path in inside if path.is_file()])
     finally:
-        project_server.stop(project)
+        stop_server(project)
 
 
 def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]) -> None:
@@ -385,7 +405,7 @@ def check_closed(url: str, outside: Path, folders: list[Path], files: list[Path]
     folders.insert(0, outside)
     nothing = {"connected over TCP with the password", f"listed {outside}"}
     as_root = attempts(url, folders, files)
-    assert as_root >= nothing | {f"listed {one}" for one in folders} | {f"read {one}" for one in files}
+    assert as_root >= nothing | {f"listed {folder}" for folder in folders} | {f"read {file}" for file in files}
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

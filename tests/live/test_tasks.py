@@ -15,6 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -53,7 +55,7 @@ def start_reset(url: str, *options: str) -> subprocess.Popen[str]:
 
 
 def password(url: str) -> str:
-    return url.partition("://")[2].partition("@")[0].partition(":")[2]
+    return Dsn.parse(url).password
 
 
 def tables(url: str) -> int:
@@ -71,17 +73,19 @@ def test_reset_prints_its_record_and_in_place_the_references(invoke: Invoke) -> 
 
 
 def test_reset_seed_and_digest_agree(invoke: Invoke) -> None:
-    digests = set()
+    sums = set()
     for action in ("reset", "reset", "seed"):
         assert invoke(action, *AS_OF).returncode == 0
-        digests.add(json.loads(invoke("digest", "--json").stdout)["sha256"])
-    (found,) = digests
+        document = json.loads(invoke("digest", "--json").stdout)
+        sums.add((document["sha256"], document["both"]))
+    ((found, both),) = sums
     assert invoke("digest", "--expect", found).returncode == 0
+    assert invoke("digest", "--expect", both).returncode == 0
     done = invoke("digest", "--expect", "0" * 64)
     assert done.returncode == 6
     assert done.stderr == (
         "The content is not what was expected.\n"
-        f"Its digest is {found}, expected {'0' * 64}.\n"
+        f"The sum of the content is {found}, that of both {both}; expected {'0' * 64}.\n"
         "Compare profile, seed and day (--as-of) of the two runs; then: invoke reset\n"
     )
 
@@ -214,7 +218,10 @@ def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_databas
     assert output == RECORD
 
 
-def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_database: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_reset_says_so_and_loses_nothing(
+    invoke: Invoke, pg_database: str, number: signal.Signals
+) -> None:
     invoke("reset", *AS_OF)
     before = invoke("digest").stdout
     with psycopg.connect(pg_database, autocommit=True) as other:
@@ -222,10 +229,13 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(invoke: Invoke, pg_datab
         waiting = start_reset(pg_database)
         assert waiting.stderr is not None
         waiting.stderr.readline()
-        waiting.send_signal(signal.SIGINT)
+        waiting.send_signal(number)
         _, errors = waiting.communicate(timeout=30)
-    assert waiting.returncode == 130
-    assert "Interrupted. Work that was not committed is rolled back by the server." in errors
+    assert waiting.returncode == 128 + number
+    assert errors.endswith(
+        f"Interrupted by {number.name}.\nIn the lock phase. Nothing was changed.\n"
+        "Run this again; invoke doctor looks at the database.\n"
+    )
     assert invoke("digest").stdout == before
 
 
@@ -278,8 +288,8 @@ def test_the_proof_as_evidence_with_the_users_of_the_environment(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["proved"] is True
-    failed = [one for played in found["unprotected"] for one in played["results"] if one["error"]]
-    assert any(one["sqlstate"] == "23505" and one["subject"].endswith("_pkey") for one in failed)
+    failed = [result for played in found["unprotected"] for result in played["results"] if result["error"]]
+    assert any(result["sqlstate"] == "23505" and result["subject"].endswith("_pkey") for result in failed)
     text = path.read_text("utf-8")
     assert "✓ The lock is proven.\n=== EXIT: 0 ===\n" in text
     assert password(pg_database) not in text + done.stdout + done.stderr

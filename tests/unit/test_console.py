@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.console import Console, explain, table, write_evidence
+from dbtools.console import Console, explain, table, unexpected, write_evidence
 from dbtools.errors import ChainFailed
 
 
@@ -41,6 +41,15 @@ def test_an_error_is_three_lines_and_a_traceback_is_masked() -> None:
         shown = explain(error, debug=True)
     assert "Traceback" in shown
     assert "ValueError: ://u:***@h" in shown
+
+
+def test_an_unexpected_error_has_the_same_form_and_is_masked() -> None:
+    assert unexpected(ValueError("no\nroom at postgresql://u:hunter2@h/d.")) == (
+        "Unexpected error.\n"
+        "ValueError: no room at postgresql://u:***@h/d. What was not committed is rolled back by the server.\n"
+        "Run it again with --debug to see where. If the server is healthy, please report it."
+    )
+    assert "Traceback" not in unexpected(ValueError())
 
 
 def test_evidence_is_markdown(tmp_path: Path) -> None:

@@ -144,6 +144,21 @@ def test_another_database_and_no_password() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:s3cr%2Fet@db.example.com:6000/app",
+        "postgresql://ann:s3cr%2Fet@db.example.com/app?hostaddr=10.0.0.1&sslmode=verify-full&options=-c%20a%3Db",
+        "postgresql://ann:s3cr%2Fet@/app?host=/run/postgresql",
+        "postgresql://ann:s3cr%2Fet@a:1,b:2/app",
+    ],
+)
+def test_the_same_database_through_a_proxy(url: str) -> None:
+    found = Dsn.parse(url).through_proxy("127.0.0.1", 7000)
+    assert found.url == "postgresql://ann:s3cr%2Fet@127.0.0.1:7000/app?sslmode=disable"
+    assert (found.host, found.hostaddr, found.port, found.options) == ("127.0.0.1", "", "7000", "")
+
+
+@pytest.mark.parametrize(
     ("text", "masked"),
     [
         ("postgresql://u:pa?ss#word@h/d", "postgresql://u:***@h/d"),

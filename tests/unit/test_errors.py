@@ -1,4 +1,4 @@
-"""One family of errors: each has its exit code and three parts, and every code is in the README."""
+"""One family of errors: each has its exit code and three parts, and every code is documented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dbtools.db.blockers import Blocker
 from dbtools.errors import DbtoolsError
 from dbtools.server.binaries import find_binaries
 
-README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text("utf-8")
+CODES = (Path(__file__).resolve().parent.parent.parent / "docs" / "configuration.md").read_text("utf-8")
 FAMILY = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, DbtoolsError)]
 
 
@@ -31,7 +31,7 @@ def test_exit_codes() -> None:
 
 @pytest.mark.parametrize("code", sorted({one.exit_code for one in FAMILY}))
 def test_every_code_is_documented(code: int) -> None:
-    assert f"\n| {code} | " in README
+    assert f"\n| {code} | " in CODES
 
 
 def test_an_error_reads_as_three_lines() -> None:

@@ -1,4 +1,4 @@
-"""Schedules, tried on programs that are only counters: each has so many steps, and some may block others."""
+"""Schedules, tried on programs that are only counters: each has a number of steps, and some may block others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from dbtools.races.schedule import Choices, Strategy
 
 
-def play(lengths: list[int], choose: Strategy) -> Choices:
-    """Run programs of so many steps each, none of which blocks another."""
+def run_schedule(lengths: list[int], choose: Strategy) -> Choices:
+    """Run programs of these lengths, none of which blocks another."""
     left, current = list(lengths), None
     choices: list[tuple[SchedulingPoint, int]] = []
     while any(left):
-        point = SchedulingPoint(len(choices), tuple(one for one, count in enumerate(left) if count), current)
+        point = SchedulingPoint(len(choices), tuple(actor for actor, count in enumerate(left) if count), current)
         current = choose(point)
         assert current in point.enabled
         left[current] -= 1
@@ -31,11 +31,11 @@ def play(lengths: list[int], choose: Strategy) -> Choices:
 
 
 def locked(length: int, choose: Strategy) -> Choices:
-    """Run two programs of so many steps of which the first takes a lock and the last gives it back."""
+    """Run two programs of this length that take a lock in their first step and release it in their last."""
     done, holder, current = [0, 0], None, None
     choices: list[tuple[SchedulingPoint, int]] = []
     while min(done) < length:
-        free = [one for one in (0, 1) if done[one] < length and (holder in (None, one))]
+        free = [actor for actor in (0, 1) if done[actor] < length and (holder in (None, actor))]
         point = SchedulingPoint(len(choices), tuple(free), current)
         current = choose(point)
         done[current] += 1
@@ -51,7 +51,7 @@ def order(choices: Choices) -> tuple[int, ...]:
 def explored(lengths: list[int], bound: int) -> list[tuple[int, ...]]:
     search, found = BoundedPreemptions(bound), []
     while (runs := search.next()) is not None:
-        choices = play(lengths, Replay(runs))
+        choices = run_schedule(lengths, Replay(runs))
         assert preemptions(choices) <= bound
         search.learn(runs, choices)
         found.append(order(choices))
@@ -73,7 +73,7 @@ def test_three_programs() -> None:
 def test_fewer_preemptions_come_first() -> None:
     search, costs = BoundedPreemptions(3), []
     while (runs := search.next()) is not None:
-        choices = play([3, 3], Replay(runs))
+        choices = run_schedule([3, 3], Replay(runs))
         search.learn(runs, choices)
         costs.append(preemptions(choices))
     assert costs == sorted(costs)
@@ -86,7 +86,7 @@ def test_a_race_that_a_tenth_of_the_schedules_has_is_met_soon(first: int) -> Non
     for number in range(1, 100):
         runs = search.next()
         assert runs is not None
-        choices = play([300, 300], Replay(runs))
+        choices = run_schedule([300, 300], Replay(runs))
         if preemptions(choices) and order(choices).index(1) in range(first, first + 30):
             assert number <= 2 + 600 / 30 * 2
             return
@@ -96,8 +96,8 @@ def test_a_race_that_a_tenth_of_the_schedules_has_is_met_soon(first: int) -> Non
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 1000))
 def test_a_schedule_written_as_runs_leads_to_the_same_choices(lengths: list[int], seed: int) -> None:
-    choices = play(lengths, random_walk(seed))
-    assert order(play(lengths, Replay(schedule_of(choices)))) == order(choices)
+    choices = run_schedule(lengths, random_walk(seed))
+    assert order(run_schedule(lengths, Replay(schedule_of(choices)))) == order(choices)
 
 
 @given(st.integers(1, 6), st.integers(0, 1000))
@@ -107,31 +107,31 @@ def test_a_schedule_with_a_lock_written_as_runs_leads_to_the_same_choices(length
 
 
 def test_only_what_is_unusual_is_written() -> None:
-    assert schedule_of(play([3, 3], continue_current)) == ((0, None),)
-    assert schedule_of(play([3, 3], Replay(((0, 2), (1, None))))) == ((0, 2), (1, None))
-    assert schedule_of(play([3, 3], Replay(((1, None),)))) == ((1, None),)
-    assert schedule_of(play([3, 3], Replay(((0, 1), (1, 1), (0, None))))) == ((0, 1), (1, 1), (0, None))
+    assert schedule_of(run_schedule([3, 3], continue_current)) == ((0, None),)
+    assert schedule_of(run_schedule([3, 3], Replay(((0, 2), (1, None))))) == ((0, 2), (1, None))
+    assert schedule_of(run_schedule([3, 3], Replay(((1, None),)))) == ((1, None),)
+    assert schedule_of(run_schedule([3, 3], Replay(((0, 1), (1, 1), (0, None))))) == ((0, 1), (1, 1), (0, None))
 
 
 def test_a_schedule_that_does_not_fit_is_not_guessed_at() -> None:
     with pytest.raises(
         Divergence, match=r"^run 1 of the schedule has actor A take 4 steps; after 3 it could not go on$"
     ):
-        play([3, 3], Replay(((0, 4), (1, None))))
+        run_schedule([3, 3], Replay(((0, 4), (1, None))))
     with pytest.raises(
         Divergence, match=r"^run 2 of the schedule has actor A take its next step; after 0 it could not go on$"
     ):
-        play([3, 3], Replay(((0, None), (0, None))))
+        run_schedule([3, 3], Replay(((0, None), (0, None))))
 
 
 def test_random_schedules_are_the_same_from_the_same_seed() -> None:
     for strategy in (random_walk, lambda seed: pct(seed, 3, 2, 10)):
-        assert order(play([5, 5], strategy(7))) == order(play([5, 5], strategy(7)))
-        assert len({order(play([5, 5], strategy(seed))) for seed in range(50)}) > 5
+        assert order(run_schedule([5, 5], strategy(7))) == order(run_schedule([5, 5], strategy(7)))
+        assert len({order(run_schedule([5, 5], strategy(seed))) for seed in range(50)}) > 5
 
 
 def test_pct_finds_a_race_of_depth_two_as_often_as_promised() -> None:
     """The race: the second program runs between the first one's third and fourth step. n = 2, k = 10, d = 2."""
     wanted = (0, 0, 0, 1, 1, 1, 1, 1, 0, 0)
-    found = Counter(order(play([5, 5], pct(seed, 2, 2, 10))) for seed in range(4000))
+    found = Counter(order(run_schedule([5, 5], pct(seed, 2, 2, 10))) for seed in range(4000))
     assert found[wanted] >= 4000 / (2 * 10) * 0.8  # 0.8: chance; seeds are fixed, so this never flickers

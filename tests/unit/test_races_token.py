@@ -76,7 +76,7 @@ def test_the_checksum_stands_for_every_pair_of_neighbours() -> None:
     # What the guarantee rests on, without the grammar: all pairs of allowed characters, at any distance from the end.
     letters = string.ascii_letters + string.digits + "._-"
     for tail in range(40):
-        sums = {a + b: module._checksum(f"pgr1-{a}{b}{'x' * tail}") for a in letters for b in letters}
+        sums = {a + b: module._checksum(f"pgr1-{a}{b}{'x' * tail}") for a in letters for b in letters}  # noqa: SLF001
         assert len(set(sums.values())) == len(sums)
 
 

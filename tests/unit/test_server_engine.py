@@ -44,7 +44,7 @@ def test_a_start_without_an_engine_says_what_to_do(monkeypatch: pytest.MonkeyPat
 )
 def test_an_engine_on_another_machine_is_told_from_one_on_this(host: str, distant: str) -> None:
     with closing(docker.APIClient(base_url=host, version="1.41")) as api:  # with a version given it asks nothing
-        assert engine.distant(type("Client", (), {"api": api})) == distant
+        assert engine.remote_host(type("Client", (), {"api": api})) == distant
 
 
 def test_a_start_on_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,13 +40,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_link_to_somewhere_else_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ServerError, match="belongs to somebody else"):
+    with pytest.raises(ServerError, match="belongs to another account"):
         folders.make_own(tmp_path / "link", folders.PRIVATE)
 
 
 def test_projects_of_like_names_have_servers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_as, "SHARED", tmp_path)
-    one, two = (Account("nobody").state(Path(root) / ".dbtools" / "server-16") for root in ("/a/b-c", "/a-b/c"))
-    assert one != two
-    assert one.parent == two.parent == tmp_path / "lasting"
-    assert Account("namespace").state(tmp_path) == tmp_path
+    first, second = (
+        Account("nobody").server_folder(Path(root) / ".dbtools" / "server-16") for root in ("/a/b-c", "/a-b/c")
+    )
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "lasting"
+    assert Account("namespace").server_folder(tmp_path) == tmp_path

@@ -20,7 +20,7 @@ time.sleep(60)
 
 
 def test_a_lease_ends_with_its_owner_also_by_kill_9(tmp_path: Path) -> None:
-    path = tmp_path / "one"
+    path = tmp_path / "lease"
     assert is_held(path) is None
     with subprocess.Popen([sys.executable, "-c", OWNER, path], cwd=ROOT, text=True, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
@@ -31,7 +31,7 @@ def test_a_lease_ends_with_its_owner_also_by_kill_9(tmp_path: Path) -> None:
 
 
 def test_a_lease_may_be_closed_twice(tmp_path: Path) -> None:
-    lease = Lease(tmp_path / "one")
+    lease = Lease(tmp_path / "lease")
     assert is_held(lease.path) is True
     lease.close()
     lease.close()

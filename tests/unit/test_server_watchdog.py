@@ -10,8 +10,8 @@ from dbtools.server.watchdog import Watchdog
 def test_closing_one_again_leaves_a_later_one_alone() -> None:
     first = Watchdog(["cat"], environment=dict(os.environ))
     first.close()
-    second = Watchdog(["cat"], environment=dict(os.environ))  # is given the descriptor that the first one had
-    assert second._write_end == first._write_end
+    second = Watchdog(["cat"], environment=dict(os.environ))  # gets the descriptor that the first had
+    assert second.write_end == first.write_end
     assert first.closed
     first.close()
     assert not second.closed

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import cast
 
-import psycopg
 import pytest
 
 from dbtools.chain import lock as module
+from dbtools.chain.lock import SeedLock
 from dbtools.chain.target import Waits
 from dbtools.db.blockers import Blocker
 from dbtools.errors import LockTimeout
@@ -37,11 +36,11 @@ def test_what_was_waited_already_is_not_waited_again() -> None:
     assert waits.after(11.0).lock == 0.0
 
 
-class Scripted(module._Lock):
-    """A lock that is free, or changes hands, when the test says so; a blocking try takes its time on its own clock."""
+class Scripted(SeedLock):
+    """A lock without a server: free, or in other hands, when the test says so. A blocking try takes its own time."""
 
     def __init__(self, holders: Iterator[Blocker | None], tries: int) -> None:
-        super().__init__(cast("psycopg.Connection", None), 7)
+        self.key = 7
         self.slowness = 1.0
         self.now = 1000.0
         self.slices: list[float] = []
@@ -128,7 +127,3 @@ def test_a_holder_that_has_just_gone_is_not_blamed(scripted: type[Scripted]) -> 
         "It was freed just now, too late for this try. Nothing was changed.\n"
         "Wait longer with --lock-timeout SECONDS."
     )
-
-
-def test_no_slice_is_so_short_that_the_server_takes_it_for_endless() -> None:
-    assert [module._milliseconds(seconds) for seconds in (0.0001, 0.25, 1.0006)] == [1, 250, 1001]

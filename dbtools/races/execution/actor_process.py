@@ -1,8 +1,7 @@
-"""Actors: programs that the race lab starts, watches and ends. All they are given is a DATABASE_URL.
+"""The process of an actor: a program that the lab starts, watches and ends. All it is given is a DATABASE_URL.
 
-A command may be anything. A Python callable runs in a forked child of the lab: what the lab has imported is there
-already, so it starts in a few milliseconds. Neither outlives the lab, where the operating system can promise that
-(Linux).
+A command may be anything. A Python callable runs in a forked child of the lab, so it need not import again what the lab
+has imported, and starts in a few milliseconds. On Linux, neither outlives the lab.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ import tempfile
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote, urlsplit
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
     from dbtools.races.scenario import Actor
 
-OUTPUT = 4_000
-"""Characters of an actor's output that are kept: its end."""
+MAX_OUTPUT_CHARACTERS = 4_000
+"""How much of the end of an actor's output is kept."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,14 +39,14 @@ class Program:
         """Start it.
 
         Raises:
-            ConfigurationError: Its command cannot be run.
+            ConfigurationError: Its command could not be run.
         """
         self.actor = actor
         self.code: int | None = None
-        """Its exit status once it has ended by itself; -9 and the like after a signal."""
-        self._password = unquote(urlsplit(url).password or "") or "\0"
+        """Its exit status once it has ended; negative after a signal, such as -9."""
+        self._password = Dsn.parse(url).password or "\0"
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
-        environment = os.environ | _addresses(url) | dict(actor.environment)
+        environment = os.environ | connection_environment(url) | dict(actor.environment)
         if actor.call is not None:
             self._process: subprocess.Popen[bytes] | None = None
             self.pid = _fork(actor.call, url, environment, self._output.fileno(), folder)
@@ -84,21 +83,21 @@ class Program:
         return self.code is not None
 
     def is_asleep(self) -> bool:
-        """Return whether all its processes and threads wait for something; where that can't be known, True."""
-        return all(_state(one) not in "RD" for one in _tasks(self.pid))
+        """Return whether all its processes and threads wait for something; True where that cannot be known."""
+        return all(_state(task) not in "RD" for task in _tasks(self.pid))
 
     def ran(self) -> int:
-        """Return for how many nanoseconds its processes and threads have run so far; 0 where that can't be known."""
-        return sum(_ran(one) for one in _tasks(self.pid))
+        """Return how long its processes and threads have run so far, in nanoseconds; 0 where that cannot be known."""
+        return sum(_ran(task) for task in _tasks(self.pid))
 
     def output(self) -> str:
         """Return the end of what it printed, without the password of its URL."""
         size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - 4 * OUTPUT))
-        return self._output.read().decode("utf-8", "replace").replace(self._password, "***")[-OUTPUT:]
+        self._output.seek(max(0, size - 4 * MAX_OUTPUT_CHARACTERS))
+        return self._output.read().decode("utf-8", "replace").replace(self._password, "***")[-MAX_OUTPUT_CHARACTERS:]
 
     def end(self) -> None:
-        """Kill what is left of it. Its output can't be read any more."""
+        """Kill what is left of it. Its output can no longer be read."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # the group: what it has started goes with it
         while not self.is_over():
@@ -107,15 +106,16 @@ class Program:
         self._output.close()
 
 
-def _addresses(url: str) -> dict[str, str]:
-    parts = urlsplit(url)
+def connection_environment(url: str) -> dict[str, str]:
+    """Return the variables that lead a program to this database: DATABASE_URL, and those of libpq."""
+    dsn = Dsn.parse(url)
     return {
         "DATABASE_URL": url,
-        "PGHOST": parts.hostname or "",
-        "PGPORT": str(parts.port or ""),
-        "PGUSER": unquote(parts.username or ""),
-        "PGPASSWORD": unquote(parts.password or ""),
-        "PGDATABASE": unquote(parts.path[1:]),
+        "PGHOST": dsn.host,
+        "PGPORT": dsn.port,
+        "PGUSER": dsn.user,
+        "PGPASSWORD": dsn.password,
+        "PGDATABASE": dsn.dbname,
         "PGSSLMODE": "disable",
         "PGGSSENCMODE": "disable",
     }
@@ -148,14 +148,14 @@ def _fork(call: Callable[[str], object], url: str, environment: Mapping[str, str
 
 
 def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> None:
-    # The lab's objects stay where they are: to clear one away would close a file that is no longer its own.
+    # No object of the lab may be collected here: its finalizer would close a file descriptor that has a new owner.
     gc.freeze()
     os.setsid()
     _die_with_parent()
     signal.set_wakeup_fd(-1)
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(one, signal.SIG_DFL)
-    asyncio._set_running_loop(None)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    asyncio._set_running_loop(None)  # noqa: SLF001 - no public call ends a loop that was forked
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -174,9 +174,9 @@ def _die_with_parent() -> None:
 
 
 def _tasks(pid: int) -> Iterator[str]:
-    """Yield the folders under /proc of all threads of a process and of those it has started.
+    """Yield the folders under /proc of all threads of a process and of its descendants.
 
-    With plain strings: this is read some times for every step.
+    As strings, not as paths: this is called several times a step.
     """
     folder = f"/proc/{pid}/task"
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One actor in a run: its program, its connections, and whether it is settled."""
+"""One actor during a run: its program, its sessions, and whether it is settled."""
 
 from __future__ import annotations
 
@@ -6,95 +6,115 @@ import time
 from typing import TYPE_CHECKING
 
 from dbtools.races.execution.proxy import Phase, Proxy, Session
-from dbtools.races.trace import Event, EventKind
+from dbtools.races.trace import Event, EventKind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from dbtools.races.execution.actor_process import Program
 
-QUIET = 0.002
-"""Seconds for which a program with several connections must not have run to count as asleep."""
-GRACE = 0.1
-"""Seconds that news of a program's end, and news for a program, may take to arrive."""
+QUIET_S = 0.002
+"""How long a program with several connections must not have run to count as asleep."""
+GRACE_S = 0.1
+"""How long the news of a program's end, or an answer on its way to a program, may take to arrive."""
 
 
 class ActorState:
-    """One actor in a run."""
+    """One actor during a run."""
 
     def __init__(self, number: int, program: Program, proxy: Proxy) -> None:
         self.number = number
         self.name = proxy.actor
         self.program = program
         self.over = False
-        """Its program and all its connections have ended."""
+        """Its program and all its sessions have ended."""
+        self.steps: dict[Session, Step] = {}
+        """The steps that have not ended, by their sessions."""
         self.events: list[Event] = []
         """What happened since the last choice."""
         self._proxy = proxy
-        self._since = time.monotonic()
-        self._ran = 0
-        self._looked = (0, 0.0)
+        self._active_at = time.monotonic()
+        self._ran_before_answer = 0
+        self._last_ran = (0, 0.0)
+        """For how long the program had run when that last changed, and when that was."""
 
     @property
     def sessions(self) -> list[Session]:
-        """All its connections, also those that have ended."""
+        """All its sessions, including those that have ended."""
         return self._proxy.sessions
 
     @property
-    def live(self) -> list[Session]:
-        """Its connections."""
-        return [one for one in self._proxy.sessions if one.phase is not Phase.CLOSED]
+    def open_sessions(self) -> list[Session]:
+        """The sessions that have not ended."""
+        return [session for session in self.sessions if session.phase is not Phase.CLOSED]
 
     def in_phase(self, *phases: Phase) -> list[Session]:
-        """Return its connections that are in one of these phases."""
-        return [one for one in self._proxy.sessions if one.phase in phases]
+        """Return its sessions that are in one of these phases."""
+        return [session for session in self.sessions if session.phase in phases]
 
-    def note(self, kind: EventKind, step: int = 0, on: tuple[str, ...] = (), lock: str = "") -> None:
-        """Write an event down."""
+    def record(self, kind: EventKind, step: int = 0, on: tuple[str, ...] = (), lock: str = "") -> None:
+        """Record an event."""
         self.events.append(Event(kind, self.name, step, on, lock))
-        self._since = time.monotonic()
+        self._active_at = time.monotonic()
 
-    def about_to_hear(self) -> None:
-        """Take note of how long the program has run before an answer is passed on to it."""
-        if len(self.live) > 1:
-            self._ran = self.program.ran()
+    def correct_wait(self, step: int, on: tuple[str, ...], lock: str, *, known: bool) -> bool:
+        """Record a wait that is over, unless it is `known` from before the last choice; return whether it is new.
 
-    def busy(self, blocked: Collection[Session], patience: float) -> Iterator[str]:
-        """Yield what it still does, in words; nothing when it is settled."""
+        Where it was seen since the last choice, that event is replaced.
+        """
+        wait = Event(EventKind.BLOCKED, self.name, step, on, lock)
+        seen = [event for event in self.events if event.step == step]
+        for event in seen:
+            if event.kind is EventKind.BLOCKED:
+                self.events[self.events.index(event)] = wait
+        if not seen and not known:
+            self.events.append(wait)
+            return True
+        return False
+
+    def expect_answer(self) -> None:
+        """Remember how long the program has run, just before an answer is passed on to it."""
+        if len(self.open_sessions) > 1:
+            self._ran_before_answer = self.program.ran()
+
+    def unsettled(self, blocked: Collection[Session], patience: float) -> Iterator[str]:
+        """Yield what it is still doing, in words; nothing once it is settled."""
         if self.over:
             return
-        running = [one for one in self.in_phase(Phase.RUNNING) if one not in blocked]
+        running = [session for session in self.in_phase(Phase.RUNNING) if session not in blocked]
         for session in running:
             yield f"{session.name} runs: {session.sql}"
         for session in self.in_phase(Phase.STARTING, Phase.CLOSING):
             yield f"{session.name} is {session.phase}"
         if running:
             return
-        quiet = time.monotonic() - self._since
+        quiet = time.monotonic() - self._active_at
         if self.program.is_over():
-            # A request at the gate may be that of a child process, or of a connection whose end was not heard of yet.
-            if self.live and (not self.in_phase(Phase.HELD, Phase.RUNNING) or quiet < GRACE):
+            # A held request may be a child process's, or on a connection whose end has not been reported yet.
+            if self.open_sessions and (not self.in_phase(Phase.HELD, Phase.RUNNING) or quiet < GRACE_S):
                 yield f"{self.name} has ended; its connections have not"
-            elif not self.live:
+            elif not self.open_sessions:
                 self.over = True
-                self.note(EventKind.FINISHED)
+                self.record(EventKind.FINISHED)
         elif not self.program.is_asleep():
-            self._since = time.monotonic()
-            yield f"{self.name} computes"
+            self._active_at = time.monotonic()
+            yield f"{self.name} is computing"
         elif self._is_reading(quiet):
             yield f"{self.name} has an answer to read"
         elif not self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING) and quiet < patience:
-            yield f"{self.name} sleeps"
+            yield f"{self.name} is asleep"
 
     def _is_reading(self, quiet: float) -> bool:
-        """Return whether a program with several connections may still be at work on an answer that has reached it.
+        """Return whether a program with several connections may still be working on an answer that has reached it.
 
-        It sleeps, but may not have woken up yet, or sleep for a moment in between: it must have run since, and then not
-        have run for `QUIET`. With one connection there is nothing to mistake: its next request is there, or is not.
+        A sleeping program may not have woken up yet, or may be pausing briefly. It counts as asleep only if it has run
+        since the answer arrived and has then been idle for `QUIET_S`. With one connection there is no doubt: its next
+        request is there, or it is not.
         """
-        if len(self.live) < 2 or quiet > GRACE or all(one.kind is not EventKind.ENDED for one in self.events):
+        answered = any(event.kind is EventKind.ENDED for event in self.events)
+        if len(self.open_sessions) < 2 or quiet > GRACE_S or not answered:
             return False
         now, ran = time.monotonic(), self.program.ran()
-        if ran != self._looked[0]:
-            self._looked = (ran, now)
-        return ran == self._ran or now - self._looked[1] < QUIET
+        if ran != self._last_ran[0]:
+            self._last_ran = (ran, now)
+        return ran == self._ran_before_answer or now - self._last_ran[1] < QUIET_S

@@ -1,11 +1,11 @@
-"""A gate between one actor and the server: it holds every request until it is let through.
+"""A proxy between one actor and the server: it holds every request until it is released.
 
-An actor is given the gate's port in place of the server's. All the rest is the server's own: authentication (SCRAM
-too), cancel requests, COPY, notifications and errors pass as they are. TLS and GSSAPI encryption are declined.
+An actor is given the proxy's port in place of the server's. Authentication (including SCRAM), cancel requests, COPY,
+notifications and errors pass unchanged. TLS and GSSAPI encryption are declined.
 
-A request is held at its first message: some drivers send Parse and Flush, and wait for the answer before they go on.
-Once it is let through, everything passes until ReadyForQuery, which is when the server has committed what there was to
-commit. What a client sends ahead of that waits in its socket, so the next request of a pipeline is a step of its own.
+A request is held at its first message, because some drivers send Parse and Flush and wait for the answer before they
+send the rest. Once it is released, everything passes until ReadyForQuery: by then the server has committed what there
+was to commit. What a client sends before that waits in its socket, so the next request of a pipeline is another step.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dbtools.races.execution import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-PIECE = 64 * 1024
-"""Bytes that are read from a connection at once; no more than some pieces are ever held."""
+PIECE_BYTES = 64 * 1024
+"""How much is read from a connection at once; no more than a few pieces are ever held."""
 
 
 class Phase(StrEnum):
     """Where a session is."""
 
-    CONNECTING = "knocking"
-    """It waits at the gate to be connected: a program that opens several at once gets them one by one."""
+    CONNECTING = "connecting"
+    """The proxy holds the connection itself: a program that opens several at once gets them one by one."""
     STARTING = "starting"
-    """It has not been ready for a query yet."""
+    """The server has not been ready for a query yet."""
     IDLE = "idle"
     """The server waits for the client."""
     HELD = "held"
-    """A request waits at the gate."""
+    """The proxy holds a request."""
     RUNNING = "running"
     """The server works on a request."""
     CLOSING = "closing"
-    """The client is gone; the server still cleans up."""
+    """The client is gone, and the server is still cleaning up."""
     CLOSED = "closed"
     """The server has released everything the session held."""
 
@@ -53,42 +53,43 @@ class Session:
         self.pid = 0
         """The process id of the backend."""
         self.sql = ""
-        """The request that is held or running, or was the last one."""
+        """The request that is held or running, else the last one."""
         self.choice = True
+        """Whether it matters when that request runs: False for BEGIN, SET, and what a driver sends by itself."""
         self.opening = b""
-        """The packet that it began with: user, database and settings."""
+        """The first packet of the connection: user, database and settings."""
         self.tag = ""
         self.error: dict[str, str] = {}
-        """The fields of the request's error, by the protocol's letters."""
+        """The fields of the last request's error, by the letters that the protocol has for them."""
         self.transaction = "I"
         self.ended = 0
         """How many requests have ended."""
         self._changed = changed
-        self._pass = asyncio.Event()
+        self._let_through = asyncio.Event()
         self._untouched = True
-        """Nothing was done in the open transaction that was a choice."""
+        """No request in the open transaction was a choice."""
 
     def admit(self) -> None:
         """Let the connection through."""
         assert self.phase is Phase.CONNECTING
         self.phase = Phase.STARTING
-        self._pass.set()
+        self._let_through.set()
 
-    async def knock(self) -> None:
-        """Return when the connection has been let through."""
+    async def wait_for_admission(self) -> None:
+        """Return once the connection is let through."""
         self._changed(self)
-        await self._pass.wait()
+        await self._let_through.wait()
 
     def release(self) -> None:
-        """Let the held request through."""
+        """Let the held request go to the server."""
         assert self.phase is Phase.HELD
         self.tag, self.error = "", {}
         self.phase = Phase.RUNNING
-        self._pass.set()
+        self._let_through.set()
 
     async def hold(self, sql: str) -> None:
-        """Return when the request has been let through."""
-        if self.phase is Phase.RUNNING:  # what was let through before it, in one batch with it
+        """Hold a request, and return once it is released."""
+        if self.phase is Phase.RUNNING:  # the request before it, which is in one batch with it
             self.ended += 1
         if self.transaction == "I":
             self._untouched = True
@@ -96,12 +97,12 @@ class Session:
         self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing)
         self._untouched = self._untouched and not self.choice
         self.phase = Phase.HELD
-        self._pass.clear()
+        self._let_through.clear()
         self._changed(self)
-        await self._pass.wait()
+        await self._let_through.wait()
 
-    def become(self, phase: Phase) -> None:
-        """Change the phase; a request that was running has ended."""
+    def enter(self, phase: Phase) -> None:
+        """Change the phase. A request that was running has ended by that."""
         self.ended += self.phase is Phase.RUNNING
         if self.phase is not Phase.CLOSED:
             self.phase = phase
@@ -109,9 +110,10 @@ class Session:
 
 
 class Proxy:
-    """One actor's way to the server.
+    """The proxy of one actor.
 
-    `changed` is called at every change of a session; at the end of a request before the program can know of it.
+    `changed` is called at every change of a session. At the end of a request, it is called before the program gets the
+    answer.
     """
 
     def __init__(self, actor: str, host: str, port: int, changed: Callable[[Session], None]) -> None:
@@ -124,13 +126,13 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen on a free port of 127.0.0.1."""
+        """Listen on 127.0.0.1, at a free port: `port`."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """End all connections, and return when the last is gone."""
+        """End all connections, and return once the last one is gone."""
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -138,7 +140,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(_Reader(limit=PIECE), self._connected)
+        return asyncio.StreamReaderProtocol(_Reader(limit=PIECE_BYTES), self._connected)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(reader, _Reader)
@@ -157,29 +159,29 @@ class Proxy:
                 session = Session(self.actor, name, self._changed)
                 session.opening = packet
                 self.sessions.append(session)
-                await _first((session.knock(), reader.gone.wait()))
-            answers, server = await asyncio.open_connection(*self._address, limit=PIECE)
+                await _either(session.wait_for_admission(), reader.gone.wait())
+            answers, server = await asyncio.open_connection(*self._address, limit=PIECE_BYTES)
             server.write(packet)
             if session is None:
                 await answers.read()
             else:
-                await _Pumps(session, reader, writer, answers, server).run()
+                await _Relay(session, reader, writer, answers, server).run()
         except wire.ProtocolError as error:
-            _refuse(writer, f"race gate: {error}")
+            _refuse(writer, f"race proxy: {error}")
         except OSError as error:
-            _refuse(writer, f"race gate: the server cannot be reached: {error}")
+            _refuse(writer, f"race proxy: the server cannot be reached: {error}")
         except asyncio.IncompleteReadError:
-            pass  # the client left before it had said what it wants
+            pass  # the client left before its first packet was complete
         finally:
             for end in (writer, server):
                 if end is not None:
                     end.close()
             if session is not None:
-                session.become(Phase.CLOSED)
+                session.enter(Phase.CLOSED)
 
 
 class _Reader(asyncio.StreamReader):
-    """Tells that its connection has ended also while nobody reads."""
+    """A reader with an event for the end of its connection, which is set even while no data is read."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit=limit)
@@ -194,8 +196,8 @@ class _Reader(asyncio.StreamReader):
         self.gone.set()
 
 
-class _Pumps:
-    """The two directions of one connection."""
+class _Relay:
+    """Passes the messages of one connection on, in both directions."""
 
     def __init__(
         self,
@@ -210,33 +212,33 @@ class _Pumps:
         self._server, self._to_server = server, to_server
         self._statements = wire.Statements()
         self._request = b""
-        """The type of the first message of the request that is open; b"" while none is."""
+        """The type of the open request's first message; b"" where no request is open."""
         self._copy = False
-        """The server wants COPY data."""
+        """The server expects COPY data."""
         self._open = asyncio.Event()
-        """The client's messages may pass: the last request has not been sent whole, or is over."""
+        """The client's messages may pass: the last request has not been sent completely, or it has ended."""
         self._open.set()
 
     async def run(self) -> None:
-        """Return when the server has ended the connection."""
-        upward = asyncio.create_task(self._upward())
+        """Return once the server has ended the connection."""
+        to_server = asyncio.create_task(self._relay_to_server())
         try:
-            await self._downward()
+            await self._relay_to_client()
         finally:
-            upward.cancel()
+            to_server.cancel()
             with suppress(asyncio.CancelledError):
-                await upward
+                await to_server
 
-    async def _downward(self) -> None:
+    async def _relay_to_client(self) -> None:
         scanner = wire.Scanner()
         while data := await _read(self._server):
             ready = False
             for message in scanner.feed(data):
                 ready = self._observe(message) or ready
-            # The client must not see the answer before it is written down that the request is over.
+            # The end of the request must be recorded before the client sees the answer.
             if ready:
                 self._become_ready()
-            with suppress(OSError):  # a client that is gone; the server is to come to its end all the same
+            with suppress(OSError):  # the client is gone, but the server's end is still to be seen
                 self._to_client.write(data)
                 await self._to_client.drain()
 
@@ -260,43 +262,43 @@ class _Pumps:
         self._request, self._copy = b"", False
         self._open.set()
         if self._session.phase in (Phase.STARTING, Phase.RUNNING):
-            self._session.become(Phase.IDLE)
+            self._session.enter(Phase.IDLE)
 
-    async def _upward(self) -> None:
+    async def _relay_to_server(self) -> None:
         gone = asyncio.create_task(self._client.gone.wait())
-        requests = asyncio.create_task(self._requests())
+        requests = asyncio.create_task(self._pass_requests())
         try:
             await asyncio.wait((gone, requests), return_when=asyncio.FIRST_COMPLETED)
             if self._session.phase is not Phase.HELD:
-                await asyncio.wait((requests,))  # what was sent before the end is still to be passed on
+                await asyncio.wait((requests,))  # what the client sent before its end is still passed on
         finally:
             gone.cancel()
             requests.cancel()
         error = requests.exception() if requests.done() else None
         if isinstance(error, wire.ProtocolError):
-            _refuse(self._to_client, f"race gate: {error}")
+            _refuse(self._to_client, f"race proxy: {error}")
         elif error is not None and not isinstance(error, (asyncio.IncompleteReadError, OSError)):
             raise error
         if self._session.phase is not Phase.RUNNING:
-            self._session.become(Phase.CLOSING)
+            self._session.enter(Phase.CLOSING)
         with suppress(OSError):
             self._to_server.write_eof()
 
-    async def _requests(self) -> None:
+    async def _pass_requests(self) -> None:
         while True:
             kind, size = wire.header(await self._client.readexactly(5), wire.CLIENT)
             if kind != wire.TERMINATE:
                 await self._open.wait()
-            head = await self._client.readexactly(min(size, wire.HEAD))
-            await self._admit(kind, head)
+            head = await self._client.readexactly(min(size, wire.MAX_HEAD_BYTES))
+            await self._hold_request(kind, head)
             self._to_server.write(kind + (size + 4).to_bytes(4, "big") + head)
             await _pass_on(self._client, self._to_server, size - len(head))
             self._close_after(kind)
             if kind == wire.TERMINATE:
                 return
 
-    async def _admit(self, kind: bytes, head: bytes) -> None:
-        """Return when a message may go to the server: at once, unless a request begins with it."""
+    async def _hold_request(self, kind: bytes, head: bytes) -> None:
+        """Return once a message may go to the server: at once, unless a request begins with it."""
         passing = (wire.TERMINATE, wire.PASSWORD, wire.COPY_DATA, wire.COPY_DONE, wire.COPY_FAIL)
         if kind in passing or self._session.phase is Phase.STARTING or self._copy:
             return
@@ -305,14 +307,14 @@ class _Pumps:
             self._request = kind
             if kind not in (wire.SYNC, wire.FLUSH):
                 await self._session.hold(sql)
-        elif kind == wire.QUERY:  # a batch without Sync; what it prepared is over
+        elif kind == wire.QUERY:  # after a batch without Sync, which it ends
             self._request = kind
             await self._session.hold(sql)
         elif kind in (wire.PARSE, wire.BIND) and not self._session.choice and not wire.is_trivial(sql):
             await self._session.hold(sql)
 
     def _close_after(self, kind: bytes) -> None:
-        """Let no more pass after the last message of a request."""
+        """Let nothing pass after the last message of a request."""
         if self._copy:
             if kind in (wire.COPY_DONE, wire.COPY_FAIL):
                 self._copy = False
@@ -323,7 +325,7 @@ class _Pumps:
 
 
 async def _first_packet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    """Return the packet that opens or cancels, with its length; encryption is declined."""
+    """Return the packet that opens a connection or cancels a request, with its length; decline encryption."""
     while True:
         four = await reader.readexactly(4)
         rest = await reader.readexactly(wire.startup_length(four))
@@ -332,9 +334,9 @@ async def _first_packet(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         writer.write(b"N")
 
 
-async def _first(both: tuple[Coroutine[object, object, object], Coroutine[object, object, object]]) -> None:
-    """Return when one of them has."""
-    tasks = [asyncio.ensure_future(one) for one in both]
+async def _either(*both: Coroutine[object, object, object]) -> None:
+    """Return once one of them has returned."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in both]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -344,7 +346,7 @@ async def _first(both: tuple[Coroutine[object, object, object], Coroutine[object
 
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, left: int) -> None:
     while left:
-        piece = await source.read(min(left, PIECE))
+        piece = await source.read(min(left, PIECE_BYTES))
         if not piece:
             raise asyncio.IncompleteReadError(b"", left)
         target.write(piece)
@@ -354,7 +356,7 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, l
 
 async def _read(source: asyncio.StreamReader) -> bytes:
     try:
-        return await source.read(PIECE)
+        return await source.read(PIECE_BYTES)
     except OSError:
         return b""
 

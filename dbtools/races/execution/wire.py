@@ -1,8 +1,8 @@
-"""The PostgreSQL wire protocol, as much of it as a gate must understand: where a message begins and ends.
+"""The PostgreSQL wire protocol, as far as the proxy must understand it: where a message begins and ends.
 
-Protocol 3.0 and 3.2: a message is a type byte, a length of four bytes that counts itself, and a body; the first one of
-a connection has no type byte. Bodies pass through unread, but for a few whose heads are looked at, and no more than
-`HEAD` bytes of any message are ever held. Source: PostgreSQL's documentation, "Frontend/Backend Protocol".
+Protocol 3.0 and 3.2: a message is a type byte, a length of four bytes that counts itself, and a body; the first message
+of a connection has no type byte. Only the beginnings of a few bodies are read, and no more than `MAX_HEAD_BYTES` of any
+message are ever held. Source: PostgreSQL's documentation, "Frontend/Backend Protocol".
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD = 64 * 1024
-"""Bytes of a message that are looked at; the text of a longer statement is cut there in reports."""
-LONGEST = 0x3FFFFFFF
-"""Bytes of the longest message PostgreSQL itself takes."""
-LONGEST_STARTUP = 10_000
+MAX_HEAD_BYTES = 64 * 1024
+"""How much of a message is read; the text of a longer statement is cut there in reports."""
+MAX_MESSAGE_BYTES = 0x3FFFFFFF
+"""PostgreSQL itself accepts no longer message."""
+MAX_STARTUP_BYTES = 10_000
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 
 # What the client sends.
@@ -37,8 +37,8 @@ _HEADER = struct.Struct("!cI")
 _WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _PLAIN = r"(to_regtype\(\$1\)|(?!\b(from|join)\b)[^;()])*"
-# Neither waits for another session nor makes one wait, and shows nobody anything: not worth a choice. The last select
-# is of the drivers that ask for the server's types before anything else.
+# Such a request neither waits for another session nor makes one wait, and other sessions see nothing of it: not worth a
+# choice. The last select is that of drivers that ask for the server's types before anything else.
 _TRIVIAL = re.compile(
     r"(begin|start\s+transaction|show|savepoint|release|reset|discard|deallocate|set(?!\s+constraints))\b[^;]*;?"
     r"|select\s+(1|(pg_catalog\.)?version\(\)|current_schema(\(\))?|(pg_catalog\.)?set_config\([^;()]*\))\s*;?"
@@ -51,12 +51,12 @@ _END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?", r
 
 
 class ProtocolError(Exception):
-    """What arrived is not the PostgreSQL protocol; says what it is instead."""
+    """What arrived is not the PostgreSQL protocol; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of the server: its type, and its body up to `HEAD` bytes, or b"" where nobody wants it."""
+    """One of the server's messages that are `WANTED`: its type, and its body up to `MAX_HEAD_BYTES`."""
 
     kind: bytes
     body: bytes
@@ -72,7 +72,7 @@ class Scanner:
         self._body = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Return the wanted messages that end in this piece.
+        """Yield the wanted messages that end in this piece.
 
         Raises:
             ProtocolError: A length is impossible.
@@ -88,8 +88,8 @@ class Scanner:
                 self._kind, self._left = header(self._header)
             else:
                 piece = data[at : at + self._left]
-                if self._kind in WANTED and len(self._body) < HEAD:
-                    self._body += piece[: HEAD - len(self._body)]
+                if self._kind in WANTED and len(self._body) < MAX_HEAD_BYTES:
+                    self._body += piece[: MAX_HEAD_BYTES - len(self._body)]
                 self._left -= len(piece)
                 at += len(piece)
             if not self._left:
@@ -100,41 +100,41 @@ class Scanner:
 
 
 def header(five: bytes, known: frozenset[bytes] | None = None) -> tuple[bytes, int]:
-    """Return a message's type and the bytes of its body, from its first five.
+    """Return a message's type and the length of its body in bytes, from its first five bytes.
 
     Raises:
-        ProtocolError: Its length is impossible, or it is none of the `known`.
+        ProtocolError: The length is impossible, or the type is not one of `known`.
     """
     kind, length = _HEADER.unpack(five)
     if known is not None and kind not in known:
-        raise ProtocolError(f"a message of type {kind!r} is none that a client sends")
-    if not 4 <= length <= LONGEST or (known is not None and kind in BODYLESS and length != 4):
+        raise ProtocolError(f"no client sends a message of type {kind!r}")
+    if not 4 <= length <= MAX_MESSAGE_BYTES or (known is not None and kind in BODYLESS and length != 4):
         raise ProtocolError(f"a message of type {kind!r} cannot be {length} bytes long")
     return kind, length - 4
 
 
 def startup_length(four: bytes) -> int:
-    """Return how many bytes of a connection's first packet follow, from its first four.
+    """Return how many bytes of a connection's first packet follow its first four.
 
     Raises:
-        ProtocolError: No client of PostgreSQL begins so.
+        ProtocolError: No client of PostgreSQL begins like this.
     """
     length = int.from_bytes(four, "big")
     if four[:2] == b"\x16\x03":
         raise ProtocolError("the client begins with TLS; connect with sslmode=disable")
-    if not 8 <= length <= LONGEST_STARTUP:
+    if not 8 <= length <= MAX_STARTUP_BYTES:
         raise ProtocolError(f"a connection cannot begin with a packet of {length} bytes")
     return length - 4
 
 
 def fields(body: bytes) -> dict[str, str]:
-    """Return the fields of an error by their letters: C is the SQLSTATE, M the message, n the constraint ..."""
+    """Return the fields of an error by their letters: C is the SQLSTATE, M the message, n the constraint, and so on."""
     parts = (part for part in body.split(b"\0") if part)
     return {part[:1].decode("ascii", "replace"): part[1:].decode("utf-8", "replace") for part in parts}
 
 
 def text(body: bytes) -> str:
-    """Return the string that a body is or begins with."""
+    """Return the string that a body begins with."""
     return body.partition(b"\0")[0].decode("utf-8", "replace")
 
 
@@ -146,7 +146,7 @@ class Statements:
         self._portals: dict[bytes, str] = {}
 
     def label(self, kind: bytes, body: bytes) -> str:
-        """Return the SQL that a client's message is about, or a word in brackets."""
+        """Return the SQL that a client's message is about, or its kind in brackets: "(sync)"."""
         first, _, rest = body.partition(b"\0")
         if kind == QUERY:
             return text(body)
@@ -164,7 +164,7 @@ class Statements:
 
 
 def is_trivial(sql: str) -> bool:
-    """Return whether a request is no choice: it neither waits, nor makes others wait, nor shows them anything."""
+    """Return whether it makes no difference to other sessions when a request runs."""
     return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
 
 
@@ -174,7 +174,7 @@ def is_end(sql: str) -> bool:
 
 
 def fatal(message: str) -> bytes:
-    """Return an error that ends the connection, in the gate's own name."""
+    """Return the bytes of an error of the proxy's own that ends the connection."""
     parts = (b"SFATAL", b"VFATAL", b"C08P01", b"M" + message.encode())
     body = b"".join(part + b"\0" for part in parts) + b"\0"
     return _HEADER.pack(ERROR, len(body) + 4) + body

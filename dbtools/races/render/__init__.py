@@ -1,7 +1,12 @@
-"""A run, drawn from its trace: as text for terminals and logs, as an SVG image, as a self-contained page.
+"""Pictures of a run, drawn from its trace: text for a terminal or a log, an SVG image, a self-contained HTML page.
 
-All three come of the same rows: picture_layout makes them of a trace (picture_rows says what they hold), picture_fold
-shortens long ones, picture_words makes any text safe to show, and picture_text, picture_svg and picture_html draw.
+All three draw the same rows:
+
+    rows       the picture as data: lanes (actors), tracks (sessions), rows (events)
+    layout     makes the rows from a trace
+    fold       shortens long runs of one actor's steps
+    sanitize   makes any text safe to show, and counts its columns
+    text, svg, html (with html_rows and page.css)   draw the rows
 """
 
 from dbtools.races.render.html import html

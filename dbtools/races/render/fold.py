@@ -1,4 +1,4 @@
-"""A picture of 600 steps that can be read: long runs of one actor's steps become one row each."""
+"""Fold the rows of a picture: long runs of one actor's steps become one row each, so that 600 steps can be read."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.races.render import sanitize as words
-from dbtools.races.render.rows import Kind, Rail, Row, State
+from dbtools.races.render import sanitize
+from dbtools.races.render.rows import Kind, Row, State, Track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_ENDS = 3
-"""Steps that are shown at each end of a run of steps that is folded."""
-_RARE = 2
-"""What a run does at most so often is worth a row, however long the run."""
-_WORTH = 5
-"""Fewer steps than these are not folded."""
+_STEPS_AT_EACH_END = 3
+"""Steps that stay at each end of a run of steps that is folded."""
+_MAX_RARE_STEPS = 2
+"""Statements with the same first word are rare, and stay, if a run has no more of them than this."""
+_MIN_FOLDED_STEPS = 5
+"""Fewer steps than this are not folded."""
+_MAX_NAMED_VERBS = 3
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of one lane that say little one by one."""
+    """Rows of one lane that are shown as one."""
 
     rows: tuple[Row, ...]
     text: str
-    rails: tuple[tuple[Rail, ...], ...]
+    tracks: tuple[tuple[Track, ...], ...]
+    """Per lane, per session, as in a row."""
 
     @property
     def lane(self) -> int:
@@ -34,19 +36,19 @@ class Fold:
         return self.rows[0].lane
 
 
-def folded(rows: Sequence[Row]) -> tuple[Row | Fold, ...]:
-    """Return the rows with long runs of one actor's steps folded.
+def fold_rows(rows: Sequence[Row]) -> tuple[Row | Fold, ...]:
+    """Return the rows, in which each long run of one actor's steps is folded.
 
-    The ends of a run stay, and so does what is rare in it. Waits, errors, switches and ends are never folded.
+    The ends of a run stay, and so do its rare statements. Waits, errors, switches and ends are never folded.
     """
     items: list[Row | Fold] = []
     for run in _runs(rows):
-        often = Counter(words.verb(row.step) for row in run if row.step)
+        verbs = Counter(sanitize.verb(row.step) for row in run if row.step)
         hidden = [
-            _plain(row)
-            and _ENDS <= i < len(run) - _ENDS
+            _is_plain(row)
+            and _STEPS_AT_EACH_END <= i < len(run) - _STEPS_AT_EACH_END
             and row.step is not None
-            and often[words.verb(row.step)] > _RARE
+            and verbs[sanitize.verb(row.step)] > _MAX_RARE_STEPS
             for i, row in enumerate(run)
         ]
         start = 0
@@ -55,16 +57,16 @@ def folded(rows: Sequence[Row]) -> tuple[Row | Fold, ...]:
             while end < len(run) and hidden[end] == hidden[start]:
                 end += 1
             part = run[start:end]
-            items += [_fold(part)] if hidden[start] and len(part) >= _WORTH else part
+            items += [_fold(part)] if hidden[start] and len(part) >= _MIN_FOLDED_STEPS else part
             start = end
     return tuple(items)
 
 
 def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Yield the rows in stretches of one lane that nothing interrupts."""
+    """Yield the rows in runs of one lane that nothing interrupts."""
     run: list[Row] = []
     for row in rows:
-        if run and (row.lane != run[-1].lane or not (_plain(row) and _plain(run[-1]))):
+        if run and (row.lane != run[-1].lane or not (_is_plain(row) and _is_plain(run[-1]))):
             yield run
             run = []
         run.append(row)
@@ -72,32 +74,36 @@ def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
         yield run
 
 
-def _plain(row: Row) -> bool:
+def _is_plain(row: Row) -> bool:
     return row.kind is Kind.STEP and not row.error and row.result != "no answer"
 
 
 def _fold(rows: list[Row]) -> Fold:
-    verbs = Counter(words.verb(row.step) for row in rows if row.step).most_common()
+    verbs = Counter(sanitize.verb(row.step) for row in rows if row.step).most_common()
     if len(verbs) == 1:
         text = f"{len(rows):,} more {verbs[0][0]} steps"
     else:
-        rest = sum(count for _, count in verbs[3:])
-        named = [f"{count:,} {name}" for name, count in verbs[:3]] + ([f"{rest:,} other"] if rest else [])
-        text = f"{len(rows):,} more steps: {', '.join(named)}"
-    first, last = rows[0].rails, rows[-1].rails
-    rails = tuple(
-        tuple(_across(first[i][j], last[i][j], [row.rails[i][j] for row in rows]) for j in range(len(first[i])))
-        for i in range(len(first))
+        counts = [f"{count:,} {verb}" for verb, count in verbs[:_MAX_NAMED_VERBS]]
+        if rest := sum(count for _, count in verbs[_MAX_NAMED_VERBS:]):
+            counts.append(f"{rest:,} other")
+        text = f"{len(rows):,} more steps: {', '.join(counts)}"
+    tracks = tuple(
+        tuple(_merge([row.tracks[lane][session] for row in rows]) for session in range(len(sessions)))
+        for lane, sessions in enumerate(rows[0].tracks)
     )
-    return Fold(tuple(rows), text, rails)
+    return Fold(tuple(rows), text, tracks)
 
 
-def _across(first: Rail, last: Rail, between: list[Rail]) -> Rail:
-    """Return one rail for several rows: in its state where any is, with its ends where those are among the rows."""
-    state = next((rail.state for rail in between if rail.state is not State.IDLE), State.IDLE)
+def _merge(tracks: list[Track]) -> Track:
+    """Return one track for those of one session in several rows.
+
+    It has the first state that is not idle, and that state's begin and end if they are among the rows.
+    """
+    state = next((track.state for track in tracks if track.state is not State.IDLE), State.IDLE)
     if state is State.IDLE:
-        return Rail(state)
-    return Rail(
+        return Track(state)
+    first, last = tracks[0], tracks[-1]
+    return Track(
         state,
         begins=first.begins or first.state is State.IDLE,
         ends=last.ends or last.state is State.IDLE,

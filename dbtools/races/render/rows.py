@@ -1,7 +1,4 @@
-"""What a picture of a run holds: one lane per actor, one rail in it per session, time downwards, one row per event.
-
-picture_layout makes it of a trace, and picture_fold shortens it.
-"""
+"""The picture of a run as data: one lane per actor, in it one track per session, and one row per event, downwards."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dbtools.races.render import sanitize as words
+from dbtools.races.render import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What a session is in."""
+    """The state of a session."""
 
     IDLE = "idle"
     OPEN = "open"
@@ -27,22 +24,23 @@ class State(StrEnum):
     FAILED = "failed"
     """In a transaction that can only be rolled back."""
     WAITING = "waiting"
-    """Its step waits for others."""
+    """Its step waits for other sessions."""
 
 
 @dataclass(frozen=True)
-class Rail:
+class Track:
     """One session in one row."""
 
     state: State
     begins: bool = False
-    """The state begins here."""
+    """The state begins in this row."""
     ends: bool = False
+    """The state ends in this row."""
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One actor: the letter that tokens call it by, its name, its sessions in the order of their first step."""
+    """One actor: its letter in tokens, its name, and its sessions in the order of their first step."""
 
     letter: str
     actor: str
@@ -51,24 +49,26 @@ class Lane:
     @property
     def name(self) -> str:
         """Letter and name, printable: A reset."""
-        return words.one_line(f"{self.letter} {self.actor}")
+        return sanitize.one_line(f"{self.letter} {self.actor}")
 
     def label(self, session: str) -> str:
         """Return the short name of one of its sessions: A, A#2."""
-        return words.one_line(self.letter + session.removeprefix(self.actor))
+        return sanitize.one_line(self.letter + session.removeprefix(self.actor))
 
 
 class Kind(StrEnum):
-    """What a row is."""
+    """The kind of a row."""
 
     STEP = "step"
+    """A step is released."""
     WAIT = "wait"
+    """A step is found waiting."""
     RESULT = "result"
-    """How a step that waited went on."""
+    """A step that waited has ended."""
     SWITCH = "switch"
-    """The turn was taken from an actor that could have gone on."""
+    """Another actor goes on, although this one could have."""
     END = "end"
-    """An actor's program is over."""
+    """The program of an actor has ended."""
 
 
 @dataclass(frozen=True)
@@ -80,39 +80,44 @@ class Row:
     session: int
     """Index among the sessions of the lane."""
     text: str
-    rails: tuple[tuple[Rail, ...], ...]
+    tracks: tuple[tuple[Track, ...], ...]
     """Per lane, per session."""
     step: Step | None = None
     result: str = ""
     """What the answer adds to the text: "5 rows"."""
     error: str = ""
-    """The step's error, in the row where it came."""
+    """The error of the step, in the row in which it arrived."""
     failed: bool = False
-    """That error is one of the failures of the run, or the actor of this end failed."""
-    towards: tuple[tuple[int, int], ...] = ()
-    """Lane and session of those that are waited for."""
+    """That error is one of the failures of the run, or the actor that ended here failed."""
+    waits_for: tuple[tuple[int, int], ...] = ()
+    """Lane and session of each session that the step waits for."""
 
     @property
-    def complaint(self) -> str:
-        """The error in full, with a sign that tells a failure from an error that was none; "" without an error."""
-        message = words.one_line(self.step.message) if self.step else ""
+    def released(self) -> Step | None:
+        """The step, if this is the row of its release."""
+        return self.step if self.kind is Kind.STEP else None
+
+    @property
+    def error_text(self) -> str:
+        """The error in full. Its sign tells a failure from other errors. "" without an error."""
+        message = sanitize.one_line(self.step.message) if self.step else ""
         return f"{'✗' if self.failed else '!'} {self.error}{': ' if message else ''}{message}" if self.error else ""
 
-    def said(self, lane: Lane, *, switch: str) -> tuple[str, str, str]:
-        """Return what its line says: session and sign, the text, which may be cut, and the result."""
+    def line_parts(self, lane: Lane, *, switch_sign: str) -> tuple[str, str, str]:
+        """Return the three parts of the row's line: session and sign, the text, which may be cut, and the result."""
         session = lane.label(lane.sessions[self.session]).removeprefix(lane.letter)
         before = f"{session} " if session and self.kind is not Kind.END else ""
         if self.kind is Kind.RESULT and self.error:
-            return before, self.complaint, ""
-        sign = {Kind.END: "■ ", Kind.SWITCH: switch}.get(self.kind, "")
-        if self.kind is Kind.STEP and self.step and not self.step.choice:
+            return before, self.error_text, ""
+        sign = {Kind.END: "■ ", Kind.SWITCH: switch_sign}.get(self.kind, "")
+        if self.released and not self.released.choice:
             sign = "· "
         return before + sign, self.text, f" → {self.result}" if self.result else ""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A run, laid out."""
+    """A run, laid out in rows."""
 
     trace: Trace
     lanes: tuple[Lane, ...]
@@ -120,44 +125,42 @@ class Picture:
 
     @property
     def summary(self) -> str:
-        """What the picture shows, in a sentence."""
+        """The size of the run, in a sentence."""
         kinds = Counter(row.kind for row in self.rows)
-        parts = [
-            _many(len(self.trace.steps), "step"),
-            f"of {_many(len(self.lanes), 'actor')} ({', '.join(lane.name for lane in self.lanes)})",
-            f"{_many(kinds[Kind.SWITCH], 'preemption')}, {_many(kinds[Kind.WAIT], 'wait')}.",
-        ]
-        return f"{parts[0]} {parts[1]}, {parts[2]}"
+        actors = f"{_count(len(self.lanes), 'actor')} ({', '.join(lane.name for lane in self.lanes)})"
+        preemptions, waits = _count(kinds[Kind.SWITCH], "preemption"), _count(kinds[Kind.WAIT], "wait")
+        return f"{_count(len(self.trace.steps), 'step')} of {actors}, {preemptions}, {waits}."
 
     @property
     def verdict(self) -> str:
         """What is wrong with the run, in a sentence."""
         if self.trace.stalled:
-            return words.one_line(f"Stalled, and proves nothing: {self.trace.stalled}")
+            return sanitize.one_line(f"Stalled, and proves nothing: {self.trace.stalled}")
         if not self.trace.failures:
             return "No failure." if self.trace.steps else "No step was run."
-        return words.one_line(f"Fails: {', '.join(dict.fromkeys(f.name for f in self.trace.failures))}.")
+        names = dict.fromkeys(failure.name for failure in self.trace.failures)
+        return sanitize.one_line(f"Fails: {', '.join(names)}.")
 
     def ends(self) -> Iterator[tuple[Lane, str, tuple[str, ...]]]:
-        """Yield per actor that ended: its lane, how it ended, and what it printed last."""
+        """Yield for each actor that ended: its lane, how it ended, and the last lines of its output."""
         for lane in self.lanes:
             for end in self.trace.ends:
                 if end.actor == lane.actor:
-                    output = words.printable(end.output).strip("\n").replace("\t", "    ").splitlines()
-                    yield lane, ended(end.code), tuple(output)
+                    output = sanitize.printable(end.output).strip("\n").replace("\t", "    ").splitlines()
+                    yield lane, describe_exit(end.code), tuple(output)
 
     def failures(self) -> Iterator[str]:
-        """Yield what is wrong, each in a line: what kind, its name, the step, and the detail."""
+        """Yield one line for each failure: its kind, its name, the step, and the detail."""
         for failure in self.trace.failures:
             where = f" (step {failure.step})" if failure.step else ""
             detail = f": {failure.detail}" if failure.detail else ""
-            yield words.one_line(f"{failure.kind} {failure.name}{where}{detail}")
+            yield sanitize.one_line(f"{failure.kind} {failure.name}{where}{detail}")
 
 
-def ended(code: int | None) -> str:
-    """Return how a program ended, in words."""
+def describe_exit(code: int | None) -> str:
+    """Return how a program ended: its exit status, or that the lab ended it (None)."""
     return "ended by the lab" if code is None else f"exit {code}"
 
 
-def _many(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The isolation-spec language: what is a spec, what it means, and what is said of a file that is none."""
+"""The isolation-spec language: what a spec is, what it means, and the errors for a file that is not a spec."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbtools.errors import ConfigurationError
-from dbtools.isolation import parser as specfile
-from dbtools.isolation.parser import Marker, Place, Session, Step, interleavings, parse
+from dbtools.isolation.parser import parse, read_spec
+from dbtools.isolation.spec import (
+    NumNotices,
+    Once,
+    OtherStep,
+    PermutationStep,
+    Session,
+    Step,
+    encode,
+    interleavings,
+)
 
 ONE = "session s1 step a {A} step b {B} "
 TWO = ONE + "session s2 step c {C} "
@@ -40,9 +49,9 @@ def test_everything_a_file_can_hold() -> None:
     c = Step("c", "C", 1, 3)
     assert (spec.name, spec.setups, spec.teardown) == ("name", ("one", "two"), "down")
     assert spec.sessions == (Session("s1", "begin", (a, b), "commit"), Session("s2", None, (c,), None))
-    assert [[(place.step, place.markers) for place in order] for order in spec.permutations] == [
-        [(a, ()), (c, (Marker(),)), (b, ())],
-        [(c, (Marker(a), Marker(b, 2))), (a, ()), (b, ())],
+    assert [[(pstep.step, pstep.blockers) for pstep in permutation] for permutation in spec.permutations] == [
+        [(a, ()), (c, (Once(),)), (b, ())],
+        [(c, (OtherStep(a), NumNotices(b, 2))), (a, ()), (b, ())],
     ]
 
 
@@ -74,19 +83,19 @@ def test_names() -> None:
 
 def test_tokens_need_no_space_between_them_and_comments_end_with_the_line() -> None:
     spec = parse("#{\nsession s#}\rstep a{x}step b{y}#\npermutation a(*)b#")
-    assert [place.step.name for place in spec.permutations[0]] == ["a", "b"]
+    assert [pstep.step.name for pstep in spec.permutations[0]] == ["a", "b"]
 
 
 def test_what_is_not_utf8_is_kept_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "latin.spec"
     path.write_bytes(b"session s step \xfc { select '\xdf' }")
-    (step,) = specfile.read(path).sessions[0].steps
-    assert (step.name.encode(*specfile.ENCODING), step.sql.encode(*specfile.ENCODING)) == (b"\xfc", b"select '\xdf'")
+    (step,) = read_spec(path).sessions[0].steps
+    assert (encode(step.name), encode(step.sql)) == (b"\xfc", b"select '\xdf'")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        specfile.read(tmp_path / "no.spec")
+        read_spec(tmp_path / "no.spec")
     assert str(caught.value) == (
         f"Cannot read {tmp_path}/no.spec.\nNo such file or directory. Nothing was run.\n"
         "Give the path of an isolation spec, such as tests/data/isolation/write-skew.spec"
@@ -119,51 +128,55 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("session s\nstep a {};", 'Line 2: unexpected character ";"'),
         ("session s step a {}\nstep b {}\nstep a {}", 'Line 3: a second step is named "a"'),
         ("session s step a {}\nsession t\nstep a {}", 'Line 3: a second step is named "a"'),
-        (ONE + "permutation a\nB", 'Line 2: the permutation names a step "B", and there is none'),
-        (TWO + "permutation a(c) b", 'Line 1: "a" is to wait for "c", which is not in its permutation'),
-        (TWO + "permutation a(x) c", 'Line 1: "a" is to wait for "x", which is not in its permutation'),
-        (TWO + "permutation a b(a) c", 'Line 1: "b" is to wait for "a" of its own session'),
-        (TWO + "permutation a(a notices 1) c", 'Line 1: "a" is to wait for "a" of its own session'),
+        (ONE + "permutation a\nB", 'Line 2: the permutation names a step "B", which does not exist'),
+        (TWO + "permutation a(c) b", 'Line 1: "a" cannot wait for "c", which is not in its permutation'),
+        (TWO + "permutation a(x) c", 'Line 1: "a" cannot wait for "x", which is not in its permutation'),
+        (TWO + "permutation a b(a) c", 'Line 1: "b" cannot wait for "a", a step of its own session'),
+        (TWO + "permutation a(a notices 1) c", 'Line 1: "a" cannot wait for "a", a step of its own session'),
     ],
 )
-def test_what_is_no_spec(text: str, why: str) -> None:
+def test_what_is_not_a_spec(text: str, why: str) -> None:
     assert refusal(text) == why
 
 
-def test_two_sessions_may_have_one_name_and_a_marker_may_name_a_later_step() -> None:
+def test_two_sessions_may_have_one_name_and_a_blocker_may_be_a_later_step() -> None:
     spec = parse("session s step a {} session s step b {} permutation a(b) b")
-    assert spec.permutations[0][0].markers == (Marker(spec.sessions[1].steps[0]),)
+    assert spec.permutations[0][0].blockers == (OtherStep(spec.sessions[1].steps[0]),)
 
 
 def test_unused_steps_are_sorted_by_their_bytes_and_count_only_where_permutations_are_listed() -> None:
     sessions = "session s step b {} step é {} step a {} step Z {} session t step c {} "
-    assert parse(sessions + "permutation c").unused() == ["Z", "a", "b", "é"]
-    assert parse(sessions).unused() == []
+    assert parse(sessions + "permutation c").unused_steps() == ["Z", "a", "b", "é"]
+    assert parse(sessions).unused_steps() == []
 
 
 def test_listed_permutations_are_run_as_listed() -> None:
     spec = parse(TWO + "permutation c b a permutation a a")
-    assert ["".join(place.step.name for place in order) for order in spec.orders()] == ["cba", "aa"]
+    assert ["".join(pstep.step.name for pstep in permutation) for permutation in spec.permutations_to_run()] == [
+        "cba",
+        "aa",
+    ]
 
 
 def test_without_any_all_interleavings_are_run_the_first_session_first() -> None:
-    orders = ["".join(place.step.name for place in order) for order in parse(TWO).orders()]
-    assert orders == ["abc", "acb", "cab"]
+    spec = parse(TWO)
+    names = ["".join(pstep.step.name for pstep in permutation) for permutation in spec.permutations_to_run()]
+    assert names == ["abc", "acb", "cab"]
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_interleavings_are_all_merges_once_each_in_the_order_of_depth_first_choice(sizes: list[int]) -> None:
     piles = tuple(
-        tuple(Place(Step(f"{session}.{number}", "", session, 1)) for number in range(size))
+        tuple(PermutationStep(Step(f"{session}.{number}", "", session, 1)) for number in range(size))
         for session, size in enumerate(sizes)
     )
-    found = [tuple(place.step.session for place in order) for order in interleavings(piles)]
+    found = [tuple(pstep.step.session for pstep in merge) for merge in interleavings(piles)]
     assert len(set(found)) == len(found) == math.factorial(sum(sizes)) // math.prod(map(math.factorial, sizes))
     assert found == sorted(found)
-    assert all(Counter(order) == dict(enumerate(sizes)) for order in found)
-    for order in interleavings(piles):
+    assert all(Counter(sessions) == dict(enumerate(sizes)) for sessions in found)
+    for merge in interleavings(piles):
         for session, pile in enumerate(piles):
-            assert tuple(place for place in order if place.step.session == session) == pile
+            assert tuple(pstep for pstep in merge if pstep.step.session == session) == pile
 
 
 name = st.text(st.characters(exclude_characters="\n\0", exclude_categories=()), max_size=6)
@@ -172,7 +185,7 @@ block = st.text(st.characters(exclude_characters="}\0", exclude_categories=()), 
 )
 
 
-@given(st.lists(st.tuples(name, block), min_size=1, max_size=4, unique_by=lambda one: one[0]), st.data())
+@given(st.lists(st.tuples(name, block), min_size=1, max_size=4, unique_by=lambda step: step[0]), st.data())
 def test_what_is_written_is_read(steps: list[tuple[str, str]], data: st.DataObject) -> None:
     """Any name in quotes and any block without a brace."""
 
@@ -180,7 +193,7 @@ def test_what_is_written_is_read(steps: list[tuple[str, str]], data: st.DataObje
         return '"' + text.replace('"', '""') + '"'
 
     order = data.draw(st.lists(st.sampled_from(steps), min_size=1, max_size=6))
-    text = "session s " + " ".join(f"step {quoted(one)} {{ {sql} }}" for one, sql in steps)
-    spec = parse(text + " permutation " + " ".join(quoted(one) for one, _ in order))
+    text = "session s " + " ".join(f"step {quoted(name)} {{ {sql} }}" for name, sql in steps)
+    spec = parse(text + " permutation " + " ".join(quoted(name) for name, _ in order))
     assert [(step.name, step.sql) for step in spec.sessions[0].steps] == steps
-    assert [(place.step.name, place.step.sql) for place in spec.permutations[0]] == order
+    assert [(pstep.step.name, pstep.step.sql) for pstep in spec.permutations[0]] == order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import DatabaseUnreachable, ServerError
 from dbtools.server.external import ExternalServer
 
@@ -36,4 +37,4 @@ def test_a_role_that_may_not_create_databases_is_told_what_to_grant(pg_database:
 
 def test_a_server_that_does_not_let_us_in_is_unreachable(pg_database: str) -> None:
     with pytest.raises(DatabaseUnreachable, match="Cannot reach database nowhere on "):
-        ExternalServer(f"{pg_database.rpartition('/')[0]}/nowhere")
+        ExternalServer(Dsn.parse(pg_database).with_database("nowhere").url)

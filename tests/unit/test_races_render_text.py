@@ -1,4 +1,4 @@
-"""Runs as text: whole pictures, and what holds for every picture."""
+"""Runs as text: some whole pictures, and properties of all pictures."""
 
 import re
 from collections.abc import Callable
@@ -294,7 +294,7 @@ def test_wide_characters_move_nothing_out_of_its_column() -> None:
 
 
 def test_text_that_is_invisible_is_shown() -> None:
-    """Tag characters, a zero-width space and a mark that turns the writing around hide or change what is read."""
+    """Tag characters, a zero-width space and a right-to-left override would hide or change what is read."""
     tape = traces.Tape("a")
     tape.run("a", "SELECT '\U000e0041\u200b\u202e'", "SELECT 1")
     assert text(tape.trace).split("\n")[1] == r"   1    SELECT '\U000e0041\u200b\u202e' → 1 row"

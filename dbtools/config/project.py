@@ -1,20 +1,15 @@
-"""Settings: what the flags, the environment and [tool.dbtools] say, validated once.
-
-Precedence: flag, then environment, then pyproject.toml, then default. An empty variable counts as unset.
-"""
+"""The project: the table [tool.dbtools] of its pyproject.toml, validated once."""
 
 from __future__ import annotations
 
-import datetime
 import importlib
-import os
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.db.dsn import MAX_NAME_BYTES, Dsn
+from dbtools.db.dsn import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,8 +17,7 @@ if TYPE_CHECKING:
 
     from dbtools.application import Application
 
-LOCK_KEY = 0x47524F4F  # "GROO": the key every program of the application takes, as pg_advisory_lock(1196576591)
-SEED = 42
+LOCK_KEY = 0x47524F4F  # "GROO": every program of the application calls pg_advisory_lock(1196576591)
 KEYS = {
     "application": str,
     "migrations": str,
@@ -47,31 +41,31 @@ class Project:
     application_path: str
     migrations: Path
     races: Path = Path("races")
-    """The folder of the race lab's scenarios."""
+    """The folder with the race lab's scenarios."""
     schema: str = "public"
     lock_key: int = LOCK_KEY
     lock_timeout: float = 300.0
-    """Seconds to wait for the seed lock; 0 tries once."""
+    """Seconds to wait for the seed lock, and for tables in use; 0 tries once."""
     pool_size: int = 6
-    """Connections the in-place chain may open: one for the lock, the rest for work."""
+    """Connections that a run in place may open: one for the lock, the rest for work."""
     strategy: str = "swap"
-    """How a reset rebuilds the schema: "swap" (aside, then exchanged) or "in-place"."""
+    """How a reset rebuilds the schema: "swap" (built aside, then exchanged) or "in-place"."""
     allow_hosts: tuple[str, ...] = ()
     """Other machines whose databases may be destroyed (`GuardRules`)."""
     protect: tuple[str, ...] = ()
-    """Patterns of databases that may not (`GuardRules`)."""
+    """Patterns of databases that may not be destroyed (`GuardRules`)."""
 
     @property
     def cache(self) -> Path:
-        """A folder for what can be made again; git-ignored."""
+        """The folder for files that dbtools can make again; git-ignored."""
         return self.root / ".dbtools" / "cache"
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
-        """Return the project of the folder `start` (default: the current one) or of the nearest folder above it.
+        """Return the project of the folder `start` (default: the current one) or of its nearest parent that has one.
 
         Raises:
-            ConfigurationError: There is none, or its table is wrong.
+            ConfigurationError: There is no project, or its table is wrong.
         """
         start = (start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
@@ -135,7 +129,7 @@ class Project:
         """Import and return the application object.
 
         Raises:
-            ConfigurationError: The module or the object is not there.
+            ConfigurationError: The module or the object does not exist.
         """
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
@@ -150,100 +144,6 @@ class Project:
             ) from error
 
 
-@dataclass(frozen=True)
-class SeedPlan:
-    """What is to be in the database: the three arguments that fix every byte, and the users the environment names."""
-
-    profile: str
-    as_of: datetime.date
-    seed: int = SEED
-    known_users_only: bool = False
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def resolve(
-        cls,
-        application: Application,
-        *,
-        profile: str | None = None,
-        as_of: str | None = None,
-        seed: str | None = None,
-        known_users_only: bool = False,
-        environ: Mapping[str, str] = os.environ,
-    ) -> SeedPlan:
-        """Return the plan that flags (the arguments) and environment ask for.
-
-        Raises:
-            ConfigurationError: An unknown profile, a date that is none, a seed that is no number.
-        """
-        name = profile or environ.get("SEED_PROFILE") or application.profiles[0]
-        if name not in application.profiles:
-            source = "--profile" if profile else "SEED_PROFILE"
-            raise ConfigurationError(
-                f"{source} names an unknown profile: {name!r}.",
-                "",
-                f"Choose one of: {', '.join(application.profiles)}.",
-                UNCHANGED,
-            )
-        return cls(
-            profile=name,
-            as_of=_date(as_of, "--as-of") or _date(environ.get("SEED_AS_OF"), "SEED_AS_OF") or _today(),
-            seed=int(parse_number("--seed", seed, low=-(2**31), high=2**32 - 1)) if seed else SEED,
-            known_users_only=known_users_only or parse_bool("SEED_KNOWN_USERS_ONLY", environ),
-            environ=environ,
-        )
-
-
-def database(environ: Mapping[str, str] = os.environ) -> Dsn | None:
-    """Return the database that DATABASE_URL names, or None where it is unset or empty.
-
-    Raises:
-        ConfigurationError: It is set and malformed.
-    """
-    text = environ.get("DATABASE_URL")
-    return Dsn.parse(text) if text else None
-
-
-def parse_bool(name: str, environ: Mapping[str, str]) -> bool:
-    """Return the boolean variable `name`; unset and empty are false.
-
-    Raises:
-        ConfigurationError: It is neither true/1/yes/on nor false/0/no/off.
-    """
-    text = environ.get(name, "").strip().lower()
-    if text in {"true", "1", "yes", "on"}:
-        return True
-    if text in {"", "false", "0", "no", "off"}:
-        return False
-    raise ConfigurationError(
-        f"{name} is neither true nor false.",
-        f"It is {text!r}.",
-        f"Set {name}=true or {name}=false, or unset it.",
-        UNCHANGED,
-    )
-
-
-def parse_number(name: str, text: str, *, low: float, high: float = float("inf"), whole: bool = True) -> float:
-    """Return the number that `text` is, between `low` and `high`.
-
-    Raises:
-        ConfigurationError: It is not one. The message names the option `name`.
-    """
-    try:
-        value = float(int(text)) if whole else float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        limit = f"of at least {low:g}" if high == float("inf") else f"from {low:.0f} to {high:.0f}"
-        raise ConfigurationError(
-            f"{name} is not a number, or out of range: {text!r}.",
-            f"Wanted a {'whole number' if whole else 'number'} {limit}.",
-            f"For example: {name} {max(low, 10):g}",
-            UNCHANGED,
-        )
-    return value
-
-
 def _fits(value: object, wanted: type) -> bool:
     if isinstance(value, list):
         return wanted is list and all(isinstance(item, str) for item in value)
@@ -251,7 +151,7 @@ def _fits(value: object, wanted: type) -> bool:
 
 
 def _check_schema(path: Path, schema: str) -> None:
-    """Refuse a schema that is PostgreSQL's own, or that the server would take for another one."""
+    """Refuse a schema that belongs to PostgreSQL, or whose name the server would read as another one."""
     if not schema or "\0" in schema or len(schema.encode()) > MAX_NAME_BYTES:
         why = f"A schema's name has 1 to {MAX_NAME_BYTES} bytes; the server would cut a longer one"
     elif schema == "$user":
@@ -266,21 +166,3 @@ def _check_schema(path: Path, schema: str) -> None:
         "Name the schema that holds the application's tables.",
         UNCHANGED,
     )
-
-
-def _date(text: str | None, source: str) -> datetime.date | None:
-    if not text:
-        return None
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"{source} is not a date: {text!r}.",
-            "Wanted year, month and day.",
-            f"For example: {source} 2026-11-23",
-            UNCHANGED,
-        ) from None
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()

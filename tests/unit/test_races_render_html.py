@@ -1,4 +1,4 @@
-"""Runs as a page: it stands alone, runs nothing, holds every step once, and its parts are in their places."""
+"""Runs as a page: it needs no other file, runs nothing, holds every step once, and has its parts in their places."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class Node:
 
     @property
     def read(self) -> str:
-        """What a screen reader has of it while nothing is opened."""
+        """The text that a screen reader reads while nothing is opened."""
         hidden = "aria-hidden" in self.attributes or self.attributes.get("class") == "whole"
         parts = (part if isinstance(part, str) else part.read for part in self.parts)
         return "" if hidden else "".join(parts)
@@ -52,7 +52,7 @@ class Node:
 
 
 class Page(HTMLParser):
-    """Reads a page into a tree and asserts that what begins also ends, in its order."""
+    """Reads a page into a tree and asserts that its elements are closed in the right order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Page(HTMLParser):
 
 
 def parsed(trace: Trace, title: str = "A title", token: str = traces.TOKEN) -> Node:
-    """Return the page of a trace, after what holds for every page."""
+    """Return the page of a trace as a tree, after asserting what holds for every page."""
     page = html(trace, title, token)
     root = Page(page).root
     assert {node.name for node in root} - {""} <= NAMES
@@ -101,7 +101,7 @@ def parsed(trace: Trace, title: str = "A title", token: str = traces.TOKEN) -> N
 
 
 def steps_of(root: Node) -> dict[str, Node]:
-    """Return the rows of the steps by their ids, in their order."""
+    """Return the rows of the steps by their ids, in the order of the page."""
     return {n.attributes["id"]: n for n in root.all("li") if "id" in n.attributes}
 
 
@@ -148,8 +148,8 @@ def test_the_head_says_what_is_wrong_and_where() -> None:
     assert none.text == "No step was run."
 
 
-def test_the_rows_read_one_after_the_other_tell_the_run() -> None:
-    """What is left without any picture, as a screen reader has it."""
+def test_the_rows_can_be_read_without_the_drawing() -> None:
+    """The page without its drawing, as a screen reader reads it."""
     (rows,) = parsed(traces.wait()).all("ol", "rows")
     assert [" ".join(row.read.split()) for row in rows.all("li")] == [
         "step 1 one: BEGIN",
@@ -172,7 +172,7 @@ def test_a_step_that_failed_is_marked_in_words_and_signs() -> None:
     assert row.all("p", "error")[0].text == f"✗ 23505 invoices_pkey: {traces.DUPLICATE}"
 
 
-def test_an_error_that_breaks_nothing_is_told_from_a_failure() -> None:
+def test_an_error_that_is_no_failure_has_another_sign() -> None:
     rows = parsed(traces.deadlock()).all("li", "result")
     assert rows[0].all("p", "error")[0].text == "! 40P01: deadlock detected"
     assert "broken" not in rows[0].attributes["class"]
@@ -187,7 +187,7 @@ def test_a_statement_opens_to_all_that_is_known_of_its_step() -> None:
     ]
 
 
-def test_waits_point_to_each_that_is_waited_for() -> None:
+def test_a_wait_points_to_each_session_that_it_waits_for() -> None:
     waits = parsed(traces.three()).all("li", "wait")
     assert [len(wait.all("span", "arrow") + wait.all("span", "tip")) for wait in waits] == [2, 1, 0]
     assert [wait.all("span", "words")[0].text for wait in waits] == [
@@ -197,7 +197,7 @@ def test_waits_point_to_each_that_is_waited_for() -> None:
     ]
 
 
-def test_below_the_lanes_is_what_is_wrong_the_replay_and_the_output() -> None:
+def test_failures_replay_and_output_are_below_the_lanes() -> None:
     sections = parsed(traces.incident()).all("section")
     assert [section.all("h2")[0].text for section in sections] == ["What is wrong", "Replay", "How the programs ended"]
     assert [item.text for item in sections[0].all("li")] == [

@@ -1,8 +1,8 @@
-"""Isolation specs on a real server: byte for byte what is expected, and an end to whatever cannot end by itself.
+"""Isolation specs on a real server: output equal byte for byte, and an end to every wait that cannot end by itself.
 
 The expected outputs in tests/data/isolation are also what PostgreSQL's isolation tester prints (see
-test_races_spec_tester.py). DBTOOLS_ISOLATION names its own folder of specs (src/test/isolation of a source tree), to
-run those too.
+test_isolation_tester.py). DBTOOLS_ISOLATION may name PostgreSQL's own folder of specs (src/test/isolation of a source
+tree); then those are run too. No clock decides a test: time stands still until a step is stuck.
 """
 
 from __future__ import annotations
@@ -12,21 +12,55 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from dbtools.errors import ConfigurationError, VerificationFailed
-from dbtools.isolation import parser as specfile
-from dbtools.isolation import suite as conformance
-from dbtools.isolation.runner import run
+from dbtools.isolation import parse, run, suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / "tests" / "data" / "isolation"
 THEIRS = os.environ.get("DBTOOLS_ISOLATION", "")
+STEP_TIMEOUT_S = 10
+pytestmark = pytest.mark.timeout(300)
+
+Stuck = Callable[[str], bool]
+"""Whether a run is stuck that has this output so far."""
 Run = Callable[..., str]
+Abort = Callable[..., tuple[str, str]]
+
+
+class Clock:
+    """Time stands still, but while the run is stuck, it takes a leap at each look."""
+
+    def __init__(self, pieces: list[bytes], stuck: Stuck) -> None:
+        self._pieces = pieces
+        self._stuck = stuck
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        if self._stuck(b"".join(self._pieces).decode()):
+            self._now += STEP_TIMEOUT_S / 2
+        return self._now
+
+
+def never(output: str) -> bool:
+    return False
+
+
+def reported_as_waiting(output: str) -> bool:
+    return output.endswith("<waiting ...>\n")
+
+
+@pytest.fixture
+def in_wait_event(pg_admin: str) -> Iterator[Callable[[str], Stuck]]:
+    """Return the condition that a session of the spec is in a wait event of that name, as the server says."""
+    sql = "select from pg_stat_activity where application_name like 'isolation/inline/%%' and wait_event = %s"
+    with psycopg.connect(pg_admin, autocommit=True) as connection:
+        yield lambda event: lambda _output: connection.execute(sql, (event,)).fetchone() is not None
 
 
 def untimed(text: str) -> str:
@@ -37,29 +71,31 @@ def untimed(text: str) -> str:
 def play(pg_admin: str) -> Run:
     """Run the text of a spec and return its output."""
 
-    def play(text: str, **options: float) -> str:
+    def play(text: str, stuck: Stuck = never) -> str:
         pieces: list[bytes] = []
-        run(specfile.parse(text, "inline"), pg_admin, pieces.append, **options)
+        clock = Clock(pieces, stuck)
+        run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=STEP_TIMEOUT_S, clock=clock)
         return untimed(b"".join(pieces).decode())
 
     return play
 
 
 @pytest.fixture
-def broken(pg_admin: str) -> Callable[..., tuple[str, str]]:
-    """Run the text of a spec that cannot be run to its end; return the output and the error's second line."""
+def abort(pg_admin: str) -> Abort:
+    """Run the text of a spec that cannot be run to its end; return the output and the error's reason."""
 
-    def broken(text: str, **options: float) -> tuple[str, str]:
+    def abort(text: str, stuck: Stuck = never) -> tuple[str, str]:
         pieces: list[bytes] = []
+        clock = Clock(pieces, stuck)
         with pytest.raises(VerificationFailed) as caught:
-            run(specfile.parse(text, "inline"), pg_admin, pieces.append, **options)
-        what, why, hint = str(caught.value).split("\n")
-        assert what == "The spec inline could not be run to its end."
-        assert hint == "Correct the spec; the line above is in its output too."
-        assert why.endswith(". What came before was printed.")
-        return untimed(b"".join(pieces).decode()), untimed(why.removesuffix(". What came before was printed."))
+            run(parse(text, "inline"), pg_admin, pieces.append, step_timeout=STEP_TIMEOUT_S, clock=clock)
+        error = caught.value
+        assert error.what == "The spec inline could not be run to its end."
+        assert error.state == "The output up to there was written."
+        assert error.hint == "Correct what the reason names; the output ends with it too."
+        return untimed(b"".join(pieces).decode()), untimed(error.why.removesuffix("."))
 
-    return broken
+    return abort
 
 
 def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -74,37 +110,35 @@ def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[byt
 
 @pytest.mark.parametrize("path", sorted(OWN.glob("*.spec")), ids=lambda path: path.stem)
 def test_our_specs(path: Path) -> None:
-    (outcome,) = conformance.run_all([path], OWN, lambda _: None, step_timeout=60)
-    assert outcome.detail == ""
-    assert outcome.output == path.with_suffix(".out").read_bytes()
+    (result,) = suite.run_all([path], OWN, lambda _: None, step_timeout=60)
+    assert result.detail == ""
+    assert result.output == path.with_suffix(".out").read_bytes()
 
 
 @pytest.mark.skipif(not THEIRS, reason="DBTOOLS_ISOLATION names no src/test/isolation folder of PostgreSQL 16")
 def test_postgresqls_specs() -> None:
     folder = Path(THEIRS)
-    paths = conformance.find(["specs"], folder)
-    outcomes = conformance.run_all(paths, folder / "expected", lambda _: None, step_timeout=360)
-    assert [(one.name, one.result, one.detail) for one in outcomes if one.result != "ok"] == []
+    paths = suite.find_specs(["specs"], folder)
+    results = suite.run_all(paths, folder / "expected", lambda _: None, step_timeout=360)
+    assert [(result.name, result.result, result.detail) for result in results if result.result != "ok"] == []
 
 
-def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(broken: Callable[..., tuple[str, str]]) -> None:
+def test_a_set_up_that_fails_ends_the_file_with_the_servers_words(abort: Abort) -> None:
     begin = "Parsed test spec with 1 sessions\n\nstarting permutation: a\n"
     error = 'ERROR:  relation "nothing" does not exist\nLINE 1: select 1; table nothing\n                        ^\n'
     words = 'ERROR: relation "nothing" does not exist LINE 1: select 1; table nothing ^'
-    output, why = broken("setup { select 1; table nothing } session s step a {}")
+    output, why = abort("setup { select 1; table nothing } session s step a {}")
     assert output == f"{begin}setup failed: {error}"
     assert why == f"setup failed: {words}"
-    output, why = broken("session s setup { select 1; table nothing } step a {}")
+    output, why = abort("session s setup { select 1; table nothing } step a {}")
     assert output == f"{begin}setup of session s failed: {error}"
     assert why == f"setup of session s failed: {words}"
-    output, _ = broken("session s setup { } step a {}")
+    output, _ = abort("session s setup { } step a {}")
     assert output == f"{begin}setup of session s failed: "  # an empty query is no command
 
 
-def test_steps_that_hold_each_other_back_are_found_out(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(
-        "session s step a { select } session t step b { select } permutation a(b notices 1) b(a)", step_timeout=1
-    )
+def test_steps_whose_blockers_are_each_other_end_the_file(abort: Abort) -> None:
+    output, why = abort("session s step a { select } session t step b { select } permutation a(b notices 1) b(a)")
     assert output.endswith(
         "step a: select <waiting ...>\nstep b: select <waiting ...>\n"
         "failed to complete permutation due to mutually-blocking steps\n"
@@ -117,7 +151,7 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
         "session s step lock { begin; lock table pg_language; } step end { rollback; }"
         " session t step wait { begin; lock table pg_language; } step next { select 1; } step over { rollback; }"
         " permutation lock wait next over end",
-        step_timeout=1,
+        reported_as_waiting,
     )
     assert output == (
         "Parsed test spec with 2 sessions\n\n"
@@ -137,8 +171,8 @@ def test_a_step_that_never_ends_is_cancelled_and_the_file_goes_on(play: Run) -> 
 STUBBORN = "do $$ begin loop begin perform pg_sleep(60); exception when query_canceled then null; end; end loop; end $$"
 
 
-def test_a_step_that_cannot_be_cancelled_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(f"session s step a {{ {STUBBORN} }}", step_timeout=1)
+def test_a_step_that_cannot_be_cancelled_ends_the_file(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
+    output, why = abort(f"session s step a {{ {STUBBORN} }}", in_wait_event("PgSleep"))
     assert output == (
         "Parsed test spec with 1 sessions\n\nstarting permutation: a\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -146,10 +180,10 @@ def test_a_step_that_cannot_be_cancelled_ends_the_file(broken: Callable[..., tup
     assert why == "step a timed out after N seconds"
 
 
-def test_so_does_one_whose_first_result_is_there(broken: Callable[..., tuple[str, str]]) -> None:
+def test_so_does_one_that_has_sent_its_first_result(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
     """libpq would wait for the other results for ever. A notice makes the server send what it has."""
     text = f"select 1; do $$ begin raise notice 'sent'; end $$; {STUBBORN}"
-    output, why = broken(f"session s step a {{ {text} }}", step_timeout=1)
+    output, why = abort(f"session s step a {{ {text} }}", in_wait_event("PgSleep"))
     assert output.endswith(
         f"step a: {text}\n?column?\n--------\n       1\n(1 row)\n\n"
         "isolationtester: canceling step a after N seconds\nstep a timed out after N seconds\n"
@@ -157,11 +191,11 @@ def test_so_does_one_whose_first_result_is_there(broken: Callable[..., tuple[str
     assert why == "step a timed out after N seconds"
 
 
-def test_a_set_up_that_never_ends_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
-    output, _ = broken(
+def test_a_set_up_that_never_ends_ends_the_file(abort: Abort, in_wait_event: Callable[[str], Stuck]) -> None:
+    output, _ = abort(
         "session s setup { begin; lock table pg_language; } step a {}"
         " session t setup { begin; lock table pg_language; } step b {}",
-        step_timeout=1,
+        in_wait_event("relation"),
     )
     assert output.endswith(
         "isolationtester: canceling setup of session t after N seconds\n"
@@ -169,20 +203,18 @@ def test_a_set_up_that_never_ends_ends_the_file(broken: Callable[..., tuple[str,
     )
 
 
-def test_a_busy_session_held_only_by_a_marker_ends_the_file(broken: Callable[..., tuple[str, str]]) -> None:
-    output, _ = broken(
+def test_a_session_kept_busy_only_by_a_blocker_ends_the_file(abort: Abort) -> None:
+    output, _ = abort(
         "session s step a { select } step b { select } session t step c { select } permutation a(c notices 1) b c",
-        step_timeout=0.2,
+        reported_as_waiting,
     )
     assert output.endswith(
         "step a: select <waiting ...>\nstep a timed out after N seconds\nactive steps are: a\n",
     )
 
 
-def test_a_lost_connection_ends_the_file_when_it_is_needed_again(broken: Callable[..., tuple[str, str]]) -> None:
-    output, why = broken(
-        "session s step die { select pg_terminate_backend(pg_backend_pid()); } step more { select 1; }"
-    )
+def test_a_lost_connection_ends_the_file_when_it_is_needed_again(abort: Abort) -> None:
+    output, why = abort("session s step die { select pg_terminate_backend(pg_backend_pid()); } step more { select 1; }")
     lost = (
         "server closed the connection unexpectedly\n"
         "\tThis probably means the server terminated abnormally\n"
@@ -218,16 +250,16 @@ def test_a_session_ended_by_another_says_so_in_its_next_step(play: Run) -> None:
 
 
 @pytest.mark.parametrize("sql", ["copy pg_language to stdout", "copy pg_language from stdin"])
-def test_copy_is_refused_and_not_waited_for(broken: Callable[..., tuple[str, str]], sql: str) -> None:
-    output, why = broken(f"session s step a {{ {sql} }}")
+def test_copy_is_refused_and_not_waited_for(abort: Abort, sql: str) -> None:
+    output, why = abort(f"session s step a {{ {sql} }}")
     status = "PGRES_COPY_OUT" if "stdout" in sql else "PGRES_COPY_IN"
     assert f"step a: {sql}\nunexpected result status: {status}\n" in output
     assert why == "step a: COPY with data of the client is not possible in a spec"
-    _, why = broken(f"session s setup {{ {sql} }} step a {{ }}")
+    _, why = abort(f"session s setup {{ {sql} }} step a {{ }}")
     assert why == "setup of session s failed: COPY with data of the client is not possible in a spec"
 
 
-def test_who_is_no_session_of_the_test_is_named_by_number(play: Run) -> None:
+def test_a_sender_outside_the_test_is_named_by_its_pid(play: Run) -> None:
     output = play(
         "setup { notify news; }"
         " session s step listen { listen news; } step look { select; } permutation listen permutation look"
@@ -235,7 +267,7 @@ def test_who_is_no_session_of_the_test_is_named_by_number(play: Run) -> None:
     assert re.search(r'\nstep look: select;\ns: NOTIFY "news" with payload "" from PID \d+\n$', output)
 
 
-def test_a_lock_of_somebody_outside_is_no_block_of_the_test(play: Run, pg_admin: str) -> None:
+def test_a_step_that_waits_for_an_outsider_is_not_reported_as_waiting(play: Run, pg_admin: str) -> None:
     with psycopg.connect(pg_admin) as outsider:
         outsider.execute("lock table pg_language")
         output = play(
@@ -259,7 +291,7 @@ def test_one_file_is_printed_as_it_is() -> None:
     assert (done.stdout, done.stderr) == ((OWN / "tables.out").read_bytes(), b"")
 
 
-def test_several_files_make_a_table_and_what_differs_is_shown(tmp_path: Path) -> None:
+def test_several_files_make_a_table_and_differences_are_shown(tmp_path: Path) -> None:
     for name in ("queue", "terminate"):
         (tmp_path / f"{name}.out").write_bytes((OWN / f"{name}.out").read_bytes())
     (tmp_path / "deadlock.out").write_bytes(b"something else\n")
@@ -288,12 +320,12 @@ def test_several_files_make_a_table_and_what_differs_is_shown(tmp_path: Path) ->
         "terminate: ok",
         "1 of 3 specs failed or differ from what is expected.",
         "deadlock.",
-        "To see the whole output of one: invoke race.spec FILE",
+        "To see the whole output of a spec: invoke race.spec FILE",
     ]
     assert (tmp_path / "got" / "deadlock.out").read_text("utf-8") == right
 
 
-def test_a_file_that_breaks_off_fails_and_the_others_are_run(tmp_path: Path) -> None:
+def test_a_file_that_is_aborted_fails_and_the_others_are_run(tmp_path: Path) -> None:
     (tmp_path / "bad.spec").write_text("setup { create role left_behind; select no_such; } session s step a {}")
     (tmp_path / "good.spec").write_text("setup { create role left_behind; } session s step a {}")
     done = invoke("race.spec", str(tmp_path), "--json")
@@ -307,7 +339,7 @@ def test_a_file_that_breaks_off_fails_and_the_others_are_run(tmp_path: Path) -> 
     assert alone.stderr.startswith(b"The spec bad could not be run to its end.\nsetup failed: ERROR: ")
 
 
-def test_nothing_is_run_where_a_file_is_wrong(tmp_path: Path) -> None:
+def test_nothing_is_run_if_any_file_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "bad.spec").write_text("step")
     done = invoke("race.spec", str(OWN / "queue.spec"), str(tmp_path / "bad.spec"))
     assert (done.returncode, done.stdout) == (2, b"")
@@ -316,14 +348,14 @@ def test_nothing_is_run_where_a_file_is_wrong(tmp_path: Path) -> None:
 
 def test_there_must_be_a_file_and_something_to_compare_with(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        conformance.find(["."], tmp_path)
+        suite.find_specs(["."], tmp_path)
     assert str(caught.value) == (
         "There is no spec to run.\n"
-        "No file was named, or a folder that has no *.spec. Nothing was run.\n"
+        "No file was named, or only folders without a *.spec file. Nothing was run.\n"
         "For example: invoke race.spec tests/data/isolation/write-skew.spec"
     )
     with pytest.raises(ConfigurationError) as caught:
-        conformance.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)
+        suite.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)
     assert str(caught.value) == (
         "There is no expected output of the spec queue.\n"
         f"No queue.out in {tmp_path}. Nothing was run.\n"

@@ -1,4 +1,4 @@
-"""Runs as an SVG image: well-formed, closed in itself, and nothing in it lies on something else or outside."""
+"""Runs as an SVG image: well-formed, without references to other files, and no text overlaps or leaves the image."""
 
 import itertools
 import re
@@ -30,8 +30,8 @@ ATTRIBUTES = {
     "text-anchor",
 }
 SPACE = "{http://www.w3.org/XML/1998/namespace}space"
-COLUMN = 7.2
-"""Width of a character of a monospaced font of 12 pixels, as DejaVu, Menlo and Consolas have it or less."""
+COLUMN_PX = 7.2
+"""Width of a character of a monospaced font of 12 pixels: that of DejaVu, Menlo and Consolas, or a little more."""
 
 
 def parsed(image: str) -> ElementTree.Element:
@@ -41,14 +41,14 @@ def parsed(image: str) -> ElementTree.Element:
     return root
 
 
-def said(root: ElementTree.Element) -> list[str]:
+def texts(root: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in root.iter("text")]
 
 
 def spans(root: ElementTree.Element) -> Iterator[tuple[float, float, float]]:
-    """Yield where each text is: its line, its left edge, its right edge."""
+    """Yield the place of each text: its line, its left edge, its right edge."""
     for element in root.iter("text"):
-        x, taken = float(element.attrib["x"]), columns(element.text or "") * COLUMN
+        x, taken = float(element.attrib["x"]), columns(element.text or "") * COLUMN_PX
         start = x - taken if element.get("text-anchor") == "end" else x
         yield float(element.attrib["y"]), start, start + taken
 
@@ -93,7 +93,7 @@ def test_all_of_the_incident_is_in_its_image() -> None:
     assert root.findtext("desc") == (
         "8 steps of 2 actors (A reset, B seed), 1 preemption, 0 waits. Fails: 23505 invoices_pkey, reset failed."
     )
-    assert said(root) == [
+    assert texts(root) == [
         "Reset & seed",
         "A reset",
         "B seed",
@@ -119,28 +119,29 @@ def test_all_of_the_incident_is_in_its_image() -> None:
     ]
 
 
-def test_a_wait_is_drawn_to_each_that_is_waited_for() -> None:
-    """C waits for A and B, to its left; B then waits for C, to its right; a stranger has no lane to point at."""
+def test_an_arrow_is_drawn_to_each_session_that_is_waited_for() -> None:
+    """C waits for A and B, to its left; B then waits for C, to its right. A session outside the run has no lane."""
     root = parsed(svg(traces.three()))
     tips = [e.attrib["d"] for e in root.iter("path") if e.get("class") == "tip"]
     assert ["left" if "l8 " in tip else "right" for tip in tips] == ["left", "left", "right"]
-    assert any(text.startswith("waits for A, B, pid 4711 (psql)") for text in said(root))
+    assert any(text.startswith("waits for A, B, pid 4711 (psql)") for text in texts(root))
     assert sum(e.get("class") == "waiting" for e in root.iter("path")) > 3
 
 
-def test_what_is_broken_without_a_step_is_said() -> None:
-    assert "✗ invariant balance-is-sum: 1 row breaks it: account 1 has 80, not 70" in said(
+def test_failures_without_a_step_are_shown() -> None:
+    assert "✗ invariant balance-is-sum: 1 row breaks it: account 1 has 80, not 70" in texts(
         parsed(svg(traces.lost_update()))
     )
     assert any(
-        text.startswith("Stalled, and proves nothing: seed has been in") for text in said(parsed(svg(traces.stalled())))
+        text.startswith("Stalled, and proves nothing: seed has been in")
+        for text in texts(parsed(svg(traces.stalled())))
     )
-    assert "No step was run." in said(parsed(svg(traces.empty())))
+    assert "No step was run." in texts(parsed(svg(traces.empty())))
 
 
 def test_600_steps_are_folded() -> None:
     root = parsed(svg(traces.long()))
-    assert "… 148 more steps: 118 INSERT, 30 SELECT" in said(root)
+    assert "… 148 more steps: 118 INSERT, 30 SELECT" in texts(root)
     assert float(root.attrib["height"]) < 1000
     numbers = [e.get("id") for e in parsed(svg(traces.long(), whole=True)).iter("g") if e.get("id")]
     assert numbers == [f"s{i}" for i in range(1, 601)]
@@ -151,6 +152,6 @@ def test_text_cannot_break_out() -> None:
     image = svg(traces.hostile(), title=title)
     root = parsed(image)
     assert root.findtext("title") == one_line(title)
-    assert "A <b>A&B</b>" in said(root)
-    assert "✗ invariant </style>: </title> second line" in said(root)
+    assert "A <b>A&B</b>" in texts(root)
+    assert "✗ invariant </style>: </title> second line" in texts(root)
     assert all(character.isprintable() or character in "\n\u200d" for character in image)

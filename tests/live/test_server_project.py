@@ -18,17 +18,21 @@ import psycopg
 import pytest
 
 from dbtools.errors import ServerError
-from dbtools.server import project as project_server
 from dbtools.server import run_as
+from dbtools.server.project import find_server, psql_command, start_server, stop_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START = "import sys, pathlib; from dbtools.server import project; print(project.start(pathlib.Path(sys.argv[1])).pid)"
+START = """
+import pathlib, sys
+from dbtools.server.project import start_server
+print(start_server(pathlib.Path(sys.argv[1])).pid)
+"""
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    project_server.stop(tmp_path)
+    stop_server(tmp_path)
 
 
 def start_elsewhere(root: Path) -> subprocess.Popen[str]:
@@ -37,29 +41,29 @@ def start_elsewhere(root: Path) -> subprocess.Popen[str]:
 
 
 def test_it_outlives_the_process_that_started_it_and_is_found_again(root: Path) -> None:
-    assert project_server.find(root) is None
+    assert find_server(root) is None
     with start_elsewhere(root) as process:
         pid = int(process.communicate(timeout=60)[0])
-    found = project_server.find(root)
+    found = find_server(root)
     assert found is not None
     assert found.pid == pid
     with psycopg.connect(found.url, autocommit=True) as connection:
         connection.execute("create table kept (id int)")
     told: list[str] = []
-    assert project_server.start(root, report=told.append) == found
+    assert start_server(root, report=told.append) == found
     assert told == []
 
 
 def test_stop_keeps_the_data_and_the_address(root: Path) -> None:
     told: list[str] = []
-    first = project_server.start(root, report=told.append)
+    first = start_server(root, report=told.append)
     assert told == [f"Started PostgreSQL {first.version} on 127.0.0.1:{first.port} (invoke server.stop ends it)"]
     with psycopg.connect(first.url, autocommit=True) as connection:
         connection.execute("create table kept (id int)")
-    assert project_server.stop(root) is True
-    assert project_server.stop(root) is False
-    assert project_server.find(root) is None
-    second = project_server.start(root)
+    assert stop_server(root) is True
+    assert stop_server(root) is False
+    assert find_server(root) is None
+    second = start_server(root)
     assert second.url == first.url
     assert second.pid != first.pid
     with psycopg.connect(second.url) as connection:
@@ -67,44 +71,51 @@ def test_stop_keeps_the_data_and_the_address(root: Path) -> None:
 
 
 def test_two_starts_at_once_start_one_server(root: Path) -> None:
-    with start_elsewhere(root) as one, start_elsewhere(root) as two:
-        pids = {int(process.communicate(timeout=60)[0]) for process in (one, two)}
+    with start_elsewhere(root) as first, start_elsewhere(root) as second:
+        pids = {int(process.communicate(timeout=60)[0]) for process in (first, second)}
     assert len(pids) == 1
 
 
 def test_a_crash_is_recovered_from(root: Path) -> None:
-    first = project_server.start(root)
+    first = start_server(root)
     with psycopg.connect(first.url, autocommit=True) as connection:
         connection.execute("create table kept (id int)")
         connection.execute("checkpoint" if connection.info.user == "postgres" else "select 1")
     os.kill(first.pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while project_server.find(root):
+    while find_server(root):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     # A pid file that names a living process which is not ours must not keep the server from starting.
     pid_file = first.directory / "data" / "postmaster.pid"
     text = pid_file.read_text("utf-8")
     pid_file.write_text(text.replace(str(first.pid), str(os.getpid()), 1), "utf-8")
-    assert project_server.find(root) is None
-    second = project_server.start(root)
+    assert find_server(root) is None
+    second = start_server(root)
     with psycopg.connect(second.url) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
 
 
 def test_a_server_that_is_still_starting_is_waited_for(root: Path) -> None:
-    first = project_server.start(root)
+    first = start_server(root)
     pid_file = first.directory / "data" / "postmaster.pid"
     ready = pid_file.read_text("utf-8")
-    pid_file.write_text(ready.replace("ready   ", "starting"), "utf-8")
+    put(pid_file, ready.replace("ready   ", "starting"))
     with start_elsewhere(root) as second:
         deadline = time.monotonic() + 60
         # The second start holds the lock once it has found nothing ready.
         while not is_locked(first.directory.parent / f"{first.directory.name}.lock"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        pid_file.write_text(ready, "utf-8")
+        put(pid_file, ready)
         assert int(second.communicate(timeout=60)[0]) == first.pid
+
+
+def put(path: Path, text: str) -> None:
+    """Replace a file at one moment: a reader of a half-written pid file would take the server for gone."""
+    draft = path.with_name("draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
 
 
 def is_locked(path: Path) -> bool:
@@ -117,16 +128,16 @@ def is_locked(path: Path) -> bool:
 
 
 def test_a_damaged_state_file_is_said_and_nothing_is_lost(root: Path) -> None:
-    found = project_server.start(root)
-    project_server.stop(root)
+    found = start_server(root)
+    stop_server(root)
     state = found.directory / "state.json"
     kept = state.read_text("utf-8")
     state.write_text("", "utf-8")
     with pytest.raises(ServerError) as caught:
-        project_server.start(root)
+        start_server(root)
     assert caught.value.what == f"The state file {state} is damaged."
     state.write_text(kept, "utf-8")
-    assert project_server.start(root).url == found.url
+    assert start_server(root).url == found.url
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as nobody")
@@ -136,19 +147,19 @@ def test_as_nobody_it_lives_where_nobody_reaches(root: Path, monkeypatch: pytest
     monkeypatch.setattr(run_as, "SHARED", folder)
     monkeypatch.setattr(run_as, "choose", lambda: run_as.Account("nobody"))
     try:
-        found = project_server.start(root)
+        found = start_server(root)
         assert found.directory.is_relative_to(folder)
         with psycopg.connect(found.url) as connection:
             assert connection.execute("select 1").fetchone() == (1,)
-        assert project_server.find(root) == found
-        assert project_server.stop(root) is True
+        assert find_server(root) == found
+        assert stop_server(root) is True
     finally:
-        project_server.stop(root)
+        stop_server(root)
         shutil.rmtree(folder)
 
 
 def test_its_secrets_are_its_owners(root: Path) -> None:
-    found = project_server.start(root)
+    found = start_server(root)
     assert stat.S_IMODE(found.directory.stat().st_mode) == 0o700
     for name in ("state.json", "log"):
         assert stat.S_IMODE((found.directory / name).stat().st_mode) == 0o600
@@ -158,7 +169,7 @@ def test_its_secrets_are_its_owners(root: Path) -> None:
 
 
 def test_it_is_marked_as_a_development_database(root: Path) -> None:
-    with psycopg.connect(project_server.start(root).url) as connection:
+    with psycopg.connect(start_server(root).url) as connection:
         row = connection.execute(
             "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
         ).fetchone()
@@ -166,8 +177,8 @@ def test_it_is_marked_as_a_development_database(root: Path) -> None:
 
 
 def test_psql_gets_the_password_past_the_command_line(root: Path) -> None:
-    found = project_server.start(root)
-    command, environment = project_server.psql(found.url)
+    found = start_server(root)
+    command, environment = psql_command(found.url)
     assert found.password not in " ".join(command)
     done = subprocess.run([*command, "-Atc", "select current_user"], env=environment, text=True, capture_output=True)
     assert (done.returncode, done.stdout) == (0, "app\n")

@@ -1,4 +1,4 @@
-"""The page in a real browser: it loads nothing, complains of nothing, fits its window, and can be read."""
+"""The page in a real browser: it loads nothing, logs nothing, fits its window, and is readable."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ OVERFLOWING = """
   return lane && !e.classList.contains('tip') && (box.right > lane.right + 0.5 || box.left < lane.left - 4.5);
 }).map(e => e.outerHTML.slice(0, 200))
 """
-"""What leaves the window, or its lane."""
+"""Elements that reach out of the window, or out of their lane."""
 
 PALE = """
 (() => {
@@ -48,17 +48,17 @@ PALE = """
   return pale;
 })()
 """
-"""Text with less contrast than 4.5 : 1, the least of WCAG's level AA."""
+"""Text with less contrast than 4.5 : 1, the minimum of WCAG's level AA."""
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with contextlib.ExitStack() as stack:
         try:
-            it = stack.enter_context(browser(tmp_path_factory.mktemp("chromium")))
+            started = stack.enter_context(browser(tmp_path_factory.mktemp("chromium")))
         except OSError as error:
             pytest.skip(f"{PROGRAM} does not start here: {error}")
-        yield it
+        yield started
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def page(tmp_path: Path) -> Callable[[Trace], str]:
 
 @pytest.mark.parametrize("width", [1280, 420, 320])
 @pytest.mark.parametrize("make", traces.ALL)
-def test_it_fits_and_asks_for_nothing(
+def test_it_fits_and_requests_nothing(
     chromium: Browser, page: Callable[[Trace], str], make: Callable[[], Trace], width: int
 ) -> None:
     url = page(make())
@@ -101,7 +101,7 @@ def test_all_text_has_contrast(
     assert chromium.evaluate(PALE) == []
 
 
-def test_what_tries_to_run_does_not(chromium: Browser, page: Callable[[Trace], str]) -> None:
+def test_injected_code_does_not_run(chromium: Browser, page: Callable[[Trace], str]) -> None:
     trace = traces.hostile()
     chromium.open(page(trace), 1280)
     assert chromium.evaluate("document.querySelectorAll('script, img, i, link, iframe').length") == 0
@@ -129,7 +129,7 @@ def test_a_link_to_a_folded_step_opens_the_fold(chromium: Browser, page: Callabl
 
 @pytest.mark.parametrize("make", traces.ALL)
 def test_the_image_is_drawn_within_its_edges(chromium: Browser, tmp_path: Path, make: Callable[[], Trace]) -> None:
-    """With the fonts of this machine; the page of an image is XML, so that it is well-formed is checked too."""
+    """With the fonts of this machine. An image is opened as XML, so this also checks that it is well-formed."""
     file = tmp_path / "image.svg"
     file.write_text(svg(make(), title="Reset against seed", token=traces.TOKEN), "utf-8")
     chromium.open(file.as_uri(), 1280)

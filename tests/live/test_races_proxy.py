@@ -1,4 +1,4 @@
-"""The gate between clients and a real server: what it holds, what it lets pass, and what it does with rubbish."""
+"""The proxy between clients and a real server: what it holds, what it passes on, and what it does with rubbish."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
 from dbtools.races.execution import wire
 from dbtools.races.execution.proxy import Phase, Proxy, Session
 from dbtools.server.embedded import EmbeddedServer
@@ -38,12 +38,12 @@ Body = Callable[["Stage"], Awaitable[None]]
 
 
 class Stage:
-    """A gate before a server, and who lets requests through: everybody at once, unless `holding`."""
+    """A proxy before a server. Requests are released as they come, or by the test if `holding`."""
 
     def __init__(self, url: str, port: int = 0) -> None:
-        parts = urlsplit(url)
+        dsn = Dsn.parse(url)
         self.direct = url
-        self.gate = Proxy("actor", parts.hostname or "", port or parts.port or 0, self._notice)
+        self.proxy = Proxy("actor", dsn.host, port or int(dsn.port), self._session_changed)
         self.holding = False
         self.held: list[str] = []
         """Every request that was held, in order."""
@@ -52,10 +52,9 @@ class Stage:
 
     @property
     def url(self) -> str:
-        parts = urlsplit(self.direct)
-        return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{self.gate.port}").geturl()
+        return Dsn.parse(self.direct).through_proxy("127.0.0.1", self.proxy.port).url
 
-    def _notice(self, session: Session) -> None:
+    def _session_changed(self, session: Session) -> None:
         self._changed.set()
         if session.phase is Phase.CONNECTING:
             session.admit()
@@ -65,7 +64,7 @@ class Stage:
                 session.release()
 
     async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 self._changed.clear()
                 with suppress(TimeoutError):
@@ -89,38 +88,38 @@ class Stage:
 
     async def open(self) -> Wire:
         """A client that has said nothing yet."""
-        self._clients.append(await Wire.open(self.gate.port))
+        self._clients.append(await Wire.open(self.proxy.port))
         return self._clients[-1]
 
     async def close(self) -> None:
-        for one in self._clients:
-            one.close()
+        for client in self._clients:
+            client.close()
             with suppress(OSError):
-                await one.writer.wait_closed()
-        await self.gate.close()
+                await client.writer.wait_closed()
+        await self.proxy.close()
 
     @property
     def sessions(self) -> list[Session]:
-        return self.gate.sessions
+        return self.proxy.sessions
 
     def choices(self) -> list[str]:
-        return [one for one in self.held if not wire.is_trivial(one)]
+        return [sql for sql in self.held if not wire.is_trivial(sql)]
 
 
-def play(url: str, body: Body, *, port: int = 0) -> None:
-    """Run a test's body with a gate; nothing that went wrong in the loop goes unseen."""
+def run_stage(url: str, body: Body, *, port: int = 0) -> None:
+    """Run a test's body with a proxy; fail also on errors that asyncio only logs."""
     complaints: list[dict[str, Any]] = []
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         stage = Stage(url, port)
-        await stage.gate.open()
+        await stage.proxy.open()
         try:
             async with asyncio.timeout(120):
                 await body(stage)
         finally:
             await stage.close()
-        assert all(one.phase is Phase.CLOSED for one in stage.sessions)
+        assert all(session.phase is Phase.CLOSED for session in stage.sessions)
 
     asyncio.run(run())
     assert complaints == []
@@ -149,7 +148,7 @@ def test_a_request_does_nothing_until_it_is_let_through(pg_database: str) -> Non
         await stage.until(lambda: session.phase is Phase.CLOSED)
 
     with table(pg_database) as direct:
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_encryption_is_declined_and_then_all_goes_on(pg_database: str) -> None:
@@ -166,7 +165,7 @@ def test_encryption_is_declined_and_then_all_goes_on(pg_database: str) -> None:
         with pytest.raises(psycopg.OperationalError, match="server does not support SSL"):
             await psycopg.AsyncConnection.connect(stage.url, sslmode="require")
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 def test_direct_tls_is_told_what_to_do(pg_database: str) -> None:
@@ -175,9 +174,9 @@ def test_direct_tls_is_told_what_to_do(pg_database: str) -> None:
         client.send(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03")
         ((kind, text),) = await client.until(b"E")
         assert kind == b"E"
-        assert wire.fields(text)["M"] == "race gate: the client begins with TLS; connect with sslmode=disable"
+        assert wire.fields(text)["M"] == "race proxy: the client begins with TLS; connect with sslmode=disable"
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 def test_protocol_3_2_and_its_long_keys() -> None:
@@ -197,7 +196,7 @@ def test_protocol_3_2_and_its_long_keys() -> None:
         assert stage.sessions[0].error["C"] == "57014"
 
     with EmbeddedServer.start(18) as server:
-        play(server.url, body)
+        run_stage(server.url, body)
 
 
 def test_a_driver_that_waits_for_the_answer_to_flush_is_not_stalled(pg_database: str) -> None:
@@ -216,7 +215,7 @@ def test_a_driver_that_waits_for_the_answer_to_flush_is_not_stalled(pg_database:
         assert stage.held == ["insert into t values (1)"] * 2
 
     with table(pg_database):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_every_sync_of_a_pipeline_is_a_step_of_its_own(pg_database: str) -> None:
@@ -239,7 +238,7 @@ def test_every_sync_of_a_pipeline_is_a_step_of_its_own(pg_database: str) -> None
             assert await client.kinds() == "TDDDCZ"
 
     with table(pg_database) as direct:
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_the_end_of_a_transaction_in_which_nothing_was_done_is_no_choice(pg_database: str) -> None:
@@ -260,7 +259,7 @@ def test_the_end_of_a_transaction_in_which_nothing_was_done_is_no_choice(pg_data
                 await client.kinds()
 
     with table(pg_database):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_what_follows_begin_in_one_batch_is_held(pg_database: str) -> None:
@@ -278,7 +277,7 @@ def test_what_follows_begin_in_one_batch_is_held(pg_database: str) -> None:
         assert await client.kinds() == "CZ"
 
     with table(pg_database):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_a_query_in_the_middle_of_a_batch_is_held(pg_database: str) -> None:
@@ -295,7 +294,7 @@ def test_a_query_in_the_middle_of_a_batch_is_held(pg_database: str) -> None:
         assert await client.kinds() == "CZ"
 
     with table(pg_database):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_a_pipeline_of_psycopg(pg_database: str) -> None:
@@ -306,7 +305,7 @@ def test_a_pipeline_of_psycopg(pg_database: str) -> None:
         assert direct.execute("select count(*) from t").fetchone() == (2,)
 
     with table(pg_database) as direct:
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_an_error_is_written_down_with_its_constraint(pg_database: str) -> None:
@@ -318,7 +317,7 @@ def test_an_error_is_written_down_with_its_constraint(pg_database: str) -> None:
         assert (error["C"], error["n"]) == ("23505", "t_pkey")
 
     with table(pg_database, "t (n int primary key)"):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def copying(*rows: bytes, end: bytes = b"") -> bytes:
@@ -356,7 +355,7 @@ def test_copy_in_is_one_step_however_it_is_sent(pg_database: str) -> None:
         assert direct.execute("select sum(n) from t").fetchone() == (10,)
 
     with table(pg_database) as direct:
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_much_data_passes_in_little_memory(pg_database: str) -> None:
@@ -375,13 +374,13 @@ def test_much_data_passes_in_little_memory(pg_database: str) -> None:
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             assert size == 100 * 1000 * len(row)
-            assert max(len(one) for one in stage.held) == wire.HEAD
+            assert max(len(sql) for sql in stage.held) == wire.MAX_HEAD_BYTES
             # Of the 100 MB in and out, and the statement that psycopg itself holds some times over.
             assert peak < 50_000_000
 
     row = b"x" * 499 + b"\n"
     with table(pg_database, "t (text text)"):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_portals_and_cursors_are_fetched_in_steps(pg_database: str) -> None:
@@ -401,7 +400,7 @@ def test_portals_and_cursors_are_fetched_in_steps(pg_database: str) -> None:
             await cursor.execute("select generate_series(1, 500)")
             assert len(await cursor.fetchall()) == 500
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 def test_a_notification_arrives_while_a_request_is_held(pg_database: str) -> None:
@@ -419,10 +418,10 @@ def test_a_notification_arrives_while_a_request_is_held(pg_database: str) -> Non
         assert await client.kinds() == "TCZ"
 
     with table(pg_database) as direct:
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
-def test_a_statement_is_cancelled_through_the_gate(pg_database: str) -> None:
+def test_a_statement_is_cancelled_through_the_proxy(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         client = await stage.wire()
         client.send(query("select pg_sleep(600)"))
@@ -434,7 +433,7 @@ def test_a_statement_is_cancelled_through_the_gate(pg_database: str) -> None:
         assert await client.kinds() == "TEZ"
         assert len(stage.sessions) == 1
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 @pytest.mark.parametrize("when", [Phase.IDLE, Phase.HELD, Phase.RUNNING])
@@ -455,13 +454,13 @@ def test_a_session_that_the_server_ends(pg_database: str, pg_admin: str, when: P
         assert session.error["C"] == "57P01"
         assert b"57P01" in await client.rest()
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 @pytest.mark.parametrize("when", ["idle", "held", "running", "blocked", "copying"])
 def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
-    """What it had open is rolled back by the server, as without a gate; what was held never reached it."""
-    sql = {"held": "insert into t values (2)", "running": "select pg_sleep(0.5)", "blocked": "lock table other"}
+    """What it had open is rolled back by the server, as without a proxy; what was held never reached it."""
+    sql = {"held": "insert into t values (2)", "running": "select pg_sleep(600)", "blocked": "lock table other"}
     program = (
         "import psycopg, sys\n"
         "with psycopg.connect(sys.argv[1]) as c:\n"
@@ -491,8 +490,12 @@ def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
         (session,) = stage.sessions
         wanted = {"held": Phase.HELD, "idle": Phase.IDLE}.get(when, Phase.RUNNING)
         await stage.until(lambda: session.phase is wanted and (when == "idle" or len(stage.choices()) == 2))
+        if when == "running":
+            await stage.is_asleep()
         process.send_signal(signal.SIGKILL)
         await process.wait()
+        if when == "running":
+            direct.execute("select pg_cancel_backend(%s)", (session.pid,))
         if when == "blocked":
             locker.execute("rollback")
         await stage.until(lambda: session.phase is Phase.CLOSED)
@@ -501,34 +504,34 @@ def test_a_client_that_is_killed(pg_database: str, when: str) -> None:
     with table(pg_database) as direct, psycopg.connect(pg_database) as locker:
         direct.execute("create table other ()")
         locker.execute("lock table other")
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_connections_of_one_actor_have_names(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         clients = [await stage.wire() for _ in range(3)]
-        assert [one.name for one in stage.sessions] == ["actor", "actor#2", "actor#3"]
-        assert len({one.pid for one in stage.sessions}) == 3
-        for one in clients:
-            one.close()
-        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+        assert [session.name for session in stage.sessions] == ["actor", "actor#2", "actor#3"]
+        assert len({session.pid for session in stage.sessions}) == 3
+        for client in clients:
+            client.close()
+        await stage.until(lambda: all(session.phase is Phase.CLOSED for session in stage.sessions))
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 def test_a_server_that_is_not_there_or_says_no(pg_database: str) -> None:
     async def nobody(stage: Stage) -> None:
         client = await stage.open()
         client.send(startup(pg_database))
-        assert b"race gate: the server cannot be reached: " in await client.rest()
+        assert b"race proxy: the server cannot be reached: " in await client.rest()
 
     async def wrong(stage: Stage) -> None:
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             await psycopg.AsyncConnection.connect(stage.url, password="wrong")
         assert stage.sessions[0].error["C"] == "28P01"
 
-    play(pg_database, nobody, port=1)
-    play(pg_database, wrong)
+    run_stage(pg_database, nobody, port=1)
+    run_stage(pg_database, wrong)
 
 
 def test_a_server_that_crashes_in_the_middle() -> None:
@@ -536,12 +539,12 @@ def test_a_server_that_crashes_in_the_middle() -> None:
         client = await stage.wire()
         client.send(query("select pg_sleep(600)"))
         await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
-        os.kill(server._process.pid, signal.SIGQUIT)
+        os.kill(server.pid, signal.SIGQUIT)
         await stage.until(lambda: stage.sessions[0].phase is Phase.CLOSED)
         await client.rest()
 
     with EmbeddedServer.start() as server:
-        play(server.url, body)
+        run_stage(server.url, body)
 
 
 SESSION = [
@@ -562,10 +565,10 @@ def test_a_session_that_breaks_off_anywhere(pg_database: str) -> None:
             client.writer.write_eof()
             await client.rest()
             client.close()
-        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+        await stage.until(lambda: all(session.phase is Phase.CLOSED for session in stage.sessions))
 
     with table(pg_database):
-        play(pg_database, body)
+        run_stage(pg_database, body)
 
 
 def test_rubbish_is_refused_and_the_next_client_is_served(pg_database: str) -> None:
@@ -584,14 +587,14 @@ def test_rubbish_is_refused_and_the_next_client_is_served(pg_database: str) -> N
             with suppress(ConnectionError):
                 client.writer.write_eof()
                 answer = await client.rest()
-                if b"race gate" in answer:
+                if b"race proxy" in answer:
                     assert b"C08P01\0" in answer
             client.close()
         async with await psycopg.AsyncConnection.connect(stage.url) as connection:
             assert await (await connection.execute("select 2 + 3")).fetchone() == (5,)
-        await stage.until(lambda: all(one.phase is Phase.CLOSED for one in stage.sessions))
+        await stage.until(lambda: all(session.phase is Phase.CLOSED for session in stage.sessions))
 
-    play(pg_database, body)
+    run_stage(pg_database, body)
 
 
 def test_both_directions_in_single_bytes(pg_database: str) -> None:
@@ -605,4 +608,4 @@ def test_both_directions_in_single_bytes(pg_database: str) -> None:
         assert await client.kinds() == "12DCZ"
         assert stage.choices() == ["select 1 + 1", "select 2 + 2"]
 
-    play(pg_database, body)
+    run_stage(pg_database, body)

@@ -1,0 +1,50 @@
+"""Values of options and variables, from their text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbtools.errors import UNCHANGED, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def parse_bool(name: str, environ: Mapping[str, str]) -> bool:
+    """Return the boolean variable `name`. Unset and empty are false.
+
+    Raises:
+        ConfigurationError: Its value is neither true/1/yes/on nor false/0/no/off.
+    """
+    text = environ.get(name, "").strip().lower()
+    if text in {"true", "1", "yes", "on"}:
+        return True
+    if text in {"", "false", "0", "no", "off"}:
+        return False
+    raise ConfigurationError(
+        f"{name} is neither true nor false.",
+        f"It is {text!r}.",
+        f"Set {name}=true or {name}=false, or unset it.",
+        UNCHANGED,
+    )
+
+
+def parse_number(name: str, text: str, *, low: float, high: float = float("inf"), whole: bool = True) -> float:
+    """Return the number in `text`: from `low` to `high`, and without `whole` perhaps a fraction.
+
+    Raises:
+        ConfigurationError: It is not such a number. The message names the option `name`.
+    """
+    try:
+        value = float(int(text)) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        limit = f"of at least {low:g}" if high == float("inf") else f"from {low:.0f} to {high:.0f}"
+        raise ConfigurationError(
+            f"{name} is not a number, or out of range: {text!r}.",
+            f"Wanted a {'whole number' if whole else 'number'} {limit}.",
+            f"For example: {name} {max(low, 10):g}",
+            UNCHANGED,
+        )
+    return value

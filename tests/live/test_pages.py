@@ -1,0 +1,122 @@
+"""The pages hold: every command in their console blocks runs, and prints what is shown under it.
+
+A line that is nothing but "…" stands for lines left out. `echo $?` shows the exit code of the command before it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Not run here: the clone this is, and the checks this is one of.
+SKIPPED = ("git clone", "scripts/dev nox")
+HANG_S = 600
+"""Seconds after which a command hangs: far more than the slowest takes on a busy machine."""
+REVISION = """
+from alembic import op
+revision, down_revision = "0001", None
+def upgrade():
+    op.execute("create table items (id int primary key, name text, price numeric)")
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a page, and what is shown of it."""
+
+    page: str
+    text: str
+    shown: str
+    code: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text[:60]}"
+
+
+def commands(page: Path) -> list[Command]:
+    found: list[Command] = []
+    for block in blocks(page, "console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            text, _, shown = part.partition("\n")
+            if text == "echo $?":
+                before = found.pop()
+                found.append(Command(before.page, before.text, before.shown, int(shown)))
+            elif not text.startswith(SKIPPED):
+                found.append(Command(page.name, text, shown))
+    return found
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def steady(text: str) -> str:
+    """Text without what differs from run to run: seconds, widths of columns, how often processes collided."""
+    text = re.sub(r"^Without the lock:.*", lambda found: re.sub(r"\d+", "N", found[0]), text, flags=re.MULTILINE)
+    return "".join(re.sub(r"\d+\.\d+ s| {2,}|-{2,}| $", "", line) + "\n" for line in text.splitlines())
+
+
+def pattern(shown: str) -> str:
+    lines = steady(shown).splitlines(keepends=True)
+    return "".join(r"(?:.*\n)*?" if line == "…\n" else re.escape(line) for line in lines)
+
+
+def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=os.environ | environment, text=True, capture_output=True, timeout=HANG_S
+    )
+
+
+@pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page)], ids=str)
+def test_every_command_runs_and_prints_what_is_shown(command: Command, pg_database: str) -> None:
+    done = run(command.text, DATABASE_URL=pg_database)
+    assert done.returncode == command.code, done.stderr
+    printed = done.stdout if command.code == 0 else done.stdout + done.stderr
+    assert re.fullmatch(pattern(command.shown), steady(printed)), f"shown:\n{command.shown}\nprinted:\n{printed}"
+
+
+def test_the_two_commands_are_the_first_screen() -> None:
+    readme = PAGES[0].read_text("utf-8")
+    head = readme[: readme.index("\n## ")]
+    assert "$ scripts/dev invoke reset" in head
+    assert "$ scripts/dev nox\n" in head
+
+
+def test_the_race_of_the_race_lab_page_is_found(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "race-lab.md"
+    (scenario,) = blocks(page, "toml")
+    (worker,) = [block for block in blocks(page, "python") if block.startswith("import sys")]
+    (tmp_path / "my-race.toml").write_text(scenario.replace("worker.py", str(tmp_path / "worker.py")), "utf-8")
+    (tmp_path / "worker.py").write_text(worker, "utf-8")
+    done = run(f"scripts/dev invoke race.explore {tmp_path}/my-race.toml")
+    assert done.returncode == 6, done.stderr
+    assert "✗ my-race: violated. no serial order, with 1 switch." in done.stdout
+
+
+def test_the_project_of_the_adoption_page_works(tmp_path: Path, pg_database: str) -> None:
+    page = ROOT / "docs" / "adoption.md"
+    tasks, application, environment, _ = blocks(page, "python")
+    (table,) = blocks(page, "toml")
+    for name, text in {
+        "tasks.py": tasks,
+        "pyproject.toml": table,
+        "yourapp/seed.py": application,
+        "migrations/env.py": environment,
+        "migrations/versions/0001.py": REVISION,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    command = f'cd {tmp_path} && for task in reset doctor migrate; do "{sys.executable}" -m invoke $task || exit; done'
+    done = run(command, DATABASE_URL=pg_database, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✓ Created 3 items\n" in done.stdout
+    assert "✓ no price is negative: holds\n" in done.stdout
+    assert "✓ Already at " in done.stdout

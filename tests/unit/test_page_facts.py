@@ -1,0 +1,172 @@
+"""What the pages say is so: links lead somewhere, and tables, options and names are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from dbtools import config, errors
+from dbtools.commands import namespace
+from dbtools.config.project import KEYS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ("dbtools", "groombook", "migrations", "tests", "scripts", ".ci")
+EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
+"""Files that pages write, or tell a project to write."""
+OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade"}
+"""Options of Invoke, nox, Alembic and our scripts."""
+WIDEST = 120
+
+
+def text(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of every table whose first heading is this."""
+    tables = re.findall(rf"^\| {re.escape(heading)} \|.*\n\|[ -|]*\n((?:\|.*\n)+)", text(page), re.MULTILINE)
+    assert tables, f"{page.name} has no table of {heading}"
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for table in tables for row in table.splitlines()]
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def source(name: str) -> str:
+    """The code of a module of dbtools, or of all modules of a package; "" where it is neither."""
+    path = ROOT / "dbtools" / name
+    modules = [path if name.endswith(".py") else path.with_suffix(".py"), *path.rglob("*.py")]
+    return "".join(text(module) for module in modules if module.is_file())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_pages_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, anchor = link.partition("#")
+        if path.startswith("https://"):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(
+        re.findall(r"\]\(([^)#]+)\)", text(PAGES[0]))
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_are_not_too_wide(page: Path) -> None:
+    assert [line for line in text(page).splitlines() if len(line) > WIDEST and not line.lstrip().startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    files = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")}
+    files |= {path.name for path in ROOT.iterdir()}
+    for name in re.findall(r"`([\w./-]+\.(?:py|toml|css|txt))`", prose(page)):
+        assert name in EXAMPLES or any(f"/{file}".endswith(f"/{name}") for file in files), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_are_named_are_there(page: Path) -> None:
+    options = {
+        f"--{argument.name.replace('_', '-')}"
+        for name in namespace.task_names
+        for argument in namespace[name].get_arguments()
+    }
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(page))) <= options | OTHER_OPTIONS
+
+
+def test_the_tasks_are_the_commands() -> None:
+    named = [name for row in rows(PAGES[0], "task") for name in quoted(row[0])]
+    assert sorted(named) == sorted(namespace.task_names)
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    family = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DbtoolsError)
+    ]
+    codes = {int(row[0]) for row in rows(ROOT / "docs" / "configuration.md", "exit code")}
+    assert codes == {0, 130} | {kind.exit_code for kind in family}
+
+
+def test_the_keys_are_those_of_the_project() -> None:
+    documented = {quoted(row[0])[0]: row[2].strip("`") for row in rows(ROOT / "docs" / "configuration.md", "key")}
+    assert documented.keys() == KEYS.keys()
+    for field in fields(config.Project):
+        if (name := field.name.replace("_", "-")) in KEYS and documented[name] != "required":
+            assert documented[name] == str([*field.default] if field.default == () else field.default)
+
+
+def test_the_variables_are_those_that_are_read() -> None:
+    sources = "".join(text(path) for folder in ("dbtools", "groombook") for path in (ROOT / folder).rglob("*.py"))
+    read = re.findall(r'"((?:SEED|DBTOOLS)_[A-Z_]+|DATABASE_URL|ALLOW_RESET|NODE_ENV|APP_ENV|ENVIRONMENT)"', sources)
+    documented = [name for row in rows(ROOT / "docs" / "configuration.md", "variable") for name in quoted(row[0])]
+    assert sorted(documented) == sorted(set(read))
+
+
+def test_the_sessions_that_are_named_are_those_of_nox() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "nox", "--list"], cwd=ROOT, text=True, capture_output=True, check=True
+    ).stdout
+    sessions = set(re.findall(r"^[*-] (\w+)", listed, re.MULTILINE))
+    assert {name for page in PAGES for name in re.findall(r"nox -s (\w+)", text(page))} <= sessions
+
+
+def test_ci_runs_what_the_pages_say() -> None:
+    lines = text(ROOT / ".ci" / "run").splitlines()
+    assert lines[-1] == "scripts/dev nox"
+    everything = "".join(map(text, PAGES))
+    for line in lines:
+        if line.startswith(("scripts/", "export")):
+            assert line.removeprefix("export ") in everything
+
+
+def test_the_picture_of_the_rooms_has_all_of_them() -> None:
+    page = text(ROOT / "docs" / "architecture.md")
+    picture = page[page.index("```text") : page.index("## What each room holds")]
+    for path in (ROOT / "dbtools").iterdir():
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file():
+            assert re.search(rf"\b{path.stem}\b", picture), path.stem
+
+
+def test_what_is_to_be_changed_is_where_the_page_says() -> None:
+    for row in rows(ROOT / "docs" / "architecture.md", "to change"):
+        code = {name: source(name) for name in quoted(row[1])}
+        for name, own in code.items():
+            if name.isidentifier() and not own:
+                assert re.search(rf"\b{name}\b", "".join(code.values())), name
+
+
+def test_the_messages_that_are_quoted_can_be_met() -> None:
+    patterns = set()
+    for path in (ROOT / "dbtools").rglob("*.py"):
+        for node in ast.walk(ast.parse(text(path))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
+                if sum(len(part or "") for part in parts) > 10:
+                    patterns.add("".join(".+" if part is None else re.escape(part) for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                patterns.add(re.escape(node.value))
+    for message in re.findall(r"^\*\*`(.*)`\*\*$", text(ROOT / "docs" / "questions.md"), re.MULTILINE):
+        assert any(re.fullmatch(pattern, message) for pattern in patterns), message
