@@ -138,6 +138,14 @@ def test_the_same_failure_more_simply_is_kept() -> None:
     assert schedule == ((1, None),)
 
 
+def test_nothing_is_tried_twice() -> None:
+    tries: list[Schedule] = []
+    play = program([20, 20], lambda came: (1, 3) in came, tries)
+    found = play(((0, 4), (1, 2), (0, 5), (1, 3), (0, 7), (1, 1), (0, None)))
+    shrink(found, play)
+    assert len(tries) == len(set(tries)) > 10
+
+
 def test_tries_are_counted_and_end() -> None:
     assert MAX_TRIES == 100
     tries: list[Schedule] = []
