@@ -1,10 +1,10 @@
 """Apply each mutant of the lists in tests/mutants to a copy of the project, and run the tests that have to notice it.
 
     nox -s mutants                        all of them, two at a time
-    nox -s mutants -- -k lock             those whose list, text or reason holds "lock"
+    nox -s mutants -- -k lock             those whose list, text or reason holds "lock"; -k again for more of them
 
-A list is a TOML file. Each of its tables names one module (`file`), the tests that guard it (`tests`, as pytest takes
-them) and its mutants: the old text, which the module holds exactly once, the new text, and, where no test can or need
+A list is a TOML file. Each of its tables names a module (`file`), the tests that guard it (`tests`, as pytest takes
+them) and its mutants: the old text, which the module holds exactly once; the new text; and, where no test can or need
 notice the change, the reason. The exit code is 1 where a mutant without a reason survives, where one with a reason does
 not, where a text is not found, and where the tests fail without any mutant.
 """
@@ -30,62 +30,95 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "tests/mutants"
 WORKERS = 2
-LIMIT_S = 180.0
-"""For one run of the tests. A mutant that makes them hang is noticed, too."""
-NO_MUTANT = ""
+BASELINE_LIMIT_S = 300.0
+"""For the tests without a mutant."""
+GRACE_S = 30.0
+"""Tests hang, and have noticed their mutant, once they take three times as long as without it, and this much more."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module; without one where `old` is empty."""
+    """One change of one module."""
 
     group: str
     file: str
     tests: tuple[str, ...]
-    old: str = NO_MUTANT
-    new: str = NO_MUTANT
+    old: str
+    new: str
     survives: str = ""
     """Why no test notices it."""
 
     def __str__(self) -> str:
         old, new = (" ".join(text.split()) for text in (self.old, self.new))
-        return f"{self.group}: {old} -> {new or 'nothing'}" if self.old else f"{self.group}: without a mutant"
-
-    @property
-    def wanted(self) -> str:
-        """The result that is no news."""
-        return "survived" if self.survives or not self.old else "killed"
+        return f"{self.group}: {old} -> {new or 'nothing'}"
 
     def apply(self, text: str) -> str:
-        """Return the module's text with the change; a ValueError says why there is none."""
+        """Return the module's text with the change.
+
+        Raises:
+            ValueError: The old text is not there exactly once.
+            SyntaxError: The changed module is no Python.
+        """
         if text.count(self.old) != 1:
-            raise ValueError(f"found {text.count(self.old)} times")
+            raise ValueError(f"its text is there {text.count(self.old)} times")
         changed = text.replace(self.old, self.new)
         compile(changed, self.file, "exec")
         return changed
 
 
+class Copies:
+    """Copies of the project, each used by one run of tests at a time."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._free: queue.Queue[Path] = queue.Queue()
+        for number in range(count):
+            self._free.put(_copy_project(folder / str(number)))
+
+    def run(self, tests: tuple[str, ...], limit: float, mutant: Mutant | None = None) -> tuple[str, str, float]:
+        """Run the tests on a copy with the mutant; return what became of it, a remark, and the seconds it took."""
+        copy = self._free.get()
+        try:
+            if mutant is None:
+                return _run_tests(copy, tests, limit)
+            path = copy / mutant.file
+            original = path.read_text("utf-8")
+            try:
+                path.write_text(mutant.apply(original), "utf-8")
+                return _run_tests(copy, tests, limit)
+            except (ValueError, SyntaxError) as error:
+                return "broken", str(error), 0.0
+            finally:
+                path.write_text(original, "utf-8")
+        finally:
+            self._free.put(copy)
+
+
 def main() -> int:
     """Run them, print a line for each and the sums, and return the exit code."""
     parser = argparse.ArgumentParser(description="Apply mutants and run the tests that have to notice them.")
-    parser.add_argument("-k", dest="word", default="", help="only those whose list, text or reason holds this")
-    word = parser.parse_args().word
-    mutants = [found for found in read() if word.lower() in f"{found} {found.survives}".lower()]
-    whole = dict.fromkeys(Mutant("tests", "", found.tests) for found in mutants)
-    counts = Counter[str]()
-    news = []
+    parser.add_argument("-k", dest="words", action="append", help="only those whose list, text or reason holds this")
+    words = [word.lower() for word in parser.parse_args().words or [""]]
+    mutants = [one for one in read() if any(word in f"{one} {one.survives}".lower() for word in words)]
     with tempfile.TemporaryDirectory(prefix="dbtools-mutants-") as folder, ThreadPoolExecutor(WORKERS) as threads:
-        copies: queue.Queue[Path] = queue.Queue()
-        for number in range(WORKERS):
-            copies.put(copy_project(Path(folder) / str(number)))
-        planned = [*whole, *mutants]
-        for mutant, (result, why) in zip(planned, threads.map(lambda one: run(one, copies), planned), strict=True):
-            counts[result] += bool(mutant.old)
-            as_wanted = result == mutant.wanted
-            if mutant.old or not as_wanted:
-                print(f"{' ' if as_wanted else '!'} {result:8} {mutant}{f' ({why})' if why else ''}", flush=True)
-            if not as_wanted:
-                news.append(mutant)
+        copies = Copies(Path(folder), WORKERS)
+        every = list(dict.fromkeys(mutant.tests for mutant in mutants))
+        limits: dict[tuple[str, ...], float] = {}
+        for tests, (result, why, took) in zip(
+            every, threads.map(lambda tests: copies.run(tests, BASELINE_LIMIT_S), every), strict=True
+        ):
+            if result != "survived":
+                print(f"! {' '.join(tests)} fail without a mutant: {why}")
+                return 1
+            limits[tests] = GRACE_S + 3 * took
+        counts, news = Counter[str](), list[Mutant]()
+        results = threads.map(lambda mutant: copies.run(mutant.tests, limits[mutant.tests], mutant), mutants)
+        for mutant, (result, why, took) in zip(mutants, results, strict=True):
+            counts[result] += 1
+            as_listed = result == ("survived" if mutant.survives else "killed")
+            print(
+                f"{' ' if as_listed else '!'} {result:8} {took:3.0f} s {mutant}{f' ({why})' if why else ''}", flush=True
+            )
+            news += [] if as_listed else [mutant]
     print(f"\n{len(mutants)} mutants: {', '.join(f'{count} {result}' for result, count in counts.items())}")
     for mutant in news:
         print(f"Not as listed: {mutant}")
@@ -101,14 +134,10 @@ def read() -> list[Mutant]:
     return found
 
 
-def copy_project(folder: Path) -> Path:
-    """Copy what git knows of, and what it does not know of yet."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+def _copy_project(folder: Path) -> Path:
+    """Copy the files that git tracks, and the new ones that it does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,50 +145,37 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def run(mutant: Mutant, copies: queue.Queue[Path]) -> tuple[str, str]:
-    """Run the tests on a copy with the change, and return the result and a remark."""
-    copy = copies.get()
-    path = copy / mutant.file
-    original = path.read_text("utf-8") if mutant.old else ""
-    try:
-        if mutant.old:
-            path.write_text(mutant.apply(original), "utf-8")
-        return run_tests(copy, mutant.tests)
-    except (ValueError, SyntaxError) as error:
-        return "broken", str(error)
-    finally:
-        if mutant.old:
-            path.write_text(original, "utf-8")
-        copies.put(copy)
-
-
-def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[str, str]:
+def _run_tests(folder: Path, tests: tuple[str, ...], limit: float) -> tuple[str, str, float]:
     """Run pytest in a folder, to the first failure."""
     # No compiled modules: a change of the same length in the same second would be taken for the old text.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     began = time.monotonic()
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
-        output, _ = process.communicate(timeout=LIMIT_S)
+        output, _ = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return "killed", f"hung for {LIMIT_S:.0f} s"
-    took = f"{time.monotonic() - began:.0f} s"
+        return "killed", "its tests hang", time.monotonic() - began
+    took = time.monotonic() - began
     failed = [line.partition(" - ")[0] for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if process.returncode < 0:
-        return "killed", f"pytest died of signal {-process.returncode}"
-    match process.returncode:
-        case 0:
-            return "survived", took
-        case 1:
-            return "killed", f"{took}, {failed[0].partition(' ')[2] if failed else 'a test failed'}"
-    return "broken", f"pytest ended with {process.returncode}: {failed[0] if failed else output[-300:]}"
+        return "killed", f"pytest ended with signal {-process.returncode}", took
+    if process.returncode > 1:  # it did not come to run tests
+        return "broken", f"pytest ended with {process.returncode}: {failed[0] if failed else output[-300:]}", took
+    if process.returncode == 1:
+        return "killed", failed[0].partition(" ")[2] if failed else "a test failed", took
+    return "survived", "", took
 
 
 if __name__ == "__main__":
