@@ -1,6 +1,6 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
-The other sessions (bench, mutants) are run by name. Every session runs in the locked environment that
+The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
@@ -53,20 +53,29 @@ def races(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, or rows by name."""
-    session.run("python", "-m", "scripts.faults", *session.posargs)
+    """Break what can break while the chain runs: processes, sessions, network, server. -- --full, -k "lock or disk"."""
+    session.run("pytest", "tests/faults", "-m", "faults", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Reset on a schedule among seeders, and look at what each round leaves on the server: -- --full for 300 rounds."""
-    session.run("python", "-m", "scripts.soak", *session.posargs)
+    session.run("pytest", "tests/faults", "-m", "soak", *session.posargs)
 
 
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run unit and live under coverage, child processes too, and fail below the floor that pyproject.toml sets."""
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/live", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session(default=False)

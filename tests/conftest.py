@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import settings
+
 pytest_plugins = ["dbtools.testing"]
 
 _OURS = ("DATABASE_URL", "ALLOW_RESET", "NODE_ENV", "APP_ENV", "ENVIRONMENT")
@@ -9,3 +11,6 @@ _KEPT = ("DBTOOLS_TEST_URL", "DBTOOLS_POSTGRES_IMAGE", "DBTOOLS_ISOLATION")
 for _name in list(os.environ):
     if _name in _OURS or (_name.startswith(("SEED_", "PG", "DBTOOLS_")) and _name not in _KEPT):
         del os.environ[_name]
+
+settings.register_profile("dbtools", deadline=None)  # no clock decides a test: pytest-timeout ends a hang
+settings.load_profile("dbtools")

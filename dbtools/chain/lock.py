@@ -14,7 +14,7 @@ A waiter tries in slices. One blocking call without end would hold one snapshot 
 an index CONCURRENTLY waits for every older snapshot: the two would hang, unseen by the deadlock detector. A slice wakes
 at once when the lock is freed (`nox -s bench` compares it with polling). After each slice the waiter re-queues at the
 end. Slices therefore grow to a quarter of the time waited so far: long waiters are overtaken less often
-(`nox -s faults -- contention` counts), and a concurrent index build is delayed by one slice at most.
+(`nox -s faults -- -k contention` counts), and a concurrent index build is delayed by one slice at most.
 """
 
 from __future__ import annotations

@@ -87,11 +87,8 @@ class Shadow:
         self._work = work
         self._live = live
         self._names = {"schema": live, "schema_sql": quote(live), "shadow": quote(self.name)}
-        check_rights(work, live)
-        self._check_database()
-        self._check_publications()
-        check_movable(work, live)
-        self._objects = len(find_owned(work, live))
+        check_swappable(work, live)
+        self._objects = len(schema_objects(work, live))
         work.execute(f"create schema {quote(self.name)}")
         for (statement,) in work.execute(_DEFAULTS, self._names).fetchall():
             work.execute(statement)
@@ -170,26 +167,42 @@ class Shadow:
     def _id(self) -> object:
         return (self._work.execute("select pg_current_xact_id_if_assigned()::text").fetchone() or ("",))[0]
 
-    def _check_database(self) -> None:
-        row = self._work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user").fetchone()
-        if row and not row[0]:
-            name, who = self._work.info.dbname, str(row[1])
-            raise ChainFailed(
-                f"Role {who} may not create a schema in database {name}.",
-                "A reset builds the new tables in a schema of their own before it puts them in place.",
-                f"As its owner: grant create on database {quote(name)} to {quote(who)}. {IN_PLACE}",
-                UNCHANGED,
-            )
 
-    def _check_publications(self) -> None:
-        names = [str(name) for (name,) in self._work.execute(_PUBLICATIONS, self._names)]
-        if names:
-            raise ChainFailed(
-                f"Schema {self._live} is published for logical replication: {summarize(names)}.",
-                "Subscribers would not get the rows of tables that are built aside.",
-                f"Drop the publication and make it again afterwards. {IN_PLACE}",
-                UNCHANGED,
-            )
+def check_swappable(work: psycopg.Connection, schema: str) -> None:
+    """Refuse a schema that a swap could not replace. Asks only.
+
+    Raises:
+        ChainFailed: Says why, and the way out. Nothing was changed.
+    """
+    check_rights(work, schema)
+    _check_database(work)
+    _check_publications(work, schema)
+    check_movable(work, schema)
+    find_owned(work, schema)
+
+
+def _check_database(work: psycopg.Connection) -> None:
+    row = work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user").fetchone()
+    if row and not row[0]:
+        name, role = work.info.dbname, str(row[1])
+        raise ChainFailed(
+            f"Role {role} may not create a schema in database {name}.",
+            "A reset builds the new tables in a schema of their own before it puts them in place.",
+            f"As its owner: grant create on database {quote(name)} to {quote(role)}. {IN_PLACE}",
+            UNCHANGED,
+        )
+
+
+def _check_publications(work: psycopg.Connection, schema: str) -> None:
+    rows = work.execute(_PUBLICATIONS, {"schema": schema, "schema_sql": quote(schema)})
+    names = [str(name) for (name,) in rows]
+    if names:
+        raise ChainFailed(
+            f"Schema {schema} is published for logical replication: {summarize(names)}.",
+            "Subscribers would not get the rows of tables that are built aside.",
+            f"Drop the publication and make it again afterwards. {IN_PLACE}",
+            UNCHANGED,
+        )
 
 
 def check_movable(work: psycopg.Connection, schema: str) -> None:

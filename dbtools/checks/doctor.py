@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard
+from dbtools.chain.drop import find_owned
 from dbtools.chain.migrations import current_revision, load_rendered
+from dbtools.chain.schema import check_rights
+from dbtools.chain.shadow import check_swappable
 from dbtools.db.blockers import find_holder
 from dbtools.db.connect import open_session
 from dbtools.db.sql import quote
@@ -52,7 +55,7 @@ def examine(
         assert version is not None
         yield Finding("server", True, f"PostgreSQL {version[0]}, {target.dsn.target}")
         yield _guard(connection, target, environ)
-        yield _rights(connection, target.schema)
+        yield _rebuild(connection, target)
         holder = find_holder(connection, target.lock_key)
         yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
         connection.execute(f"set search_path to {quote(target.schema)}")
@@ -77,19 +80,22 @@ def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str,
     return Finding("guard", True, "may be reset")
 
 
-def _rights(connection: psycopg.Connection, schema: str) -> Finding:
-    from dbtools.chain.schema import check_rights
-
+def _rebuild(connection: psycopg.Connection, target: Target) -> Finding:
+    """Ask what a reset asks before it changes anything: rights, owners, dependents elsewhere, publications."""
     try:
-        check_rights(connection, schema)
+        if target.in_place:
+            check_rights(connection, target.schema)
+            find_owned(connection, target.schema)
+        else:
+            check_swappable(connection, target.schema)
     except DbtoolsError as error:
-        return Finding("rights", False, f"{error.what} {error.hint}")
-    return Finding("rights", True, f"may create in schema {schema}")
+        return Finding("rights", False, " ".join(filter(None, (error.what, error.why, error.hint))))
+    return Finding("rights", True, f"may rebuild schema {target.schema}")
 
 
 def _invariants(connection: psycopg.Connection, application: Application) -> Iterator[Finding]:
     for rule in application.invariants:
-        row = connection.execute(f"select count(*), min(broken::text) from ({rule.query}) broken").fetchone()
+        row = connection.execute(f"select count(*), min((r.*)::text) from ({rule.query}) r").fetchone()
         assert row is not None
         broken, example = row
         yield Finding(rule.name, not broken, f"{broken} rows break it, such as {example}" if broken else "holds")

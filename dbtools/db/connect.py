@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ _OPTIONS = (
     "-c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
     " -c standard_conforming_strings=on"
 )
+
+WAIT = "Start the server, or wait for it: invoke wait-for-db --timeout 60"
 
 # libpq gives no SQLSTATE for a failed connection, so only its words tell why. psycopg's own libpq speaks English; the
 # server's words are matched in English too. Unknown ones count as permanent and are shown verbatim.
@@ -41,7 +42,10 @@ _TRANSIENT = (
     "is the server running locally and accepting connections on that socket",
 )
 _PERMANENT = (
-    ("password authentication failed", "Correct user or password in DATABASE_URL."),
+    (
+        "password authentication failed",
+        "Correct user or password: in DATABASE_URL, PGPASSWORD or the file that PGPASSFILE names.",
+    ),
     ("no password supplied", "Put the password into DATABASE_URL or into the file that PGPASSFILE names."),
     ("no pg_hba.conf entry", "Ask the server's administrator to let this user in from this host."),
     ("role ", "Create the role, or correct the user in DATABASE_URL."),
@@ -54,7 +58,6 @@ _PERMANENT = (
         "invalid response to ssl negotiation",
         "Something else listens there; correct host or port in DATABASE_URL.",
     ),
-    ("failed to resolve host", "Correct the host in DATABASE_URL."),
 )
 
 
@@ -70,24 +73,21 @@ class Diagnosis:
 def diagnose(error: Exception, password: str = "") -> Diagnosis:
     """Classify a failed connection.
 
-    Transient: a server that is not there yet, is starting, stopping or full. Permanent: a wrong password, an unknown
-    role or database, a host name that does not exist, a port where something else listens.
+    Transient: a server that is not there yet, is starting, stopping or full, and a host name that does not resolve: in
+    containers and clusters names come late. Permanent: a wrong password, an unknown role or database, a port where
+    something else listens.
     """
     text = " ".join(mask(str(error), password).split())
     words = text.lower()
     reason = text.rpartition("FATAL: ")[2].strip() or text
     for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
-            transient = mark == "failed to resolve host" and _resolver_is_down(error)
-            return Diagnosis(reason, transient, hint)
+            return Diagnosis(reason, False, hint)
+    if "failed to resolve host" in words:
+        return Diagnosis(reason, True, "Correct the host's name, or wait longer: clusters publish names late.")
     if any(mark in words for mark in _TRANSIENT):
-        return Diagnosis(reason, True, "Start the server, or wait for it: invoke wait-for-db --timeout 60")
+        return Diagnosis(reason, True, WAIT)
     return Diagnosis(reason, False, "Read the server's answer above; correct DATABASE_URL or the server.")
-
-
-def _resolver_is_down(error: Exception) -> bool:
-    """Tell "no such name" (permanent) from "the name server did not answer" (transient)."""
-    return f"[Errno {socket.EAI_AGAIN}]" in str(error)
 
 
 def open_session(

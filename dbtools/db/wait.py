@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dbtools.db.connect import connect, diagnose, unreachable
+from dbtools.db.connect import WAIT, connect, diagnose, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,8 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
                 raise unreachable(dsn, diagnosis) from None
             if time.monotonic() >= deadline:
                 took = f" ({tries} tries in {time.monotonic() - started:.1f} s)"
+                if diagnosis.hint == WAIT:
+                    diagnosis = replace(diagnosis, hint="Start the server, or wait longer with --timeout SECONDS.")
                 raise unreachable(dsn, diagnosis, tried=took) from None
             if note and diagnosis.reason != said:
                 said = diagnosis.reason

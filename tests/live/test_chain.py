@@ -12,8 +12,8 @@ from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, ResetRefused
-from tests.runs import PLAN, TODAY, Log, Runner, content, holders, query, seed
-from tests.toy import TABLES, execute
+from tests.support.runs import PLAN, TODAY, Log, Runner, content, holder, query, seed
+from tests.support.toy import TABLES, execute
 
 
 @pytest.fixture(params=["swap", "in-place"])
@@ -102,7 +102,7 @@ def test_a_migration_that_fails_half_way_loses_nothing(
     assert caught.value.what == what
     assert caught.value.reason == f"division by zero. {ROLLED_BACK}"
     assert content(target) == before
-    assert holders(target) == []
+    assert holder(target) is None
 
 
 def test_a_revision_that_raises_anything_is_named(run: Runner, target: Target) -> None:
@@ -192,5 +192,5 @@ def test_a_production_marker_in_the_database_needs_both_keys(run: Runner, target
 
 def test_the_lock_is_free_and_no_session_is_left_afterwards(run: Runner, target: Target) -> None:
     run()
-    assert holders(target) == []
+    assert holder(target) is None
     assert query(target, "select count(*) from pg_stat_activity where application_name = 'dbtools reset'") == [(0,)]

@@ -13,9 +13,8 @@ from dbtools.chain import cleanup
 from dbtools.chain.cleanup import SWEEP_KEY, sweep
 from dbtools.db.catalog import REPLACED_COMMENT
 from dbtools.db.sql import quote
-from tests.live.test_lock import Connect, connect, freed_at_last, until
-
-__all__ = ["connect"]  # a fixture
+from tests.support.sessions import Connect, freed_at_last
+from tests.support.waiting import LIMIT_S, until
 
 
 def leave(connection: psycopg.Connection, name: str, comment: str = REPLACED_COMMENT, tables: int = 1) -> None:
@@ -100,11 +99,11 @@ def test_a_table_in_use_is_tried_again_until_its_reader_ends(
     leave(sweeper, "dbtools_old_1")
     reader, left = connect("reader", autocommit=False), list[str]()
     reader.execute("select from dbtools_old_1.t1")
-    sweeping = threading.Thread(target=lambda: left.append(sweep(sweeper, 20.0)))
+    sweeping = threading.Thread(target=lambda: left.append(sweep(sweeper, LIMIT_S)))
     sweeping.start()
     until(patient.is_set)
     reader.close()
-    sweeping.join(20)
+    sweeping.join(LIMIT_S)
     assert left == [""]
     assert schemas(connect()) == []
 

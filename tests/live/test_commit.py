@@ -15,8 +15,8 @@ from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed
-from tests.runs import AUTOCOMMIT, Runner, content, query, seed
-from tests.toy import TABLES, execute
+from tests.support.runs import AUTOCOMMIT, Runner, content, query, seed
+from tests.support.toy import TABLES, execute
 
 MARKED = f"{TABLES}; create table marks as select {{}} as mark"
 

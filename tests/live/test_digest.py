@@ -10,7 +10,7 @@ import pytest
 
 from dbtools.db.digest import Digest, digest
 from dbtools.errors import VerificationFailed
-from tests.runs import until
+from tests.support.waiting import until
 
 SCHEMA = """
 create table a (id int primary key, at timestamptz, price numeric(8,2), ok bool, doc jsonb, raw bytea, ratio float8);

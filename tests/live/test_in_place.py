@@ -14,11 +14,21 @@ from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout
-from tests.live.test_lock import Connect, connect, freed_at_last
-from tests.runs import AUTOCOMMIT, Acting, Log, Runner, content, holders, query, until
-from tests.toy import TABLES, execute
-
-__all__ = ["connect"]  # a fixture
+from tests.support.runs import (
+    AUTOCOMMIT,
+    PASS_GATE,
+    Acting,
+    Log,
+    Runner,
+    closed_gate,
+    content,
+    holder,
+    query,
+    waits_at_gate,
+)
+from tests.support.sessions import Connect, freed_at_last
+from tests.support.toy import TABLES, execute
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -111,36 +121,29 @@ def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(
 
     def lose() -> None:
         with pytest.raises(ChainFailed) as caught:
-            run(execute(TABLES), execute("select pg_advisory_xact_lock(4242)"))
+            run(execute(TABLES), PASS_GATE)
         errors.append(caught.value)
 
-    def is_at_work() -> bool:
-        return (
-            query(target, "select 1 from pg_locks where locktype = 'advisory' and objid = 4242 and not granted") != []
-        )
-
     first = threading.Thread(target=lose)
-    first.start()
-    until(is_at_work)
-    log = Log()
-    second = threading.Thread(target=lambda: logs.append(run(log=log)))
-    second.start()
-    until(lambda: log.notes != [])
-    (holder,) = holders(target)
-    query(target, f"select pg_terminate_backend({holder[0]})")
-    # The second has the lock now, and has changed nothing as long as the first one's work is there.
-    until(lambda: any("the work of a run that lost the lock" in note for note in log.notes))
-    assert holders(target) not in ([], [holder])
-    assert is_at_work()
-    assert content_is_locked(target)
-    gate.close()
-    first.join(30)
-    second.join(30)
+    second = threading.Thread(target=lambda: logs.append(run()))
+    with closed_gate(target):
+        first.start()
+        until(lambda: waits_at_gate(target))
+        second.start()
+        until(lambda: query(target, f"select pid from pg_locks where not granted and objid = {LOCK_KEY}") != [])
+        lost = holder(target)
+        query(target, f"select pg_terminate_backend({lost})")
+        # The second has the lock now, and has changed nothing as long as the first one's work is there.
+        until(lambda: holder(target) not in (None, lost))
+        until(lambda: run.log.notes[-1:] and "a run that lost the lock" in run.log.notes[-1])
+        assert content_is_locked(target)
+    first.join()
+    second.join()
     (error,) = errors
     assert error.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
     assert error.reason.startswith("It is held by pid ")
     assert error.reason.endswith(ROLLED_BACK)
-    assert logs == [log]
+    (log,) = logs
     assert any(note.startswith("Waiting for the work of a run that lost the lock: pid ") for note in log.notes)
     assert content(target) == before
 
@@ -164,9 +167,8 @@ def losing(target: Target, line: str) -> Acting:
     """A report that ends the lock's session at the moment of this line."""
 
     def lose() -> None:
-        ((pid,),) = holders(target)
-        query(target, f"select pg_terminate_backend({pid})")
-        until(lambda: holders(target) == [])
+        query(target, f"select pg_terminate_backend({holder(target)})")
+        until(lambda: holder(target) is None)
 
     return Acting(line, lose)
 

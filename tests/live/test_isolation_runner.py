@@ -104,7 +104,6 @@ def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[byt
         cwd=ROOT,
         env=os.environ | variables,
         capture_output=True,
-        timeout=120,
     )
 
 

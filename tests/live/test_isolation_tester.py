@@ -113,7 +113,6 @@ def output_of_tester(server: EmbeddedServer, text: bytes, name: str) -> bytes:
         env=plain | OPTIONS | {"PGAPPNAME": f"isolation/{name}", "LC_ALL": "C"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=120,
     ).stdout
 
 

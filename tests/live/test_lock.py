@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
 
 import psycopg
 import pytest
@@ -19,57 +15,12 @@ from dbtools.config import LOCK_KEY
 from dbtools.db.blockers import Blocker
 from dbtools.errors import ChainFailed, LockTimeout
 from dbtools.server import Server
-
-DEADLINE = 20.0
-Connect: TypeAlias = Callable[..., psycopg.Connection]
-
-
-@pytest.fixture
-def connect(pg_database: str) -> Iterator[Connect]:
-    """Sessions on one database that are closed at the end."""
-    opened: list[psycopg.Connection] = []
-
-    def open_one(name: str = "test", *, autocommit: bool = True, url: str = pg_database) -> psycopg.Connection:
-        opened.append(psycopg.connect(url, autocommit=autocommit, application_name=name))
-        return opened[-1]
-
-    yield open_one
-    for connection in opened:
-        connection.close()
+from tests.support.sessions import TIMEOUTS, Connect, advisory_locks, freed_at_last, is_waiting, shown
+from tests.support.waiting import LIMIT_S, until
 
 
 def ignore(holder: Blocker | None) -> None:
     """A waiter that says nothing."""
-
-
-def is_waiting(watcher: psycopg.Connection, pid: int) -> bool:
-    row = watcher.execute(
-        "select wait_event_type = 'Lock' and wait_event = 'advisory' from pg_stat_activity where pid = %s", (pid,)
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def is_waiting_for_a_table(watcher: psycopg.Connection, pid: int) -> bool:
-    row = watcher.execute(
-        "select exists (select from pg_locks where pid = %s and locktype = 'relation' and not granted)", (pid,)
-    ).fetchone()
-    return bool(row and row[0])
-
-
-@contextmanager
-def freed_at_last(holder: psycopg.Connection) -> Iterator[None]:
-    """Against hangs: a wait that does not end by itself ends with the holder's session, and the test fails."""
-    timer = threading.Timer(DEADLINE, holder.close)
-    timer.start()
-    yield
-    timer.cancel()
-
-
-def until(condition: Callable[..., bool], *arguments: object) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition(*arguments):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
@@ -88,11 +39,11 @@ def test_a_waiter_goes_on_when_the_lock_is_freed(connect: Connect) -> None:
     holder.execute("select pg_advisory_lock(1196576591)")
     lock, told = SeedLock(connect("waiter"), LOCK_KEY), list[Blocker | None]()
     waited: list[float] = []
-    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(DEADLINE), told.append)))
+    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(LIMIT_S), told.append)))
     thread.start()
-    until(is_waiting, watcher, lock.connection.info.backend_pid)
+    until(lambda: is_waiting(watcher, lock.connection.info.backend_pid))
     holder.execute("select pg_advisory_unlock(1196576591)")
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert waited
     assert waited[0] > 0
     assert [one.pid for one in told if one] == [holder.info.backend_pid]
@@ -136,7 +87,7 @@ def test_a_lost_session_frees_the_lock_and_its_owner_is_told(connect: Connect) -
     lost.acquire(Waits(0), ignore)
     pid = lost.connection.info.backend_pid
     next_one.connection.execute("select pg_terminate_backend(%s)", (pid,))
-    next_one.acquire(Waits(DEADLINE), ignore)
+    next_one.acquire(Waits(LIMIT_S), ignore)
     with pytest.raises(ChainFailed) as caught:
         lost.release()
     assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
@@ -178,7 +129,7 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
     lost.join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     new = SeedLock(connect(), LOCK_KEY)
-    new.acquire(Waits(DEADLINE), ignore)
+    new.acquire(Waits(LIMIT_S), ignore)
     with pytest.raises(LockTimeout) as caught:
         new.wait_for_fence(Waits(0.3), ignore)
     pid = work.info.backend_pid
@@ -190,11 +141,11 @@ def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> 
         f"Wait longer with --lock-timeout SECONDS, or end that session: select pg_terminate_backend({pid});"
     )
     told: list[Blocker | None] = []
-    thread = threading.Thread(target=new.wait_for_fence, args=(Waits(DEADLINE), told.append))
+    thread = threading.Thread(target=new.wait_for_fence, args=(Waits(LIMIT_S), told.append))
     thread.start()
-    until(is_waiting, watcher, new.pid)
+    until(lambda: is_waiting(watcher, new.pid))
     work.close()
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert [one.application for one in told if one] == ["still at work"]
 
@@ -204,15 +155,15 @@ def test_a_holder_can_build_an_index_concurrently_while_others_wait(connect: Con
     work.execute("create table t (a int)")
     holder.acquire(Waits(0), ignore)
     waiter = SeedLock(connect(), LOCK_KEY)
-    thread = threading.Thread(target=waiter.acquire, args=(Waits(DEADLINE), ignore))
+    thread = threading.Thread(target=waiter.acquire, args=(Waits(LIMIT_S), ignore))
     thread.start()
-    until(is_waiting, watcher, waiter.connection.info.backend_pid)
+    until(lambda: is_waiting(watcher, waiter.connection.info.backend_pid))
     # A waiter that blocked without end would hold a snapshot that this statement waits for: a hang that no deadlock
     # detector sees, because the lock's own session is idle.
-    work.execute("set statement_timeout = '15s'")
+    work.execute("set statement_timeout = '60s'")
     work.execute("create index concurrently on t (a)")
     holder.release()
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert not thread.is_alive()
 
 
@@ -222,27 +173,21 @@ def test_twenty_waiters_all_get_their_turn(connect: Connect) -> None:
     turns: list[int] = []
 
     def take(lock: SeedLock) -> None:
-        lock.acquire(Waits(DEADLINE), ignore)
+        lock.acquire(Waits(LIMIT_S), ignore)
         turns.append(lock.connection.info.backend_pid)
         lock.release()
 
     locks = [SeedLock(connect(), LOCK_KEY) for _ in range(20)]
     threads = [threading.Thread(target=take, args=(lock,)) for lock in locks]
-    watcher = connect()
     for thread in threads:
         thread.start()
-    until(lambda: all(is_waiting(watcher, lock.pid) for lock in locks))
+    watcher = connect()
+    waiting = f"select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = {LOCK_KEY}"
+    until(lambda: watcher.execute(waiting).fetchone() == (20,))
     holder.release()
     for thread in threads:
-        thread.join(DEADLINE)
+        thread.join(LIMIT_S)
     assert sorted(turns) == sorted(lock.connection.info.backend_pid for lock in locks)
-
-
-LOCKS = "select classid, objid, mode from pg_locks where locktype = 'advisory' and granted and pid = %s order by 1, 3"
-
-
-def shown(connection: psycopg.Connection, *settings: str) -> list[object]:
-    return [(connection.execute(f"show {setting}").fetchone() or ("",))[0] for setting in settings]
 
 
 def test_each_form_refuses_the_other_ones_connection(connect: Connect) -> None:
@@ -268,13 +213,13 @@ def test_a_waiting_transaction_goes_on_when_the_lock_is_freed(connect: Connect) 
     holder.execute("select pg_advisory_lock(1196576591)")
     lock = TransactionLock(connect("waiter", autocommit=False), LOCK_KEY)
     waited: list[float] = []
-    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(DEADLINE), ignore)))
+    thread = threading.Thread(target=lambda: waited.append(lock.acquire(Waits(LIMIT_S), ignore)))
     thread.start()
-    until(is_waiting, watcher, lock.connection.info.backend_pid)
+    until(lambda: is_waiting(watcher, lock.connection.info.backend_pid))
     holder.execute("select pg_advisory_unlock(1196576591)")
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     assert waited
-    assert watcher.execute(LOCKS, (lock.connection.info.backend_pid,)).fetchall() == [(0, LOCK_KEY, "ExclusiveLock")]
+    assert advisory_locks(watcher, lock.connection.info.backend_pid) == [(0, LOCK_KEY, "ExclusiveLock")]
 
 
 def test_a_waiting_transaction_is_open_only_while_it_tries(connect: Connect) -> None:
@@ -315,9 +260,6 @@ def test_a_slice_is_as_long_as_it_was_asked_to_be(connect: Connect) -> None:
     assert seen[:2] == ["0", "20ms"]
 
 
-TIMEOUTS = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
-
-
 def test_the_transaction_form_disables_timeouts_for_its_transaction_only(connect: Connect) -> None:
     admin = connect()
     for setting in TIMEOUTS:
@@ -353,13 +295,13 @@ def test_a_lost_lock_is_noticed_when_the_work_joins_the_fence(connect: Connect) 
 def test_a_session_that_only_waits_for_the_lock_does_not_hold_it(connect: Connect) -> None:
     holder, lock, work = connect("holder"), SeedLock(connect(), LOCK_KEY), connect()
     holder.execute("select pg_advisory_lock(1196576591)")
-    thread = threading.Thread(target=lock.acquire, args=(Waits(DEADLINE, first_try=DEADLINE), ignore))
+    thread = threading.Thread(target=lock.acquire, args=(Waits(LIMIT_S, first_try=LIMIT_S), ignore))
     thread.start()
-    until(is_waiting, work, lock.pid)
+    until(lambda: is_waiting(work, lock.pid))
     with pytest.raises(ChainFailed, match=rf"It is held by pid {holder.info.backend_pid} "):
         lock.check(work)
     holder.close()
-    thread.join(DEADLINE)
+    thread.join(LIMIT_S)
     lock.check(work)
 
 
@@ -383,9 +325,9 @@ def test_the_fence_lets_the_sessions_of_one_run_in_together(connect: Connect) ->
     for work in works:
         work.execute("set lock_timeout = '10s'")
         lock.join_fence(work)
-        held = work.execute(LOCKS, (work.info.backend_pid,)).fetchall()
+        held = advisory_locks(work, work.info.backend_pid)
         assert held == [(0x46454E43, LOCK_KEY, "ShareLock")]
-    assert works[0].execute(LOCKS, (lock.pid,)).fetchall() == [(0, LOCK_KEY, "ExclusiveLock")]
+    assert advisory_locks(works[0], lock.pid) == [(0, LOCK_KEY, "ExclusiveLock")]
 
 
 def test_the_transaction_form_waits_for_earlier_work_too_and_keeps_the_lock_meanwhile(connect: Connect) -> None:
@@ -394,22 +336,22 @@ def test_the_transaction_form_waits_for_earlier_work_too_and_keeps_the_lock_mean
     lost.join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     lock = TransactionLock(connect(autocommit=False), LOCK_KEY)
-    lock.acquire(Waits(DEADLINE), ignore)
+    lock.acquire(Waits(LIMIT_S), ignore)
     pid = lock.connection.info.backend_pid
     held: list[list[tuple[object, ...]]] = []
 
     def tell(blocker: Blocker | None) -> None:
         assert blocker is not None
         assert blocker.application == "still at work"
-        held.append(watcher.execute(LOCKS, (pid,)).fetchall())
+        held.append(advisory_locks(watcher, pid))
         if len(held) == 3:
             work.close()
 
     with freed_at_last(work):
-        lock.wait_for_fence(Waits(DEADLINE, first_try=0.01, longest_try=0.01, reminder=0.0), tell)
+        lock.wait_for_fence(Waits(LIMIT_S, first_try=0.01, longest_try=0.01, reminder=0.0), tell)
     mine = (0, LOCK_KEY, "ExclusiveLock")
     assert held == [[mine]] * 3
-    assert watcher.execute(LOCKS, (pid,)).fetchall() == [mine, (FENCE >> 32, LOCK_KEY, "ExclusiveLock")]
+    assert advisory_locks(watcher, pid) == [mine, (FENCE >> 32, LOCK_KEY, "ExclusiveLock")]
     assert shown(lock.connection, "lock_timeout") == ["0"]
 
 
@@ -428,11 +370,11 @@ def test_a_deadlock_over_the_fence_is_a_failed_try(
     lock.acquire(Waits(0), ignore)
     waiting = threading.Thread(target=work.execute, args=("select pg_advisory_lock(1196576591)",))
     waiting.start()
-    until(is_waiting, watcher, work.info.backend_pid)
+    until(lambda: is_waiting(watcher, work.info.backend_pid))
     with pytest.raises(LockTimeout, match="still at work"):
         lock.wait_for_fence(Waits(0.5, first_try=0.2), ignore)
     lock.connection.close()
-    waiting.join(DEADLINE)
+    waiting.join(LIMIT_S)
 
 
 def test_a_release_through_a_connection_that_broke_names_what_was_seen_of_it(connect: Connect) -> None:

@@ -19,11 +19,11 @@ from dbtools.chain.target import GuardRules, Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
-from tests.live.test_lock import LOCKS, TIMEOUTS, Connect, connect, freed_at_last, shown, until
-from tests.runs import PLAN, TODAY, Log, Runner, holders, query, seed
-from tests.toy import TABLES, execute, write_history
+from tests.support.runs import PLAN, TODAY, Log, Runner, holder, query, seed
+from tests.support.sessions import TIMEOUTS, Connect, advisory_locks, freed_at_last, shown
+from tests.support.toy import TABLES, execute, write_history
+from tests.support.waiting import LIMIT_S, until
 
-__all__ = ["connect"]  # a fixture
 SEED_LOCK = (0, LOCK_KEY, "ExclusiveLock")
 FENCED = (FENCE >> 32, LOCK_KEY, "ShareLock")
 
@@ -48,7 +48,8 @@ class Expiring(Waits):
 
 
 def held_by(target: Target, connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return query(target, LOCKS.replace("%s", str(connection.info.backend_pid)))
+    with psycopg.connect(target.dsn.url) as watcher:
+        return advisory_locks(watcher, connection.info.backend_pid)
 
 
 def advisory_holders(target: Target) -> int:
@@ -105,12 +106,23 @@ def test_a_work_session_is_refused_after_the_lock_was_lost(target: Target) -> No
         with session_lock(target, "reset", PLAN, Log(), Outcome()) as locked:
             assert locked.lock is not None
             query(target, f"select pg_terminate_backend({locked.lock.pid})")
-            until(lambda: holders(target) == [])
+            until(lambda: holder(target) is None)
             with open_work_session(locked, target, whole=True):
                 pytest.fail("it was let in")
 
     with pytest.raises(ChainFailed, match="was lost before the work was done"):
         work()
+
+
+def test_work_is_checked_against_the_lock(target: Target) -> None:
+    with session_lock(target, "reset", PLAN, Log(), Outcome()) as locked:
+        assert locked.lock is not None
+        with open_work_session(locked, target, whole=True) as work:
+            locked.check(work)
+            locked.lock.connection.execute("select pg_advisory_unlock_all()")
+            with pytest.raises(ChainFailed, match="It is free now"):
+                locked.check(work)
+            locked.lock.connection.execute("select pg_advisory_lock(1196576591)")
 
 
 def test_a_lock_that_was_lost_during_the_work_is_noticed_at_its_end(target: Target) -> None:
@@ -147,7 +159,7 @@ def test_an_unprotected_section_has_no_lock_and_no_check(target: Target, connect
 def test_the_guard_is_asked_where_data_is_at_stake(target: Target, plan: SeedPlan | None) -> None:
     if plan is None:
         with session_lock(protected(target), "migrate", None, Log(), Outcome()):
-            assert len(holders(target)) == 1
+            assert holder(target) is not None
         return
     with (
         pytest.raises(ResetRefused, match="Refused to truncate database"),
@@ -225,10 +237,10 @@ def enter(request: pytest.FixtureRequest, target: Target) -> Enter:
 def test_the_time_that_the_lock_took_is_written_down_and_taken_from_the_fences(
     target: Target, enter: Enter, connect: Connect
 ) -> None:
-    holder, earlier = connect("holder"), connect("earlier run")
-    holder.execute("select pg_advisory_lock(1196576591)")
+    other, earlier = connect("holder"), connect("earlier run")
+    other.execute("select pg_advisory_lock(1196576591)")
     earlier.execute("select pg_advisory_lock_shared(%s)", (FENCE | LOCK_KEY,))
-    log, waits, errors = Log(), Expiring(lock=20.0), list[LockTimeout]()
+    log, waits, errors = Log(), Expiring(lock=LIMIT_S), list[LockTimeout]()
 
     def run() -> None:
         with pytest.raises(LockTimeout) as caught:
@@ -239,8 +251,8 @@ def test_the_time_that_the_lock_took_is_written_down_and_taken_from_the_fences(
     thread.start()
     until(lambda: log.notes != [])
     with freed_at_last(earlier):
-        holder.close()
-        thread.join(30)
+        other.close()
+        thread.join(LIMIT_S)
     (error,) = errors
     assert error.what.startswith("A run that lost the seed advisory lock is still at work")
     assert "(application 'earlier run', " in error.reason
@@ -251,19 +263,37 @@ def test_the_time_that_the_lock_took_is_written_down_and_taken_from_the_fences(
     assert waits.waited[0] > 0
 
 
+def test_a_session_that_is_lost_while_it_waits_changed_nothing(target: Target, enter: Enter, connect: Connect) -> None:
+    connect("holder").execute("select pg_advisory_lock(1196576591)")
+    log, errors = Log(), list[ChainFailed]()
+
+    def run() -> None:
+        with pytest.raises(ChainFailed) as caught:
+            enter(Waits(LIMIT_S), log)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: log.notes != [])
+    query(target, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
+    thread.join(LIMIT_S)
+    (error,) = errors
+    assert (error.what, error.state) == ("The lock phase failed.", "Nothing was changed.")
+
+
 def test_a_section_that_had_to_wait_says_for_whom_and_how_long(target: Target, enter: Enter, connect: Connect) -> None:
-    holder, earlier = connect("holder"), connect("earlier run")
-    holder.execute("select pg_advisory_lock(1196576591)")
+    other, earlier = connect("holder"), connect("earlier run")
+    other.execute("select pg_advisory_lock(1196576591)")
     earlier.execute("select pg_advisory_lock_shared(%s)", (FENCE | LOCK_KEY,))
     log, found = Log(), list[Outcome]()
-    thread = threading.Thread(target=lambda: found.append(enter(Waits(20.0), log)))
+    thread = threading.Thread(target=lambda: found.append(enter(Waits(LIMIT_S), log)))
     thread.start()
     until(lambda: len(log.notes) == 1)
-    holder.close()
+    other.close()
     until(lambda: len(log.notes) == 2)
     freed = server_clock(target)
     earlier.close()
-    thread.join(30)
+    thread.join(LIMIT_S)
     (outcome,) = found
     assert log.notes[1].startswith("Waiting for the work of a run that lost the lock: pid ")
     assert outcome.waited > 0
@@ -289,11 +319,11 @@ def test_migrate_takes_the_lock_and_does_not_ask_the_guard(
     target: Target, tmp_path_factory: pytest.TempPathFactory, connect: Connect
 ) -> None:
     history = write_history(tmp_path_factory.mktemp("migrate") / "migrations", execute(TABLES))
-    holder = connect("holder")
-    holder.execute("select pg_advisory_lock(1196576591)")
-    with freed_at_last(holder), pytest.raises(LockTimeout):
+    other = connect("holder")
+    other.execute("select pg_advisory_lock(1196576591)")
+    with freed_at_last(other), pytest.raises(LockTimeout):
         chain.migrate(Target(target.dsn, LOCK_KEY, Waits(0)), history, Log())
-    holder.execute("select pg_advisory_unlock(1196576591)")
+    other.execute("select pg_advisory_unlock(1196576591)")
     log = Log()
     assert chain.migrate(protected(target), history, log) == ("", "0001")
     assert "✓ Migrations applied: nothing to 0001" in log.lines

@@ -16,7 +16,7 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.server.embedded import EmbeddedServer
-from tests.toy import execute, write_history
+from tests.support.toy import execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
@@ -80,6 +80,7 @@ def broken(project: Path, tmp_path: Path, body: str) -> Path:
     return folder
 
 
+@pytest.mark.timeout(1800)  # some seventy programs, one after another
 def test_no_password_gets_out(server: EmbeddedServer, project: Path, tmp_path: Path) -> None:
     dsn = Dsn.parse(server.url)
     place = f"127.0.0.1:{dsn.port}/{dsn.dbname}"
@@ -98,7 +99,6 @@ def test_no_password_gets_out(server: EmbeddedServer, project: Path, tmp_path: P
             env=os.environ | {"DATABASE_URL": url, "TMPDIR": str(temporary)} | variables,
             text=True,
             capture_output=True,
-            timeout=120,
         )
         said.append(f"$ {' '.join(arguments)}\n{done.stdout}\n{done.stderr}")
         assert done.returncode == code, said[-1]

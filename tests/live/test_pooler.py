@@ -13,9 +13,9 @@ from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError
-from tests.pgbouncer import PROGRAM, pooler
-from tests.runs import Log, Runner, content, query, seed
-from tests.toy import TABLES, execute, write_history
+from tests.support.pgbouncer import PROGRAM, pooler
+from tests.support.runs import Log, Runner, content, query, seed
+from tests.support.toy import TABLES, execute, write_history
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer (Debian: apt-get install pgbouncer)")
 REFUSED = (

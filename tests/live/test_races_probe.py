@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -12,6 +11,7 @@ import pytest
 from dbtools.db.deadlock import DeadlockWait
 from dbtools.db.lock_probe import PREPARED, Probe
 from dbtools.server.embedded import EmbeddedServer
+from tests.support.waiting import until
 
 
 class Lab:
@@ -31,10 +31,7 @@ class Lab:
         """Send a statement, return its session's process id once the server says that somebody blocks it."""
         pid = connection.info.backend_pid
         connection.pgconn.send_query(sql.encode())
-        deadline = time.monotonic() + 60
-        while not self.probe.blockers([pid]):
-            assert time.monotonic() < deadline, f"not blocked: {sql}"
-            time.sleep(0.002)
+        until(lambda: self.probe.blockers([pid]), f"not blocked: {sql}")
         return pid
 
 

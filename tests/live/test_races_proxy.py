@@ -20,7 +20,7 @@ from dbtools.db.dsn import Dsn
 from dbtools.races.execution import wire
 from dbtools.races.execution.proxy import Phase, Proxy, Session
 from dbtools.server.embedded import EmbeddedServer
-from tests.wire_client import (
+from tests.support.wire_client import (
     FLUSH,
     SYNC,
     TERMINATE,

@@ -29,7 +29,7 @@ from dbtools.db.sessions import Sessions
 from dbtools.errors import DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
 from dbtools.server.embedded import EmbeddedServer
-from tests.toy import TABLES, ToyShop, execute, write_history
+from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TODAY = dt.date(2026, 11, 23)
@@ -157,7 +157,6 @@ def test_the_command_line_is_guarded_and_says_how_to_go_on(
             env=os.environ | {"DATABASE_URL": remote.url},
             text=True,
             capture_output=True,
-            timeout=120,
         )
 
     done = invoke(task)

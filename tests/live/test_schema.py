@@ -24,7 +24,7 @@ from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from groombook.application import application
 from groombook.models import Base
-from tests.catalogue import describe
+from tests.support.schema_text import describe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MIGRATIONS = ROOT / "migrations"

@@ -26,7 +26,7 @@ from dbtools.db.sql import quote
 from dbtools.errors import ChainFailed, ConfigurationError, DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
 from groombook.application import GroomBook
-from tests.toy import TABLES, ToyShop, execute, write_history
+from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TODAY = dt.date(2026, 11, 23)

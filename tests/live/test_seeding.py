@@ -17,8 +17,8 @@ from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset, TableRows, Value
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed
-from tests.runs import PLAN, query
-from tests.toy import ToyShop, execute, write_history
+from tests.support.runs import PLAN, query
+from tests.support.toy import ToyShop, execute, write_history
 
 Rows = dict[str, list[tuple[Value, ...]]]
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +20,9 @@ from dbtools.errors import ServerError
 from dbtools.server.container import LABEL, ContainerServer, lease_path
 from dbtools.server.engine import image, why_not
 from dbtools.server.lease import is_held
+from tests.support.waiting import LIMIT_S, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE = 30.0
 
 pytestmark = pytest.mark.container
 
@@ -84,10 +83,7 @@ def parent() -> Iterator[tuple[subprocess.Popen[str], str, int]]:
 
 
 def wait_until_gone(engine: Any, name: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while name in names(engine):
-        assert time.monotonic() < deadline, f"container {name} was left behind"
-        time.sleep(0.05)
+    until(lambda: name not in names(engine), f"container {name} was left behind")
 
 
 def test_it_is_postgresql_16_and_the_role_is_no_superuser(server: ContainerServer) -> None:
@@ -104,9 +100,9 @@ def test_its_port_is_on_loopback_only(server: ContainerServer, engine: Any) -> N
 
 def test_another_address_of_this_machine_is_refused(server: ContainerServer) -> None:
     port = int(Dsn.parse(server.url).port)
-    socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+    socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
     with pytest.raises(ConnectionRefusedError):  # 127.0.0.2 is this machine as well
-        socket.create_connection(("127.0.0.2", port), timeout=DEADLINE)
+        socket.create_connection(("127.0.0.2", port), timeout=LIMIT_S)
 
 
 def test_its_data_is_in_memory(server: ContainerServer, engine: Any) -> None:

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,9 +27,9 @@ from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.project import start_server, stop_server
 from dbtools.server.run_as import Account
 from dbtools.server.watchdog import Watchdog
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE = 20.0
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has two ways to give up its rights")
 
 PARENT = """
@@ -107,10 +106,7 @@ def gone(directory: Path, pid: int) -> bool:
 
 
 def wait_until_gone(directory: Path, pid: int) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not gone(directory, pid):
-        assert time.monotonic() < deadline, f"left behind: {directory}, process {pid}"
-        time.sleep(0.01)
+    until(lambda: gone(directory, pid), f"left behind: {directory}, process {pid}")
 
 
 def test_it_is_postgresql_16_and_answers(server: EmbeddedServer) -> None:
@@ -286,9 +282,7 @@ def test_what_goes_on_writing_after_the_parent_goes_too(tmp_path: Path) -> None:
     guard = watchdog(data.parent)
     copying = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); : > $i || exit 0; done"
     with subprocess.Popen(["/bin/sh", "-c", copying], cwd=data, stderr=subprocess.DEVNULL) as writer:
-        deadline = time.monotonic() + DEADLINE
-        while not (data / "100").exists():
-            assert time.monotonic() < deadline
+        until((data / "100").exists)
         guard.close()
         assert not data.parent.exists()
         writer.kill()

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from dbtools.errors import ServerError
 from dbtools.server import run_as
 from dbtools.server.project import find_server, psql_command, start_server, stop_server
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = """
@@ -43,7 +43,7 @@ def start_elsewhere(root: Path) -> subprocess.Popen[str]:
 def test_it_outlives_the_process_that_started_it_and_is_found_again(root: Path) -> None:
     assert find_server(root) is None
     with start_elsewhere(root) as process:
-        pid = int(process.communicate(timeout=60)[0])
+        pid = int(process.communicate()[0])
     found = find_server(root)
     assert found is not None
     assert found.pid == pid
@@ -72,7 +72,7 @@ def test_stop_keeps_the_data_and_the_address(root: Path) -> None:
 
 def test_two_starts_at_once_start_one_server(root: Path) -> None:
     with start_elsewhere(root) as first, start_elsewhere(root) as second:
-        pids = {int(process.communicate(timeout=60)[0]) for process in (first, second)}
+        pids = {int(process.communicate()[0]) for process in (first, second)}
     assert len(pids) == 1
 
 
@@ -82,10 +82,7 @@ def test_a_crash_is_recovered_from(root: Path) -> None:
         connection.execute("create table kept (id int)")
         connection.execute("checkpoint" if connection.info.user == "postgres" else "select 1")
     os.kill(first.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while find_server(root):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not find_server(root))
     # A pid file that names a living process which is not ours must not keep the server from starting.
     pid_file = first.directory / "data" / "postmaster.pid"
     text = pid_file.read_text("utf-8")
@@ -102,13 +99,10 @@ def test_a_server_that_is_still_starting_is_waited_for(root: Path) -> None:
     ready = pid_file.read_text("utf-8")
     put(pid_file, ready.replace("ready   ", "starting"))
     with start_elsewhere(root) as second:
-        deadline = time.monotonic() + 60
         # The second start holds the lock once it has found nothing ready.
-        while not is_locked(first.directory.parent / f"{first.directory.name}.lock"):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: is_locked(first.directory.parent / f"{first.directory.name}.lock"))
         put(pid_file, ready)
-        assert int(second.communicate(timeout=60)[0]) == first.pid
+        assert int(second.communicate()[0]) == first.pid
 
 
 def put(path: Path, text: str) -> None:

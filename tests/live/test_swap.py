@@ -17,11 +17,11 @@ from dbtools.db.catalog import REPLACED_COMMENT, schema_objects
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
 from tests.live.test_drop import EVERYTHING
-from tests.live.test_lock import Connect, connect, freed_at_last
-from tests.runs import AUTOCOMMIT, Acting, Runner, content, query, until
-from tests.toy import TABLES, execute
+from tests.support.runs import AUTOCOMMIT, PASS_GATE, Acting, Runner, closed_gate, content, query, waits_at_gate
+from tests.support.sessions import Connect, freed_at_last
+from tests.support.toy import TABLES, execute
+from tests.support.waiting import LIMIT_S, until
 
-__all__ = ["connect"]  # a fixture
 ONLINE = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
 SCHEMAS = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)' order by 1"
 
@@ -203,15 +203,14 @@ def test_statistics_are_there_at_once(run: Runner, target: Target) -> None:
 
 def test_readers_go_on_while_the_new_tables_are_built(run: Runner, target: Target) -> None:
     run()
-    building = threading.Thread(target=run, args=(execute(TABLES), execute("select pg_sleep(1)")))
-    building.start()
-    sleeping = "select 1 from pg_stat_activity where query like '%pg_sleep(1)%' and pid <> pg_backend_pid()"
-    until(lambda: query(target, sleeping) != [])
-    with psycopg.connect(target.dsn.url) as reader:
-        reader.execute("set lock_timeout = 1")
-        assert reader.execute("select count(*) from shops join items on shop_id = shops.id").fetchone() == (3,)
-        reader.execute("update items set price = price + 1")
-        assert query(target, sleeping) != []
+    building = threading.Thread(target=run, args=(execute(TABLES), PASS_GATE))
+    with closed_gate(target):
+        building.start()
+        until(lambda: waits_at_gate(target))
+        with psycopg.connect(target.dsn.url) as reader:
+            reader.execute("set lock_timeout = 1")
+            assert reader.execute("select count(*) from shops join items on shop_id = shops.id").fetchone() == (3,)
+            reader.execute("update items set price = price + 1")
     building.join()
 
 
@@ -225,7 +224,7 @@ def test_a_transaction_that_has_read_an_old_table_reads_only_old_ones(run: Runne
         until(lambda: run.log.notes != [])
         assert reader.execute("select distinct price from items").fetchall() == [(7,)]
         pid = reader.info.backend_pid
-    resetting.join(20)
+    resetting.join()
     assert run.log.notes[0].startswith(
         f"Waiting for the tables, used by the open transaction of pid {pid} (application 'report', user "
     )
@@ -298,9 +297,9 @@ def test_before_the_build_no_reader_of_it_is_waited_for(run: Runner, target: Tar
 
     failing = threading.Thread(target=fail, daemon=True)
     failing.start()
-    failing.join(20)
+    failing.join(LIMIT_S)
     reader.close()
-    failing.join(20)
+    failing.join(LIMIT_S)
     assert [error.what for error in errors] == ["Migration 0001 failed."]
     assert query(target, SCHEMAS) == [("dbtools_old_1",), ("public",)]
 
@@ -312,12 +311,12 @@ def test_after_the_exchange_readers_of_old_tables_are_waited_for(run: Runner, ta
     reader.execute("select from dbtools_old_1.t")
     log = Acting("Released seed advisory lock", freed.set)
     with freed_at_last(reader):
-        resetting = threading.Thread(target=run, kwargs={"log": log, "waits": Waits(sweep=20.0)})
+        resetting = threading.Thread(target=run, kwargs={"log": log, "waits": Waits(sweep=LIMIT_S)})
         resetting.start()
-        assert freed.wait(20)
+        assert freed.wait(LIMIT_S)
         until(lambda: waits_for(target, "dbtools_old_1.t"))
         reader.close()
-        resetting.join(30)
+        resetting.join(LIMIT_S)
     assert log.notes == []
     assert query(target, SCHEMAS) == [("public",)]
 
@@ -434,10 +433,11 @@ def test_a_migration_that_reaches_outside_is_found_out_and_named(
 
 def test_what_other_sessions_do_meanwhile_is_not_held_against_the_migrations(run: Runner, target: Target) -> None:
     query(target, "create schema other; create table other.t (a int)")
-    building = threading.Thread(target=run, args=(execute(TABLES), execute("select pg_sleep(1)")))
-    building.start()
-    until(lambda: query(target, "select 1 from pg_stat_activity where query ~ '^-- .*pg_sleep.1'") != [])
-    query(target, "create table other.u (a int); alter table other.t add b int; insert into other.t values (1, 2)")
+    building = threading.Thread(target=run, args=(execute(TABLES), PASS_GATE))
+    with closed_gate(target):
+        building.start()
+        until(lambda: waits_at_gate(target))
+        query(target, "create table other.u (a int); alter table other.t add b int; insert into other.t values (1, 2)")
     building.join()
     assert query(target, "select count(*) from shops") == [(3,)]
 

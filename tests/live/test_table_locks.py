@@ -6,7 +6,6 @@ Attempts and pauses are taken on a clock of the test's own, so that each one has
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import psycopg
@@ -16,39 +15,18 @@ from dbtools.db import table_locks as module
 from dbtools.db.blockers import Blocker
 from dbtools.db.table_locks import lock_tables
 from dbtools.errors import LockTimeout
-from tests.live.test_lock import Connect, connect, freed_at_last, until
-
-__all__ = ["connect"]  # a fixture
+from tests.support.clock import Clock
+from tests.support.sessions import Connect, freed_at_last, is_waiting
+from tests.support.waiting import LIMIT_S, until
 
 TABLES = ["public.a", "public.b", "public.c"]
 WHAT = "They could not be locked."
-Pause = Callable[[], object]
-
-
-class Clock:
-    """Stands still but for pauses, which `at_pause` is called in; `step` is added at every look at it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.step = 0.0
-        self.pauses: list[float] = []
-        self.at_pause: dict[int, Pause] = {}
-
-    def monotonic(self) -> float:
-        self.now += self.step
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.pauses.append(seconds)
-        self.at_pause.get(len(self.pauses), lambda: None)()
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+    clock.put_into(module, monkeypatch)
     return clock
 
 
@@ -210,7 +188,7 @@ def test_a_person_is_told_after_a_second_and_again_after_fifteen(
     clock.at_pause = {35: session.close}
 
     def tell(blocker: Blocker | None) -> None:
-        told.append((clock.now - 1000.0, blocker.application if blocker else None))
+        told.append((clock.now - clock.began, blocker.application if blocker else None))
 
     lock_tables(work, TABLES, 60.0, tell, WHAT)
     assert told == [(1.5, "reader"), (17.0, "reader")]
@@ -224,16 +202,13 @@ def test_two_sides_that_wait_for_each_other_keep_attempts_short_and_say_nothing(
     other.execute("set deadlock_timeout = '1h'; lock table b")
     waits = threading.Thread(target=other.execute, args=("lock table a",), daemon=True)
     waits.start()
-    until(
-        lambda: watcher.execute("select from pg_locks where not granted and pid = %s", (other.info.backend_pid,))
-        .fetchall() != []
-    )  # fmt: skip
+    until(lambda: is_waiting(watcher, other.info.backend_pid, "relation"))
     monkeypatch.setattr(module, "QUIET_S", 0.0)
     with pytest.raises(LockTimeout, match="'other'"):
         lock_tables(work, ["public.b"], 0.045, silent, WHAT)
     assert clock.pauses == pytest.approx([0.01] * 5)
     work.close()
-    waits.join(20)
+    waits.join(LIMIT_S)
 
 
 def test_what_follows_the_locks_is_given_up_with_them(connect: Connect, work: psycopg.Connection, clock: Clock) -> None:

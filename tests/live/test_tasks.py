@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 from dbtools.db.dsn import Dsn
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AS_OF = ("--as-of", "2026-11-23")
@@ -35,7 +35,6 @@ def invoke(pg_database: str) -> Invoke:
             env=os.environ | {"DATABASE_URL": pg_database} | variables,
             text=True,
             capture_output=True,
-            timeout=120,
         )
 
     return run
@@ -213,7 +212,7 @@ def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_databas
         ).fetchone()
         assert sessions == (1,), "a waiter costs one connection"
         other.execute("select pg_advisory_unlock(1196576591)")
-        output, _ = waiting.communicate(timeout=60)
+        output, _ = waiting.communicate()
     assert waiting.returncode == 0
     assert output == RECORD
 
@@ -230,7 +229,7 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(
         assert waiting.stderr is not None
         waiting.stderr.readline()
         waiting.send_signal(number)
-        _, errors = waiting.communicate(timeout=30)
+        _, errors = waiting.communicate()
     assert waiting.returncode == 128 + number
     assert errors.endswith(
         f"Interrupted by {number.name}.\nIn the lock phase. Nothing was changed.\n"
@@ -253,11 +252,9 @@ def test_a_killed_reset_leaves_the_old_database(
         assert killed.poll() is None
     killed.kill()
     killed.communicate()
-    deadline = time.monotonic() + 20
+    running = "select from pg_stat_activity where application_name = 'dbtools reset'"
     with psycopg.connect(pg_database, autocommit=True) as watcher:
-        while watcher.execute("select from pg_stat_activity where application_name = 'dbtools reset'").fetchall():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not watcher.execute(running).fetchall())
     assert invoke("digest").stdout == before
 
 
@@ -268,7 +265,7 @@ def test_a_session_that_is_ended_while_it_waits_is_a_clear_error(invoke: Invoke,
         assert waiting.stderr is not None
         waiting.stderr.readline()
         other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
-        _, errors = waiting.communicate(timeout=30)
+        _, errors = waiting.communicate()
     assert waiting.returncode == 1
     lines = errors.splitlines()
     assert lines[0] == "The lock phase failed."
@@ -315,7 +312,7 @@ def test_the_projects_own_server_from_start_to_stop(tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "invoke", *arguments]
-        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
 
     assert "Not running." in run("server.status").stdout
     try:

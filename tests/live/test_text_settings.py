@@ -16,8 +16,8 @@ from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset, TableRows
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
-from tests.runs import PLAN
-from tests.toy import ToyShop, execute, write_history
+from tests.support.runs import PLAN
+from tests.support.toy import ToyShop, execute, write_history
 
 TABLES = """
 create table visits (id int primary key, at timestamptz, day date, length interval, weight float8, raw bytea,

@@ -6,13 +6,12 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from dbtools.db import wait as module
+from dbtools.db import wait
 from dbtools.db.connect import connect
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import quote
@@ -20,6 +19,7 @@ from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable
 from dbtools.server.embedded import EmbeddedServer
 from tests.live.test_refusals import Forwarder
+from tests.support.clock import Clock
 
 PASSWORD = "hunter22"
 
@@ -30,10 +30,11 @@ def changed(url: str, **parts: str) -> Dsn:
     new = {
         "user": split.username,
         "password": split.password,
+        "host": split.hostname,
         "port": str(split.port),
         "database": split.path[1:],
     } | parts
-    return Dsn.parse(f"postgresql://{new['user']}:{new['password']}@{split.hostname}:{new['port']}/{new['database']}")
+    return Dsn.parse(f"postgresql://{new['user']}:{new['password']}@{new['host']}:{new['port']}/{new['database']}")
 
 
 @pytest.fixture
@@ -60,10 +61,18 @@ def web_server() -> Iterator[int]:
         thread.join()
 
 
-def test_a_server_that_answers_is_asked_twice_and_named(pg_database: str) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    clock.put_into(wait, monkeypatch)
+    return clock
+
+
+def test_a_server_that_answers_is_asked_twice_and_named(pg_database: str, clock: Clock) -> None:
     notes: list[str] = []
     assert wait_for_db(Dsn.parse(pg_database), timeout=5, note=notes.append)[:3] in {"16.", "18."}
     assert notes == []
+    assert clock.pauses == [wait.SECOND_QUERY_S]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +99,10 @@ def test_something_else_on_the_port_ends_the_wait_at_once(pg_database: str, web_
     assert caught.value.hint == "Something else listens there; correct host or port in DATABASE_URL."
 
 
-def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: int) -> None:
+def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: int, clock: Clock) -> None:
     notes: list[str] = []
     dsn = changed(pg_database, port=str(free_port))
-    with pytest.raises(DatabaseUnreachable, match=r"\((\d+) tries in \d\.\d s\)") as caught:
+    with pytest.raises(DatabaseUnreachable, match=r"\(\d+ tries in 0\.\d s\)") as caught:
         wait_for_db(dsn, timeout=0.5, note=notes.append)
     assert int(caught.value.what.partition("(")[2].partition(" ")[0]) > 1
     assert "Connection refused" in caught.value.reason
@@ -101,8 +110,31 @@ def test_a_port_where_nobody_listens_is_waited_for(pg_database: str, free_port: 
     assert notes[0].startswith(f"Waiting for {dsn.target}: ")
 
 
-def test_zero_tries_once(pg_database: str, free_port: int) -> None:
-    with pytest.raises(DatabaseUnreachable, match=r"\(1 tries in 0\.\d s\)"):
+def test_a_name_may_come_late(pg_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, notes, missing = socket.getaddrinfo, list[str](), [1, 2]
+
+    def late(host: str, *arguments: object, **options: object) -> object:
+        if host == "db" and missing:
+            missing.pop()
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve("127.0.0.1" if host == "db" else host, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    wait_for_db(changed(pg_database, host="db"), timeout=60, note=notes.append)
+    assert missing == []
+    assert len(notes) == 1
+    assert "failed to resolve host 'db'" in notes[0]
+
+
+def test_a_name_that_never_comes_is_named(pg_database: str) -> None:
+    with pytest.raises(DatabaseUnreachable) as caught:
+        wait_for_db(changed(pg_database, host="no-such-host.invalid"), timeout=0.3)
+    assert "failed to resolve host 'no-such-host.invalid'" in caught.value.reason
+    assert caught.value.hint == "Correct the host's name, or wait longer: clusters publish names late."
+
+
+def test_zero_tries_once(pg_database: str, free_port: int, clock: Clock) -> None:
+    with pytest.raises(DatabaseUnreachable, match=r"\(1 tries in 0\.0 s\)"):
         wait_for_db(changed(pg_database, port=str(free_port)), timeout=0)
 
 
@@ -119,31 +151,6 @@ class Front(Forwarder):
         port = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         self.upstream = port or 0
         return port is not None
-
-
-class Clock:
-    """Moves in pauses only; `at_pause` is called in the pause of that number."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.pauses: list[float] = []
-        self.at_pause: dict[int, Callable[[], object]] = {}
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.pauses.append(seconds)
-        self.at_pause.get(len(self.pauses), lambda: None)()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
-    return clock
 
 
 @pytest.fixture
@@ -225,7 +232,7 @@ def test_one_connection_is_not_waited_for_beyond_the_time(
         given.append((purpose, autocommit, timeout))
         return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
 
-    monkeypatch.setattr(module, "connect", watched)
+    monkeypatch.setattr(wait, "connect", watched)
     wait_for_db(fronts(0)[1], timeout=timeout)
     assert given[0] == ("wait-for-db", True, seconds)
     assert len(given) == 2

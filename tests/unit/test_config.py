@@ -7,7 +7,7 @@ import pytest
 
 from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number
 from dbtools.errors import ConfigurationError
-from tests.toy import ToyShop
+from tests.support.toy import ToyShop
 
 TOY = ToyShop()
 

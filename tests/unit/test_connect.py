@@ -34,10 +34,10 @@ def test_only_what_time_can_heal_is_healable(words: str, transient: bool) -> Non
     assert diagnose(psycopg.OperationalError(PREFIX + words)).transient is transient
 
 
-def test_a_name_that_does_not_exist_is_final_but_a_silent_name_server_is_not() -> None:
+def test_a_name_that_does_not_resolve_may_come_yet() -> None:
     never = psycopg.OperationalError("failed to resolve host 'nosuch': [Errno -2] Name or service not known")
     later = psycopg.OperationalError("failed to resolve host 'db': [Errno -3] Temporary failure in name resolution")
-    assert not diagnose(never).transient
+    assert diagnose(never).transient
     assert diagnose(later).transient
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dbtools.chain.copy import encode
 from dbtools.dataset import Dataset, TableRows
 from dbtools.db.sql import quote
-from tests.toy import ToyShop
+from tests.support.toy import ToyShop
 
 
 def test_every_kind_of_value() -> None:

@@ -64,7 +64,7 @@ def fingerprint(profile: str) -> str:
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     # The large profiles follow the same code and take five times as long.
     profile=st.sampled_from(["dev", "dev", "dev", "dev", "uat", "demo"]),

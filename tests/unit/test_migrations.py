@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dbtools.chain.migrations import Revision, load_rendered
-from tests.toy import TABLES, execute, write_history
+from tests.support.toy import TABLES, execute, write_history
 
 
 def test_revisions_are_told_apart_and_the_transaction_is_left_to_the_caller(tmp_path: Path) -> None:

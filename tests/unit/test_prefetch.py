@@ -13,7 +13,7 @@ from dbtools.chain.copy import encode
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.config import SeedPlan
 from dbtools.dataset import Dataset
-from tests.toy import ToyShop
+from tests.support.toy import ToyShop
 
 PLAN = SeedPlan("large", dt.date(2026, 11, 23))
 

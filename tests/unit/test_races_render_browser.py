@@ -8,8 +8,8 @@ import pytest
 
 from dbtools.races.render import html, svg
 from dbtools.races.trace import Trace
-from tests import traces
-from tests.browser import PROGRAM, Browser, browser
+from tests.support import traces
+from tests.support.browser import PROGRAM, Browser, browser
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium (Debian: apt-get install chromium)")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from dbtools.races.render import html
 from dbtools.races.render.sanitize import printable
 from dbtools.races.trace import Trace
-from tests import traces
+from tests.support import traces
 
 VOID = {"meta"}
 DRAWN = {"svg", "rect"}

@@ -12,7 +12,7 @@ from hypothesis import given
 from dbtools.races.render import svg
 from dbtools.races.render.sanitize import columns, one_line
 from dbtools.races.trace import Trace
-from tests import traces
+from tests.support import traces
 
 NAMES = {"svg", "title", "desc", "style", "rect", "g", "text", "path"}
 ATTRIBUTES = {

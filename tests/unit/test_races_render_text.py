@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dbtools.races.render import text
 from dbtools.races.render.sanitize import columns
 from dbtools.races.trace import Trace
-from tests import traces
+from tests.support import traces
 
 PICTURES = {
     "incident": """

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _context = multiprocessing.get_context("fork")
-HUNG = 120.0
-"""Seconds after which a child counts as hung."""
+HUNG_S = 120.0
+"""After this long a child counts as hung."""
 _ESTABLISHED = "01"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -68,7 +67,7 @@ class Child:
         self._process.join()
         return working and self._process.exitcode == -signal.SIGKILL
 
-    def finish(self, timeout: float = HUNG) -> Ended:
+    def finish(self, timeout: float = HUNG_S) -> Ended:
         """Wait for its end and return how it ended; one that hangs is killed."""
         if not self._pipe.poll(timeout):
             self.kill()
@@ -127,13 +126,3 @@ def _run(action: Callable[[], object], pipe: Any) -> None:
         pipe.send(ended)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         pipe.send(Ended(error=f"{type(error).__name__}: {error}", code=1, foreseen=False))
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> float:
-    """Wait until the condition is true; return how long that took, or infinity where it did not come true in time."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() > started + seconds:
-            return float("inf")
-        time.sleep(0.005)
-    return time.monotonic() - started

@@ -9,56 +9,54 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools.config import LOCK_KEY
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults import slow
-from scripts.faults.child import Child, until
-from scripts.faults.figures import at_least, at_most, exactly, none, shown
-from scripts.faults.killed import HOLDER
-from scripts.faults.stage import OLD, RUNS, Stage, port, stage
-from tests.runs import AUTOCOMMIT
+from tests.faults import slow
+from tests.faults.child import Child
+from tests.faults.environment import OLD, RUNS, Environment, environment, port
+from tests.faults.figures import at_least, at_most, exactly, none, shown
+from tests.support.runs import AUTOCOMMIT, GATE
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.chain.phase import Outcome
-    from scripts.faults.figures import Figure
+    from tests.faults.figures import Figure
 
 TURNS = 3
-"""How often each of the crowd comes back: with one turn each, nobody could starve."""
-HELD = 3.0
-"""Seconds for which all wait while their CPU is measured."""
+"""Turns of each process: with one turn each, none could starve."""
+HELD_S = 3.0
+"""All wait this long while their CPU is measured."""
 
 
-def contention(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+def contention(*, full: bool) -> Iterator[Figure]:
     """Let many resets and seeds go at once, again and again, with few connections to spare."""
-    del server
     number, limit = (50, 60) if full else (12, 20)
     with (
         EmbeddedServer.start(settings={"max_connections": str(limit)}) as own,
-        stage(own) as here,
+        environment(own) as here,
         ExitStack() as stack,
     ):
         contents = here.contents()
-        here.query("select pg_advisory_lock(1196576591)")
-        children = [stack.enter_context(Child(partial(_turns, here, place))) for place in range(number)]
-        until(lambda: here.sessions() >= number)
-        time.sleep(0.5)  # past their start
-        before = [child.cpu for child in children]
-        began = time.monotonic()
-        connections = 0
-        while (span := time.monotonic() - began) < HELD:
-            connections = max(connections, *_connections(here, children))
-            time.sleep(HELD / 10)
-        shares = [100 * (child.cpu - used) / span for child, used in zip(children, before, strict=True)]
-        here.query("select pg_advisory_unlock(1196576591)")
+        with here.holding(LOCK_KEY):
+            children = [stack.enter_context(Child(partial(_turns, here, place))) for place in range(number)]
+            until(lambda: here.waiters(LOCK_KEY) == number)
+            before = [child.cpu for child in children]
+            began = time.monotonic()
+            connections = 0
+            while (span := time.monotonic() - began) < HELD_S:
+                connections = max(connections, *_connections(here, children))
+                time.sleep(HELD_S / 10)
+            shares = [100 * (child.cpu - used) / span for child, used in zip(children, before, strict=True)]
         most = here.sessions()
         while any(child.working for child in children):
             most = max(most, here.sessions())
             time.sleep(0.02)
         ended = [child.finish() for child in children]
-        turns = [one.value for one in ended if one.ok]
+        turns = [end.value for end in ended if end.ok]
         yield shown("processes, turns each, max_connections", f"{number}, {TURNS}, {limit}")
-        yield none("failed", [one.error for one in ended if not one.ok])
+        yield none("failed", [end.error for end in ended if not end.ok])
         yield exactly("content right", int(contents.get(here.digest()) == OLD), 1)
     passed, longest, section = _waits(turns)
     yield at_most("longest wait, in turns of others", passed, 2 * (number - 1))
@@ -71,13 +69,13 @@ def contention(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     yield at_most("CPU of a waiter: highest", max(shares), 4.0, "%")
 
 
-def _turns(here: Stage, place: int) -> list[Outcome]:
-    """Every second one seeds; of the others, half reset in place."""
+def _turns(here: Environment, place: int) -> list[Outcome]:
+    """Seed at every second place; of the other places, half reset in place."""
     action = partial(here.seed, OLD) if place % 2 else partial(here.reset, OLD, in_place=place % 4 == 0)
     return [action() for _ in range(TURNS)]
 
 
-def _connections(here: Stage, children: list[Child]) -> list[int]:
+def _connections(here: Environment, children: list[Child]) -> list[int]:
     """Return how many sessions each child has, by pg_stat_activity."""
     found = here.query(f"select client_port from pg_stat_activity where {RUNS} and datname = current_database()")
     ports = {number for (number,) in found}
@@ -86,13 +84,13 @@ def _connections(here: Stage, children: list[Child]) -> list[int]:
 
 def _waits(turns: list[list[Outcome]]) -> tuple[int, float, float]:
     """Return the most turns that others had while one waited, the longest wait and the mean turn, in seconds."""
-    order = sorted((one.acquired_at, place) for place, own in enumerate(turns) for one in own)
+    order = sorted((turn.acquired_at, place) for place, own in enumerate(turns) for turn in own)
     last, passed = dict.fromkeys(range(len(turns)), -1), 0
     for index, (_, place) in enumerate(order):
         passed = max(passed, index - last[place] - 1)
         last[place] = index
-    waits = [one.waited for own in turns for one in own[1:]]
-    spent = [sum(one.seconds.values()) - one.seconds["lock"] for own in turns for one in own]
+    waits = [turn.waited for own in turns for turn in own[1:]]
+    spent = [sum(turn.seconds.values()) - turn.seconds["lock"] for own in turns for turn in own]
     return passed, max(waits), sum(spent) / len(spent)
 
 
@@ -101,16 +99,18 @@ def concurrently(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     failed: list[str] = []
     rounds, queued, waiters = 20 if full else 3, 0, 4
     deadlocks = _deadlocks(server)
-    with stage(server) as here, tempfile.TemporaryDirectory() as folder:
+    with environment(server) as here, tempfile.TemporaryDirectory() as folder:
         slow.reset(here.target(in_place=True), Path(folder), AUTOCOMMIT)  # imports Alembic once, for all children
         for _ in range(rounds):
             with ExitStack() as stack:
-                first = stack.enter_context(_building(here, Path(folder), in_place=True, server=1.0))
-                until(lambda: here.query(f"select pid {HOLDER}") != [])
-                children = [
-                    stack.enter_context(_building(here, Path(folder), in_place=bool(number % 2)))
-                    for number in range(waiters)
-                ]
+                with here.holding(GATE):
+                    first = stack.enter_context(_building(here, Path(folder), in_place=True))
+                    until(lambda: here.waiters(GATE) == 1)
+                    children = [
+                        stack.enter_context(_building(here, Path(folder), in_place=bool(number % 2)))
+                        for number in range(waiters)
+                    ]
+                    until(lambda: here.waiters(LOCK_KEY) == waiters)
                 seen = 0
                 while first.working:
                     seen = max(seen, _queue(here))
@@ -126,12 +126,13 @@ def concurrently(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     yield exactly("deadlocks in the server's log", _deadlocks(server) - deadlocks, 0)
 
 
-def _building(here: Stage, folder: Path, *, in_place: bool, server: float = 0.0) -> Child:
+def _building(here: Environment, folder: Path, *, in_place: bool) -> Child:
     bodies = [AUTOCOMMIT] if in_place else []
-    return Child(partial(slow.reset, here.target(in_place=in_place), folder, *bodies, server=server), parent=True)
+    target = here.target(in_place=in_place)
+    return Child(partial(slow.reset_through_gate, target, folder, "migrate", *bodies), parent=True)
 
 
-def _queue(here: Stage) -> int:
+def _queue(here: Environment) -> int:
     """Return how many wait for the lock at a moment at which the index is being built; else 0."""
     return int(
         here.query(

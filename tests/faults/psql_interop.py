@@ -1,8 +1,8 @@
 """Another program takes the same key: psql, writing as a seeder of old would, one committed statement after another.
 
 It notes the begin and the end of its work in a table of its own, and at every statement how many transactions of the
-chain that have written are open; the chain's own times are the server's as well. (What a swap does after its lock is no
-part of this: it drops tables that are nobody's any more.)
+chain that have written are open; the chain's own times are the server's as well. (What a swap does after it has
+released its lock is no part of this: it drops tables that no reader can reach.)
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from dbtools.chain.cleanup import SWEEP_KEY
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.server.binaries import find_binaries
-from scripts.faults.child import Child
-from scripts.faults.figures import at_least, exactly, none
-from scripts.faults.stage import OLD, stage
+from tests.faults.child import Child
+from tests.faults.environment import OLD, environment
+from tests.faults.figures import at_least, exactly, none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.chain.phase import Outcome
     from dbtools.server.embedded import EmbeddedServer
-    from scripts.faults.figures import Figure
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
+    from tests.faults.figures import Figure
 
 PSQLS = 2
 STEPS = 5
@@ -55,7 +55,7 @@ def psql(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """Have two psqls and the chain take turns by the key alone; then the same psqls without it."""
     turns = 40 if full else 4
     failed: list[str] = []
-    with stage(server) as here:
+    with environment(server) as here:
         contents = here.contents()
         here.query(_SETUP)
         spans, met, notes, said = _race(here, turns, locked=True)
@@ -75,7 +75,9 @@ def psql(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield at_least("without the key: rows beside a write", met, 1)
 
 
-def _race(here: Stage, turns: int, *, locked: bool) -> tuple[list[tuple[datetime, datetime]], int, int, list[str]]:
+def _race(
+    here: Environment, turns: int, *, locked: bool
+) -> tuple[list[tuple[datetime, datetime]], int, int, list[str]]:
     """Return all critical sections, the rows that met a write of the chain's, the rows, and what failed."""
     actions = [partial(here.reset, OLD), partial(here.reset, OLD, in_place=True), partial(here.seed, OLD)]
     failed: list[str] = []
@@ -86,7 +88,7 @@ def _race(here: Stage, turns: int, *, locked: bool) -> tuple[list[tuple[datetime
         for child in children:
             ended = child.finish()
             if ended.ok:
-                spans += [(_time(one.acquired_at), _time(one.released_at)) for one in ended.value]
+                spans += [(_time(outcome.acquired_at), _time(outcome.released_at)) for outcome in ended.value]
             else:
                 failed.append(ended.error)
         for program in programs:
@@ -106,7 +108,7 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+00:00")
 
 
-def _psql(here: Stage, name: str, turns: int, *, locked: bool) -> subprocess.Popen[str]:
+def _psql(here: Environment, name: str, turns: int, *, locked: bool) -> subprocess.Popen[str]:
     dsn = Dsn.parse(here.url)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     environ |= {"PGPASSWORD": str(dsn.password)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 if TYPE_CHECKING:
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
 
 _SETUP = """
 create schema audit;
@@ -36,16 +36,16 @@ create event trigger look on ddl_command_start execute function audit.look();
 
 
 class Audit:
-    """The counts, on one stage."""
+    """The counts, on one database."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        stage.query(_SETUP)
+    def __init__(self, here: Environment) -> None:
+        self._environment = here
+        here.query(_SETUP)
 
     def clear(self) -> None:
         """Begin to count anew."""
         for name in ("checks", "interleaved"):
-            self._stage.query(f"select setval('audit.{name}', 1, false)")
+            self._environment.query(f"select setval('audit.{name}', 1, false)")
 
     def read(self) -> tuple[int, int]:
         """Return how many statements were looked at, and how many met another run's writes."""
@@ -54,7 +54,7 @@ class Audit:
     def planted(self) -> int:
         """Interleave two writers, and return how many were seen: the audit is not blind."""
         self.clear()
-        url = self._stage.url
+        url = self._environment.url
         with (
             psycopg.connect(url, application_name="dbtools first") as first,
             psycopg.connect(url, autocommit=True, application_name="dbtools second") as second,
@@ -66,5 +66,5 @@ class Audit:
         return self.read()[1]
 
     def _count(self, name: str) -> int:
-        ((last, called),) = self._stage.query(f"select last_value, is_called from audit.{name}")
+        ((last, called),) = self._environment.query(f"select last_value, is_called from audit.{name}")
         return int(last) if called else 0

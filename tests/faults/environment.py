@@ -1,4 +1,4 @@
-"""The stage of a fault: a database of its own, the sample application's rows, and somebody who looks on."""
+"""Where a fault happens: a database of its own with the sample application's rows, and a superuser who looks on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY, Project, SeedPlan
+from dbtools.db.blockers import find_holder
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
-from scripts.faults.child import Child, until
+from tests.faults.child import Child
+from tests.support.waiting import seconds_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,10 @@ AS_OF = dt.date(2026, 11, 23)
 OLD, NEW = 42, 43
 """Two seeds: two contents that can be told apart."""
 RUNS = "starts_with(application_name, 'dbtools ')"
+_ADVISORY_LOCKS = (
+    "select count(*) from pg_locks where locktype = 'advisory'"
+    " and database = (select oid from pg_database where datname = current_database())"
+)
 
 
 @cache
@@ -44,7 +50,7 @@ def rows(seed: int) -> SeedRows:
 
 
 @dataclass
-class Stage:
+class Environment:
     """A database on a server, and a superuser's session on it."""
 
     server: EmbeddedServer
@@ -97,13 +103,33 @@ class Stage:
         cursor = self.admin.execute(sql, arguments or None)
         return cursor.fetchall() if cursor.description else []
 
-    def terminate(self, ports: list[int]) -> int:
-        """End the sessions that come from these ports; return how many there were."""
+    @contextmanager
+    def holding(self, key: int) -> Iterator[None]:
+        """Hold the advisory lock `key` during the block: others who take it, shared or not, wait until its end."""
+        self.query("select pg_advisory_lock(%s)", key)
+        try:
+            yield
+        finally:
+            self.query("select pg_advisory_unlock(%s)", key)
+
+    def holder(self) -> int | None:
+        """Return the server process that holds the seed lock, None where it is free."""
+        found = find_holder(self.admin, LOCK_KEY)
+        return found.pid if found else None
+
+    def waiters(self, key: int) -> int:
+        """Return how many sessions wait for the advisory lock `key`."""
+        condition = " and not granted and (classid::int8 << 32 | objid::int8) = %s"
+        return int(self.query(_ADVISORY_LOCKS + condition, key)[0][0])
+
+    def terminate(self, ports: list[int], pid: int | None = None) -> int:
+        """End the chain's sessions that come from these ports, or only `pid` of them; return how many there were."""
         return len(
             self.query(
                 f"select pg_terminate_backend(pid) from pg_stat_activity where {RUNS}"
-                " and datname = current_database() and client_port = any(%s)",
+                " and datname = current_database() and client_port = any(%s) and pid = coalesce(%s, pid)",
                 ports,
+                pid,
             )
         )
 
@@ -114,16 +140,11 @@ class Stage:
 
     def locks(self) -> int:
         """Return how many advisory locks of the database are held or waited for."""
-        return int(
-            self.query(
-                "select count(*) from pg_locks where locktype = 'advisory'"
-                " and database = (select oid from pg_database where datname = current_database())"
-            )[0][0]
-        )
+        return int(self.query(_ADVISORY_LOCKS)[0][0])
 
-    def freed(self, seconds: float = 30.0) -> float:
+    def freed(self, limit_s: float = 30.0) -> float:
         """Wait until no session and no lock of the chain is left; return how long, or infinity."""
-        return until(lambda: not self.locks() and not self.sessions(), seconds)
+        return seconds_until(lambda: not self.locks() and not self.sessions(), limit_s)
 
     def leftovers(self) -> list[str]:
         """Return the schemas of ours that are there."""
@@ -131,16 +152,20 @@ class Stage:
 
 
 @contextmanager
-def stage(server: EmbeddedServer) -> Iterator[Stage]:
+def environment(server: EmbeddedServer) -> Iterator[Environment]:
     """Make a database on the server for one row, and drop it at the end."""
     name = f"faults_{secrets.token_hex(4)}"
     url = server.create_database(name)
-    admin = server.url_of(name, admin=True)
     try:
-        with psycopg.connect(admin, autocommit=True, application_name="faults") as connection:
-            yield Stage(server, url, connection)
+        with psycopg.connect(server.url_of(name, admin=True), autocommit=True, application_name="faults") as connection:
+            yield Environment(server, url, connection)
     finally:
         server.drop_database(name)
+
+
+def database(url: str) -> str:
+    """Return the name of the database at `url`."""
+    return Dsn.parse(url).dbname
 
 
 def port(url: str) -> int:
@@ -148,9 +173,27 @@ def port(url: str) -> int:
     return int(Dsn.parse(url).port)
 
 
-def moments(number: int, length: float) -> Iterator[float]:
-    """Yield so many random moments, spread over `length` seconds, in random order."""
-    slots = list(range(number))
-    random.shuffle(slots)
-    for slot in slots:
-        yield (slot + random.random()) * length / number  # noqa: S311 - not for cryptography
+class Moments:
+    """Random moments of a run: `number` of them spread over `length_s`, in random order.
+
+    A run may take less time than the one that was measured, and be over when its moment comes. So when fewer than
+    `wanted` were hits (the caller counts them in `hits`), up to 2 * `number` more follow, ever earlier.
+    """
+
+    def __init__(self, number: int, length_s: float, wanted: int) -> None:
+        self.number = number
+        self.hits = 0
+        self._length_s = length_s
+        self._wanted = wanted
+
+    def __iter__(self) -> Iterator[float]:
+        slots = list(range(self.number))
+        random.shuffle(slots)
+        for slot in slots:
+            yield (slot + random.random()) * self._length_s / self.number  # noqa: S311 - not for cryptography
+        length_s = self._length_s
+        for _ in range(2 * self.number):
+            if self.hits >= self._wanted:
+                return
+            length_s *= 0.8
+            yield random.random() * length_s  # noqa: S311 - not for cryptography

@@ -6,19 +6,19 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scripts.faults.child import Child
-from scripts.faults.figures import at_least, exactly, none, shown
-from scripts.faults.load import Crowd, answers, crowd
-from scripts.faults.stage import NEW, OLD, stage
+from tests.faults.child import Child
+from tests.faults.environment import NEW, OLD, environment
+from tests.faults.figures import at_least, exactly, none, shown
+from tests.faults.load import Crowd, answers, crowd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dbtools.chain.phase import Outcome
     from dbtools.server.embedded import EmbeddedServer
-    from scripts.faults.figures import Figure
-    from scripts.faults.load import Answers
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
+    from tests.faults.figures import Figure
+    from tests.faults.load import Answers
 
 READERS = 4
 
@@ -26,7 +26,7 @@ READERS = 4
 def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     """Reset 10 times (100 in full) under four readers, joins and transactions of two reads, and one writer."""
     number, compared = (100, 30) if full else (10, 2)
-    with stage(server) as here:
+    with environment(server) as here:
         known = answers(here, (NEW, OLD))
         swap, in_place = here.reset, partial(here.reset, in_place=True)
         seen, failed, seconds = _runs(here, known, number, swap)
@@ -51,7 +51,9 @@ def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield shown("seed: worst latency of a read", seen.readers.worst, "s")
 
 
-def _runs(here: Stage, known: Answers, number: int, action: Callable[[int], Outcome]) -> tuple[Crowd, list[str], float]:
+def _runs(
+    here: Environment, known: Answers, number: int, action: Callable[[int], Outcome]
+) -> tuple[Crowd, list[str], float]:
     failed, longest = list[str](), 0.0
     with crowd(here, known, READERS, writer=True) as seen:
         for turn in range(number):

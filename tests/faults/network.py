@@ -1,8 +1,8 @@
-"""The network is cut: from one moment on no packet passes, and nobody is told.
+"""The network is cut: from one moment on no packet passes, and neither end is told.
 
 In a network namespace of its own, where the client's packets are dropped on the loopback device: a proxy that swallows
-them would not do, as its kernel would go on to answer the server's keepalives. The one who looks on comes through the
-Unix socket.
+them would not do, as its kernel would go on to answer the server's keepalives. The session that looks on uses the Unix
+socket.
 """
 
 from __future__ import annotations
@@ -18,27 +18,30 @@ import psycopg
 from dbtools.chain.target import Waits
 from dbtools.db.dsn import Dsn
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults.apart import NETWORK, apart, must
-from scripts.faults.child import Child
-from scripts.faults.figures import at_least, at_most, none, shown
-from scripts.faults.slow import reset
-from scripts.faults.stage import Stage, port
+from tests.faults.child import Child
+from tests.faults.environment import Environment, port
+from tests.faults.figures import at_least, at_most, none, shown
+from tests.faults.namespaces import NETWORK, apart, must
+from tests.faults.slow import reset
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from scripts.faults.figures import Figure
+    from tests.faults.figures import Figure
 
-LONGEST = 15.0
-"""Seconds after which the lock is free: what the README promises."""
-AT_WORK = 300.0
-"""Seconds for which a run would be at work if nothing happened."""
+FREED_S = 15.0
+"""Within this time the lock is free: what the README promises."""
+GAVE_UP_S = 20.0
+"""Within this time a client that waits for the server has given up."""
+AT_WORK_S = 300.0
+"""For this long a run would be at work if nothing happened."""
 
 
-def cut(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """Drop the packets of runs in four states at one moment."""
-    del server, full  # it has a server of its own, and all states every time
-    yield from apart(_cut, NETWORK, "iptables")
+def cut() -> AbstractContextManager[Callable[[], list[Figure]]]:
+    """Drop the packets of runs in four states at one moment. Begins at once, on a server of its own (see `apart`)."""
+    return apart(_cut, NETWORK, "iptables")
 
 
 class _Run:
@@ -55,12 +58,12 @@ class _Run:
         admin = psycopg.connect(
             host=host, port=number, user=local.user, password=password, dbname=name, autocommit=True
         )
-        self.stage = Stage(server, self.url, admin)
-        self._folder, self._target = folder, self.stage.target(waits=Waits(30.0), in_place=in_place)
+        self.environment = Environment(server, self.url, admin)
+        self._folder, self._target = folder, self.environment.target(waits=Waits(30.0), in_place=in_place)
         self.reset()
-        self.before = self.stage.digest()
+        self.before = self.environment.digest()
         side = "server" if busy else "client"
-        self.child = Child(partial(reset, self._target, folder, **{side: AT_WORK}), parent=True)
+        self.child = Child(partial(reset, self._target, folder, **{side: AT_WORK_S}), parent=True)
 
     def reset(self) -> None:
         """Reset as always."""
@@ -70,7 +73,7 @@ class _Run:
         """Whether it is in the state in which it is to be cut."""
         state = "state = 'active' and wait_event = 'PgSleep'" if busy else "state = 'idle in transaction'"
         return bool(
-            self.stage.query(
+            self.environment.query(
                 "select pid from pg_stat_activity where starts_with(application_name, 'dbtools ')"
                 f" and datname = current_database() and {state} and state_change < now() - interval '0.5 s'"
             )
@@ -89,18 +92,18 @@ def _cut() -> list[Figure]:
 
 
 def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
-    deadline = time.monotonic() + 30
-    while not all(run.ready(busy=busy) for run, (_, busy) in zip(runs, states, strict=True)):
-        assert time.monotonic() < deadline, "a run did not come to the state in which it is to be cut"
-        time.sleep(0.05)
-    ports = [one for run in runs for one in run.child.ports(port(run.url))]
+    until(
+        lambda: all(run.ready(busy=busy) for run, (_, busy) in zip(runs, states, strict=True)),
+        "a run did not come to the state in which it is to be cut",
+    )
+    ports = [number for run in runs for number in run.child.ports(port(run.url))]
     for number in ports:
         for option in ("--sport", "--dport"):
             must("iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp", option, str(number), "-j", "DROP")
     began, freed, noticed = time.monotonic(), dict[str, float](), dict[str, float]()
-    while time.monotonic() < began + 2 * LONGEST and (len(freed) < len(runs) or len(noticed) < len(runs) // 2):
+    while time.monotonic() < began + 2 * FREED_S and (len(freed) < len(runs) or len(noticed) < len(runs) // 2):
         for run in runs:
-            if run.name not in freed and not run.stage.locks():
+            if run.name not in freed and not run.environment.locks():
                 freed[run.name] = time.monotonic() - began
             if run.name not in noticed and not run.child.working:
                 noticed[run.name] = time.monotonic() - began
@@ -108,17 +111,19 @@ def _watch(runs: list[_Run], states: list[tuple[bool, bool]]) -> list[Figure]:
     wrong, failed, unclear = [], [], []
     found = [shown("how", "packets dropped in a network namespace"), at_least("connections cut", len(ports), 6)]
     for run, (_, busy) in zip(runs, states, strict=True):
-        found.append(at_most(f"lock free after ({run.name})", freed.get(run.name, float("inf")), LONGEST, "s"))
-        if busy:  # a client that waits for the server; one at work finds out when it asks the next time
-            found.append(at_most(f"client gave up after ({run.name})", noticed.get(run.name, float("inf")), 20.0, "s"))
+        found.append(at_most(f"lock free after ({run.name})", freed.get(run.name, float("inf")), FREED_S, "s"))
+        if busy:  # the client waits for the server; a client at work notices when it asks the next time
+            found.append(
+                at_most(f"client gave up after ({run.name})", noticed.get(run.name, float("inf")), GAVE_UP_S, "s")
+            )
             ended = run.child.finish(1)
             if ended.ok or not ended.clear:
                 unclear.append(f"{run.name}: {ended}")
-        if run.stage.digest() != run.before:
+        if run.environment.digest() != run.before:
             wrong.append(run.name)
         with Child(run.reset, parent=True) as child:
             ended = child.finish(60)
-        if not ended.ok or run.stage.digest() != run.before:
+        if not ended.ok or run.environment.digest() != run.before:
             failed.append(f"{run.name}: {ended.error or 'wrong content'}")
     return [
         *found,

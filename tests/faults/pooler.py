@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from dbtools import chain
 from dbtools.chain.report import NullReport
 from dbtools.config import Project
-from scripts.faults.child import Child
-from scripts.faults.figures import Skipped, exactly, none
-from scripts.faults.stage import OLD, stage
-from tests.pgbouncer import PROGRAM, pooler
+from tests.faults.child import Child
+from tests.faults.environment import OLD, environment
+from tests.faults.figures import Skipped, exactly, none
+from tests.support.pgbouncer import PROGRAM, pooler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.server.embedded import EmbeddedServer
-    from scripts.faults.figures import Figure
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
+    from tests.faults.figures import Figure
 
 REFUSED = "A session lock cannot be held through this connection."
 
@@ -31,7 +31,7 @@ def behind(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         raise Skipped("no pgbouncer (Debian: apt-get install pgbouncer)")
     failed: list[str] = []
     accepted: list[str] = []
-    with stage(server) as here:
+    with environment(server) as here:
         contents = here.contents()
         # Fewer sessions than clients: they have to be shared.
         with pooler(here.url, "transaction", size=2, round_robin=True) as url:
@@ -56,5 +56,5 @@ def behind(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
         yield exactly("locks left", here.locks(), 0)
 
 
-def _migrate(here: Stage) -> tuple[str, str]:
+def _migrate(here: Environment) -> tuple[str, str]:
     return chain.migrate(here.target(), Project.find().migrations, NullReport())

@@ -1,53 +1,50 @@
-#!/usr/bin/env python3
 """Reset on a schedule, among seeders that start at the same moment.
 
-    nox -s soak                     a few rounds
-    nox -s soak -- --full           many
-    nox -s soak -- --every 2.5      seconds from one round to the next
-    nox -s soak -- --json FILE      the figures as JSON (default: .dbtools/cache/soak.json)
+nox -s soak                     a few rounds
+nox -s soak -- --full           many
+nox -s soak -- --rounds 20      this many
+nox -s soak -- --every 2.5      seconds from one round to the next
+nox -s soak -- --figures FILE   the figures as JSON (default: .dbtools/cache/soak.json)
 
 Every round, processes for one swap reset and three seeders start at once; after it, a session that lasts reads the new
 tables. Shows failures, the distinct contents, and what each round leaves on the server: sessions, and the memory of all
-its processes but the pages they share. Exits with 1 when a figure is off.
+its processes but the pages they share. Fails when a figure is off.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
-from dbtools.config import Project
-from dbtools.console import table
 from dbtools.server import postmaster
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults.child import Child
-from scripts.faults.figures import Figure, at_most, exactly, none, shown
-from scripts.faults.load import JOINS, PAIR, answers
-from scripts.faults.stage import NEW, OLD, stage
+from tests.faults.child import Child
+from tests.faults.environment import NEW, OLD, environment
+from tests.faults.figures import Figure, at_most, exactly, none, shown
+from tests.faults.load import JOINS, PAIR, answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scripts.faults.load import Answers
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
+    from tests.faults.load import Answers
+    from tests.faults.record import Play
 
 SHORT, LONG = 8, 300
 """Rounds."""
 SEEDERS = 3
-GROWTH = 8.0
-"""Megabytes by which the last third of the rounds may be above the first."""
-LATE = 30.0
-"""Seconds after which a round's sessions are gone."""
+GROWTH_MB = 8.0
+"""The last third of the rounds may be this much above the first."""
+LATE_S = 30.0
+"""Within this time after a round its sessions are gone."""
 
 
 @dataclass
@@ -68,8 +65,8 @@ class Record:
     """Seconds a round took."""
 
 
-def play(here: Stage, lasting: psycopg.Connection, known: Answers, rounds: int, every: float) -> Record:
-    """Play so many rounds, one beginning every so many seconds; read through `lasting` after each."""
+def _play(here: Environment, lasting: psycopg.Connection, known: Answers, rounds: int, every: float) -> Record:
+    """Play the rounds, `every` seconds from one to the next; read through the session `lasting` after each."""
     record, due = Record(), time.monotonic()
     for _ in range(rounds):
         time.sleep(max(0.0, due - time.monotonic()))
@@ -81,7 +78,7 @@ def play(here: Stage, lasting: psycopg.Connection, known: Answers, rounds: int, 
                 ended = child.finish()
                 record.failures += [ended.error] * (not ended.ok)
         record.longest = max(record.longest, time.monotonic() - started)
-        if here.freed(LATE) > LATE:
+        if here.freed(LATE_S) > LATE_S:
             record.left.append("a session or a lock")
         record.left += here.leftovers()
         record.wrong += [sql for sql in (*JOINS, *PAIR) if (sql, str(lasting.execute(sql).fetchall())) not in known]
@@ -96,7 +93,7 @@ def play(here: Stage, lasting: psycopg.Connection, known: Answers, rounds: int, 
     return record
 
 
-def _memory(here: Stage) -> float:
+def _memory(here: Environment) -> float:
     """Return the private memory of the server's lasting processes, in megabytes."""
     found = postmaster.PidFile.read(here.server.directory / "data")
     assert found is not None
@@ -114,13 +111,13 @@ def _memory(here: Stage) -> float:
     return total / 1024
 
 
-def figures(rounds: int, every: float) -> Iterator[Figure]:
+def measure(rounds: int, every: float) -> Iterator[Figure]:
     """Play on a server of its own."""
-    with EmbeddedServer.start() as server, stage(server) as here:
+    with EmbeddedServer.start() as server, environment(server) as here:
         known = answers(here, (NEW, OLD))
         before = here.digest()
         with psycopg.connect(here.url, autocommit=True, application_name="faults lasting") as lasting:
-            record = play(here, lasting, known, rounds, every)
+            record = _play(here, lasting, known, rounds, every)
     third = max(1, rounds // 3)
     first, last = (statistics.median(record.memory[part]) for part in (slice(third), slice(-third, None)))
     yield shown("rounds, a reset and seeders in each", f"{rounds}, 1 + {SEEDERS}")
@@ -131,29 +128,13 @@ def figures(rounds: int, every: float) -> Iterator[Figure]:
     yield exactly("sessions after a round: fewest, most", f"{min(record.sessions)}, {max(record.sessions)}", "2, 2")
     yield shown("memory of the server: first third", first, "MB")
     yield shown("memory of the server: last third", last, "MB")
-    yield at_most("growth of it", last - first, GROWTH, "MB")
+    yield at_most("growth of it", last - first, GROWTH_MB, "MB")
     yield shown("database: first round, last round", f"{record.size[0]:.1f}, {record.size[-1]:.1f}", "MB")
     yield shown("longest round", record.longest, "s")
 
 
-def main() -> int:
-    """Soak and print one table."""
-    parser = argparse.ArgumentParser(prog="nox -s soak --", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--full", action="store_true", help=f"{LONG} rounds instead of {SHORT}")
-    parser.add_argument("--rounds", type=int, help="this many rounds")
-    parser.add_argument("--every", type=float, default=2.0, help="seconds from one round to the next (default: 2)")
-    parser.add_argument("--json", type=Path, default=Project.find().cache / "soak.json", help="the figures' file")
-    chosen = parser.parse_args()
-    found = list(figures(chosen.rounds or (LONG if chosen.full else SHORT), chosen.every))
-    rows = [(one.name, one.cell, one.required or "-", "" if one.holds else "OFF") for one in found]
-    print(table(("figure", "measured", "required", ""), rows), flush=True)
-    off = [f"{one.name}: {one.text} (required: {one.required})" for one in found if not one.holds]
-    chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps({"off": off, "figures": [asdict(one) for one in found]}, indent=2), "utf-8")
-    for line in off:
-        print(f"OFF: {line}", file=sys.stderr)
-    return 1 if off else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_soak(play: Play, full: bool, pytestconfig: pytest.Config) -> None:
+    rounds = pytestconfig.getoption("--rounds", None) or (LONG if full else SHORT)
+    play("resets among seeders", measure(rounds, pytestconfig.getoption("--every", 2.0)))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 WIDEST = 80
-"""Characters of a cell; what is longer is whole in the JSON, and on standard error where it is off."""
+"""Characters of a cell; what is longer is whole in the JSON, and in the test's failure where it is off."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dbtools.db.dsn import Dsn
+from tests.support.waiting import until
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG = """
@@ -58,17 +58,14 @@ def pooler(url: str, mode: str, *, size: int = 20, round_robin: bool = False) ->
             shutil.chown(path, user)
         with subprocess.Popen([PROGRAM, "-q", str(path)], user=user, stderr=subprocess.DEVNULL) as process:
             try:
-                _await(process, listen)
+                until(lambda: _listens(process, listen), "PgBouncer does not listen")
                 yield f"postgresql://{dsn.user}@127.0.0.1:{listen}/{dsn.dbname}"
             finally:
                 process.kill()
 
 
-def _await(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert process.poll() is None, "PgBouncer ended"
-        assert time.monotonic() < deadline, "PgBouncer does not listen"
-        time.sleep(0.02)
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    assert process.poll() is None, "PgBouncer ended"
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from scripts.faults.child import Child
+from tests.faults.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.synchronize import Event
 
-    from scripts.faults.stage import Stage
+    from tests.faults.environment import Environment
 
 _VISITS = """
 select count(*), min(i.id::text), max(c.name), string_agg(distinct i.status::text, ' ')
@@ -76,27 +76,27 @@ Answers = dict[tuple[str, str], int]
 """Whose content a query's answer shows."""
 
 
-def answers(stage: Stage, seeds: tuple[int, ...]) -> Answers:
+def answers(here: Environment, seeds: tuple[int, ...]) -> Answers:
     """Reset to each seed and return what the readers' queries give."""
     known: Answers = {}
     for seed in seeds:
-        stage.reset(seed)
+        here.reset(seed)
         for sql in (*JOINS, *PAIR):
-            known[sql, str(stage.query(sql))] = seed
+            known[sql, str(here.query(sql))] = seed
     assert len(known) == len(seeds) * len({*JOINS, *PAIR})
     return known
 
 
 @contextmanager
-def crowd(stage: Stage, known: Answers, readers: int, *, writer: bool = False) -> Iterator[Crowd]:
-    """Have so many readers, and a writer, at work on the stage during the block."""
+def crowd(here: Environment, known: Answers, readers: int, *, writer: bool = False) -> Iterator[Crowd]:
+    """Keep this many readers, and a writer, at work on the database during the block."""
     stop, seen = _context.Event(), Crowd()
     with ExitStack() as stack:
         reading = [
-            stack.enter_context(Child(partial(_read, stage.url, known, stop, repeatable=bool(number % 2))))
+            stack.enter_context(Child(partial(_read, here.url, known, stop, repeatable=bool(number % 2))))
             for number in range(readers)
         ]
-        writing = [stack.enter_context(Child(partial(_write, stage.url, stop)))] if writer else []
+        writing = [stack.enter_context(Child(partial(_write, here.url, stop)))] if writer else []
         try:
             yield seen
         finally:

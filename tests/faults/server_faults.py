@@ -1,10 +1,11 @@
-"""The server is ill: it goes down and comes back, its disk or its memory is full, or its timeouts are short."""
+"""The server fails: it goes down and comes back, its disk or its memory is full, or its timeouts are short."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,21 +15,22 @@ import psycopg
 from dbtools import chain
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
-from dbtools.db.dsn import Dsn
+from dbtools.config import LOCK_KEY
 from dbtools.server import run_as
 from dbtools.server.embedded import EmbeddedServer
-from scripts.faults import slow
-from scripts.faults.apart import MOUNTS, apart, must
-from scripts.faults.child import Child
-from scripts.faults.figures import at_least, exactly, none, shown
-from scripts.faults.stage import NEW, OLD, Stage, moments, stage
-from tests.runs import PLAN
-from tests.toy import ToyShop, execute, write_history
+from tests.faults import slow
+from tests.faults.child import Child
+from tests.faults.environment import NEW, OLD, Environment, Moments, database, environment
+from tests.faults.figures import at_least, exactly, none, shown
+from tests.faults.namespaces import MOUNTS, apart, must
+from tests.support.runs import PLAN
+from tests.support.toy import ToyShop, execute, write_history
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scripts.faults.figures import Figure
+    from tests.faults.figures import Figure
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 TABLES = 4000
@@ -36,26 +38,26 @@ TABLES = 4000
 IMPATIENT = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 
-def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+def restart(*, full: bool) -> Iterator[Figure]:
     """Stop the server as a crash does at random moments of a swap reset, and start it again on the same data."""
-    del server
     wrong: list[str] = []
     failed: list[str] = []
     unclear: list[str] = []
-    stopped, ends = 0, {OLD: 0, NEW: 0}
+    ends = {OLD: 0, NEW: 0}
     with EmbeddedServer.start(settings=DURABLE) as own:
-        with stage(own) as here:
+        with environment(own) as here:
             contents, length = here.contents(), here.duration()
             url = here.url
         url = own.create_database("restarted")
         with _looking(own, url) as here:
             here.reset(OLD)
-        for moment in moments(50 if full else 6, length):
+        moments = Moments(50 if full else 6, length, wanted=3)
+        for moment in moments:
             with _looking(own, url) as here, here.resetting(NEW) as child:
                 time.sleep(moment)
                 own.restart()
                 ended = child.finish()
-            stopped += not ended.ok
+            moments.hits += not ended.ok
             if not ended.clear:
                 unclear.append(ended.error)
             with _looking(own, url) as here:
@@ -68,7 +70,7 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
                     ended = child.finish()
                 if not ended.ok or contents.get(here.digest()) != OLD or here.leftovers():
                     failed.append(ended.error or "wrong content, or a schema left behind")
-    yield at_least("runs stopped", stopped, 3)
+    yield at_least("runs stopped", moments.hits, 3)
     yield shown("database the old one, the new one", f"{ends[OLD]}, {ends[NEW]}")
     yield none("database neither, or old after success", wrong)
     yield none("unclear errors", unclear)
@@ -76,19 +78,16 @@ def restart(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
 
 
 @contextmanager
-def _looking(server: EmbeddedServer, url: str) -> Iterator[Stage]:
+def _looking(server: EmbeddedServer, url: str) -> Iterator[Environment]:
     """Look at a database that outlives the server's restarts."""
-    admin = psycopg.connect(server.url_of(Dsn.parse(url).dbname, admin=True), autocommit=True)
-    try:
-        yield Stage(server, url, admin)
-    finally:
-        admin.close()
+    with psycopg.connect(server.url_of(database(url), admin=True), autocommit=True) as admin:
+        yield Environment(server, url, admin)
 
 
-def disk(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+def disk(*, full: bool) -> Iterator[Figure]:
     """Let the disk of the database run full in the middle of a reset."""
-    del server
-    yield from apart(partial(_disk, full=full), MOUNTS, "mount")
+    with apart(partial(_disk, full=full), MOUNTS, "mount") as figures:
+        yield from figures()
 
 
 def _disk(*, full: bool) -> list[Figure]:
@@ -100,12 +99,11 @@ def _disk(*, full: bool) -> list[Figure]:
         space.mkdir(mode=0o700)
         run_as.choose().give(space)
         try:
-            with EmbeddedServer.start() as own, stage(own) as here:
-                name = Dsn.parse(here.url).dbname
+            with EmbeddedServer.start() as own, environment(own) as here:
+                here.admin.close()  # a database with sessions cannot be moved
                 with own.connect_admin() as admin:
-                    here.admin.close()
                     admin.execute(f"create tablespace small location '{space}'")
-                    admin.execute(f"alter database {name} set tablespace small")
+                    admin.execute(f"alter database {database(here.url)} set tablespace small")
                 with _looking(own, here.url) as inside:
                     contents = inside.contents()
                     sizes = [64 * kilo for kilo in range(0, 64 if full else 32, 2 if full else 8)]
@@ -139,9 +137,7 @@ def _disk(*, full: bool) -> list[Figure]:
 
 
 def _fill(folder: Path, left: int) -> Path:
-    """Take all room but so many kilobytes."""
-    import os
-
+    """Fill the disk up to the last `left` kilobytes."""
     info = os.statvfs(folder)
     path = folder / "filler"
     with path.open("wb") as file:
@@ -149,16 +145,15 @@ def _fill(folder: Path, left: int) -> Path:
     return path
 
 
-def memory(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """Give the server no room for the locks of so many tables."""
-    del server, full
+def memory() -> Iterator[Figure]:
+    """Create more tables in one transaction than the server has room for in its lock table."""
     body = f"do $$ begin for i in 1..{TABLES} loop execute 'create table t' || i || ' (a int)'; end loop; end $$"
     settings = {"max_locks_per_transaction": "12", "max_connections": "20"}
     stopped, unclear, wrong, failed = 0, list[str](), list[str](), list[str]()
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedServer.start(settings=settings) as own,
-        stage(own) as here,
+        environment(own) as here,
         generate_in_background(ToyShop(), PLAN) as toys,
     ):
         history = write_history(Path(folder) / "migrations", execute(body))
@@ -183,19 +178,19 @@ def memory(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
     yield none("next resets failed", failed)
 
 
-def impatient(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
+def impatient(server: EmbeddedServer) -> Iterator[Figure]:
     """Set every timeout of the role to less than the server, the client and the wait for the lock take."""
-    del full
     failed: list[str] = []
-    with stage(server) as here, tempfile.TemporaryDirectory() as folder:
+    with environment(server) as here, tempfile.TemporaryDirectory() as folder:
         for name in IMPATIENT:
-            here.query(f"alter role app in database {Dsn.parse(here.url).dbname} set {name} = '300ms'")
+            here.query(f"alter role app in database {database(here.url)} set {name} = '300ms'")
         for title, in_place in (("swap", False), ("in place", True)):
-            here.query("select pg_advisory_lock(1196576591)")
             work = partial(slow.reset, here.target(in_place=in_place), Path(folder), server=0.6, client=0.6)
-            with Child(work, parent=True) as child:
-                time.sleep(0.6)
-                here.query("select pg_advisory_unlock(1196576591)")
+            with ExitStack() as stack:
+                with here.holding(LOCK_KEY):
+                    child = stack.enter_context(Child(work, parent=True))
+                    until(lambda: here.waiters(LOCK_KEY) == 1)
+                    time.sleep(0.6)
                 ended = child.finish()
             if not ended.ok or here.query("select count(*) from items") != [(3,)]:
                 failed.append(f"{title}: {ended.error or 'wrong content'}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,14 +14,20 @@ from dbtools.chain.phase import Outcome
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.target import Target
 from dbtools.config import SeedPlan
+from dbtools.db.blockers import find_holder
 from dbtools.db.digest import digest
-from tests.toy import TABLES, ToyShop, execute, write_history
+from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 TODAY = dt.date(2026, 11, 23)
 PLAN = SeedPlan("small", TODAY)
 AUTOCOMMIT = (
     "with op.get_context().autocommit_block():\n    op.execute('create index concurrently byprice on items (price)')"
 )
+
+
+GATE = 4711
+"""The key of an advisory lock. `PASS_GATE` in a migration waits for as long as `closed_gate` holds it."""
+PASS_GATE = f"op.execute('select pg_advisory_xact_lock_shared({GATE})')"
 
 
 class Log:
@@ -96,16 +102,22 @@ def content(target: Target) -> str:
         return digest(connection).sha256
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
+@contextmanager
+def closed_gate(target: Target) -> Iterator[None]:
+    """Hold up migrations with `PASS_GATE` until the end of the block."""
+    with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (GATE,))
+        yield
 
 
-def holders(target: Target) -> list[tuple[object, ...]]:
-    return query(
-        target,
-        "select pid from pg_locks where locktype = 'advisory' and granted and classid = 0 and objid = 1196576591"
-        " and database = (select oid from pg_database where datname = current_database())",
-    )
+def waits_at_gate(target: Target) -> bool:
+    """Return whether a migration is held up: its run then stays at work until the gate opens."""
+    waiting = f"select pid from pg_locks where locktype = 'advisory' and not granted and objid = {GATE}"
+    return query(target, waiting) != []
+
+
+def holder(target: Target) -> int | None:
+    """Return the server process that holds the seed lock, None where it is free."""
+    with psycopg.connect(target.dsn.url, autocommit=True) as connection:
+        found = find_holder(connection, target.lock_key)
+    return found.pid if found else None
