@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from dbtools import chain
+from dbtools.chain import locked_session, locked_transaction
 from dbtools.chain.lock import FENCE
 from dbtools.chain.locked_session import open_work_session, session_lock
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
-from dbtools.chain.phase import ROLLED_BACK, Outcome
+from dbtools.chain.phase import ROLLED_BACK, Outcome, server_time
 from dbtools.chain.target import GuardRules, Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
@@ -261,6 +262,23 @@ def test_the_time_that_the_lock_took_is_written_down_and_taken_from_the_fences(
     assert log.notes[0].startswith("Waiting for the seed advisory lock (key=1196576591), held by pid ")
     assert len(waits.waited) == 1
     assert waits.waited[0] > 0
+
+
+def test_both_times_are_taken_while_the_lock_is_held(
+    target: Target, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two critical sections could seem to overlap, or a third one to lie between."""
+    found: list[object] = []
+
+    def look(connection: psycopg.Connection) -> str:
+        found.append((held_by(target, connection)[0], len(found)))
+        return server_time(connection)
+
+    for module in (locked_session, locked_transaction):
+        monkeypatch.setattr(module, "server_time", look)
+    outcome = enter(Waits(0), Log())
+    assert found == [(SEED_LOCK, 0), (SEED_LOCK, 1)]
+    assert "" < outcome.acquired_at < outcome.released_at
 
 
 def test_a_session_that_is_lost_while_it_waits_changed_nothing(target: Target, enter: Enter, connect: Connect) -> None:

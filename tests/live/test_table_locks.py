@@ -142,6 +142,7 @@ def test_the_table_in_the_way_comes_first_in_the_next_attempt(
     with pytest.raises(LockTimeout, match="Used by the open transaction of pid .* 'reads c'"):
         lock_tables(work, TABLES, 0.01, silent, WHAT)
     assert clock.pauses == [0.01]
+    assert TABLES == ["public.a", "public.b", "public.c"]  # the caller's list is the caller's
 
 
 def test_the_others_keep_their_order(connect: Connect, work: psycopg.Connection, clock: Clock) -> None:
