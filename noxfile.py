@@ -1,6 +1,6 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
-The other sessions (coverage, bench) are run by name. Every session runs in the locked environment that
+The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
@@ -82,3 +82,9 @@ def coverage(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab."""
     session.run("python", "scripts/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change the core line by line, in a copy, and expect its tests to notice: -- -k lock for some of the changes."""
+    session.run("python", "scripts/mutants.py", *session.posargs)

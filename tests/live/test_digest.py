@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import psycopg
@@ -209,3 +210,45 @@ def test_the_structure_sum_does_not_depend_on_the_schemas_name_nor_on_settings(p
         assert digest(connection, "other") == first
         connection.execute("set quote_all_identifiers = on; set search_path to public")
         assert digest(connection, "other") == first
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def test_what_the_content_sum_is_made_of(pg_database: str) -> None:
+    """Pinned: other machines and later versions are to find the same."""
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute("create table a (n int, t text); create table b (n int)")
+        connection.execute("insert into a values (1, 'x'), (2, null), (10, 'y')")
+        found = digest(connection)
+    full, empty = md5("".join(sorted(md5(row) for row in ("(1,x)", "(2,)", "(10,y)")))), md5("")
+    assert [(table.name, table.rows, table.md5) for table in found.tables] == [("a", 3, full), ("b", 0, empty)]
+    assert found.sha256 == hashlib.sha256(f"a 3 {full}\nb 0 {empty}\n".encode()).hexdigest()
+    assert found.rows == 3
+
+
+def test_tables_come_in_the_order_of_their_bytes(pg_database: str) -> None:
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        for name in ("b", '"B"', "_a", '"a-b"', "ab"):
+            connection.execute(f"create table {name} ()")
+        assert [table.name for table in digest(connection).tables] == ["B", "_a", "a-b", "ab", "b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [
+        ("interval '1 day 2 hours'", "intervalstyle = 'iso_8601'"),
+        ("date '2026-11-23'", "datestyle = 'German'"),
+        ("date '2026-11-03'", "datestyle = 'SQL, DMY'"),
+        ("timestamptz '2026-11-23 12:00+00'", "timezone = 'Asia/Tokyo'"),
+        ("0.1::float8 + 0.2::float8", "extra_float_digits = -5"),
+        ("'\\x00ff'::bytea", "bytea_output = 'escape'"),
+    ],
+)
+def test_no_setting_changes_the_text_of_a_value(pg_database: str, value: str, setting: str) -> None:
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute(f"create table t as select {value} as v")
+        first = digest(connection)
+        connection.execute(f"set {setting}")
+        assert digest(connection) == first

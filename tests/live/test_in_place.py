@@ -9,11 +9,24 @@ import psycopg
 import pytest
 
 from dbtools.chain.phase import ROLLED_BACK
-from dbtools.chain.target import Target
+from dbtools.chain.schema import check_rights
+from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
-from dbtools.errors import ChainFailed, ConfigurationError
-from tests.support.runs import AUTOCOMMIT, PASS_GATE, Log, Runner, closed_gate, content, holder, query, waits_at_gate
+from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout
+from tests.support.runs import (
+    AUTOCOMMIT,
+    PASS_GATE,
+    Acting,
+    Log,
+    Runner,
+    closed_gate,
+    content,
+    holder,
+    query,
+    waits_at_gate,
+)
+from tests.support.sessions import Connect, freed_at_last
 from tests.support.toy import TABLES, execute
 from tests.support.waiting import until
 
@@ -95,12 +108,16 @@ def test_a_pool_of_two_is_enough(run: Runner, target: Target) -> None:
     assert query(target, "select count(*) from shops") == [(3,)]
 
 
-def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(run: Runner, target: Target) -> None:
+def test_a_run_that_loses_its_lock_stops_and_the_next_waits_for_its_work(
+    run: Runner, target: Target, connect: Connect
+) -> None:
     """Only the lock's backend is ended while the work goes on and another chain waits."""
     run()
     before = content(target)
     errors: list[ChainFailed] = []
     logs: list[Log] = []
+    gate = connect("gate")
+    gate.execute("select pg_advisory_lock(4242)")
 
     def lose() -> None:
         with pytest.raises(ChainFailed) as caught:
@@ -139,3 +156,125 @@ def content_is_locked(target: Target) -> bool:
         except psycopg.errors.LockNotAvailable:
             return True
     return False
+
+
+LOST = "The seed advisory lock (key=1196576591) was lost before the work was done."
+PARTLY = "The schema is dropped and only partly rebuilt: run reset again."
+EMPTY = "The schema is migrated and holds no data: run seed."
+
+
+def losing(target: Target, line: str) -> Acting:
+    """A report that ends the lock's session at the moment of this line."""
+
+    def lose() -> None:
+        query(target, f"select pg_terminate_backend({holder(target)})")
+        until(lambda: holder(target) is None)
+
+    return Acting(line, lose)
+
+
+@pytest.mark.parametrize(
+    ("line", "never"),
+    [
+        ("All tables and enums dropped", "Running migrations..."),
+        ("Migrations applied", "Seeding database..."),
+        ("Seed complete!", "✓ Released seed advisory lock"),
+    ],
+)
+def test_nothing_more_is_done_once_the_lock_is_lost(run: Runner, target: Target, line: str, never: str) -> None:
+    run()
+    before = content(target)
+    log = losing(target, line)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES.replace("note text", "note text, more int")), log=log)
+    assert caught.value.what == LOST
+    assert caught.value.reason == f"It is free now. {ROLLED_BACK}"
+    assert log.lines[-1].removeprefix("✓ ") == line
+    assert never not in log.lines
+    assert content(target) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "state", "left"),
+    [
+        ("All tables and enums dropped", PARTLY, []),
+        ("Migrations applied", EMPTY, [(0,)]),
+        ("Seed complete!", EMPTY, [(0,)]),
+    ],
+)
+def test_nor_in_phases_and_what_is_left_is_said(
+    run: Runner, target: Target, line: str, state: str, left: list[tuple[object, ...]]
+) -> None:
+    run()
+    log = losing(target, line)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), AUTOCOMMIT, log=log)
+    assert caught.value.what == LOST
+    assert caught.value.reason == f"It is free now. {state}"
+    assert log.lines[-1].removeprefix("✓ ") == line
+    if left:
+        assert query(target, "select count(*) from items") == left
+    else:
+        assert query(target, "select 1 from pg_tables where schemaname = 'public'") == left
+
+
+def test_tables_in_use_are_waited_for_before_anything_is_dropped(run: Runner, connect: Connect) -> None:
+    run()
+    reader = connect("report", autocommit=False)
+    reader.execute("select from items")
+    with freed_at_last(reader), pytest.raises(LockTimeout) as caught:
+        run(waits=Waits(0))
+    assert caught.value.what == "The old tables are in use and could not be dropped."
+    assert "(application 'report', " in caught.value.reason
+
+
+@pytest.mark.parametrize(("bodies", "drops"), [((), 1), ((AUTOCOMMIT,), 4)], ids=["at once", "in phases"])
+def test_how_many_tables_one_statement_drops(
+    run: Runner, target: Target, pg_admin: str, monkeypatch: pytest.MonkeyPatch, bodies: tuple[str, ...], drops: int
+) -> None:
+    monkeypatch.setattr("dbtools.chain.in_place.BATCH", 1)
+    run(execute(TABLES), execute("create table more ()"))
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(
+            "create schema spy; create table spy.seen (); grant all on schema spy to public;"
+            " grant all on spy.seen to public; create function spy.look() returns event_trigger language plpgsql as"
+            " $$ begin insert into spy.seen default values; end $$;"
+            " create event trigger looks on ddl_command_start when tag in ('DROP TABLE') execute function spy.look()"
+        )
+    run(execute(TABLES), *bodies)
+    assert query(target, "select count(*) from spy.seen") == [(drops,)]
+
+
+@pytest.mark.parametrize("right", ["create", "usage"])
+def test_either_right_on_the_schema_alone_is_too_little(
+    target: Target, connect: Connect, pg_admin: str, right: str
+) -> None:
+    admin, session = connect(url=pg_admin), connect()
+    admin.execute("create schema shop")
+    admin.execute(f"grant {right} on schema shop to {target.dsn.user}")
+    with pytest.raises(ChainFailed) as caught:
+        check_rights(session, "shop")
+    assert caught.value.what == f"Role {target.dsn.user} may not create anything in schema shop."
+    admin.execute(f"grant create, usage on schema shop to {target.dsn.user}")
+    check_rights(session, "shop")
+
+
+def test_a_schema_that_is_not_there_is_named(connect: Connect) -> None:
+    with pytest.raises(ChainFailed) as caught:
+        check_rights(connect(), "shop")
+    assert caught.value.what == "The schema shop does not exist."
+    assert caught.value.hint == 'Create it: create schema "shop"; or set [tool.dbtools] schema.'
+
+
+def test_an_unprotected_run_takes_no_lock_and_every_statement_commits(
+    run: Runner, target: Target, connect: Connect
+) -> None:
+    run()
+    connect("holder").execute("select pg_advisory_lock(1196576591)")
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), execute("select 1 / 0"), unprotected=True)
+    assert caught.value.reason.endswith(PARTLY)
+    assert query(target, "select count(*) from shops") == [(0,)]
+    log = run(unprotected=True)
+    assert not [line for line in log.lines if "advisory lock" in line and "Reset complete" not in line]
+    assert query(target, "select count(*) from shops") == [(3,)]

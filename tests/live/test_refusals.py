@@ -192,7 +192,7 @@ def test_a_name_is_allowed_by_name_and_its_address_is_said(remote: Dsn, monkeypa
         'If it may be destroyed, this once: --allow-host db; for good: [tool.dbtools] allow-hosts = ["db"]'
     )
     for host in ("db", "DB", remote.host):
-        assert refused(replace(target, rules=GuardRules(allow_hosts=(host,)))) == ""
+        assert refused(replace(target, rules=GuardRules(allow_hosts=("other", host)))) == ""
     for host in ("d*", "db:5432", ""):
         assert refused(replace(target, rules=GuardRules(allow_hosts=(host,))))
 
@@ -281,8 +281,43 @@ def test_the_protect_list_takes_both_keys(pattern: str, pg_server: Server) -> No
         assert refused(replace(target, confirm="protect"), ALLOWED) == message
         assert refused(replace(target, rules=GuardRules(("127.0.0.1", "localhost"), (pattern,)))) == message
         assert refused(replace(target, confirm="protect-me"), ALLOWED) == ""
+        assert refused(replace(target, confirm="protect-me", rules=GuardRules(("protect-me",), (pattern,)))) == message
     finally:
         pg_server.drop_database("protect-me")
+
+
+def test_capital_letters_of_a_name_do_not_hide_it(pg_server: Server) -> None:
+    url = pg_server.create_database("Protect-Me")
+    try:
+        for pattern in ("protect-me", "localhost/protect-*", "127.0.0.1/PROTECT-ME"):
+            target = Target(Dsn.parse(url), LOCK_KEY, rules=GuardRules(protect=(pattern,)))
+            assert "on the protect list" in refused(target)
+            assert "on the protect list" in refused(replace(target, confirm="protect-me"), ALLOWED)
+            assert refused(replace(target, confirm="Protect-Me"), ALLOWED) == ""
+    finally:
+        pg_server.drop_database("Protect-Me")
+
+
+def test_on_this_machine_the_address_and_the_name_both_match_a_pattern(pg_database: str) -> None:
+    dsn = Dsn.parse(pg_database)
+    for host in ("127.0.0.1", "localhost"):
+        there = Dsn.parse(pg_database.replace(f"@{dsn.host}:", f"@{host}:"))
+        for pattern in ("127.0.0.1/*", "localhost/*"):
+            assert "on the protect list" in refused(Target(there, LOCK_KEY, rules=GuardRules(protect=(pattern,))))
+
+
+def test_where_the_address_is_given_the_hosts_name_is_a_label_that_counts_for_nothing(remote: Dsn) -> None:
+    labelled = Dsn.parse(f"{remote.url.replace(f'@{remote.host}:', '@trusted:')}?hostaddr={remote.host}")
+    target = Target(labelled, LOCK_KEY)
+    assert refused(replace(target, rules=GuardRules(allow_hosts=("trusted",)))) == (
+        f"Refused to reset database {remote.dbname} on {remote.host}: that is not this machine.\n"
+        f"The server's address is {remote.host}, port {remote.port}. Nothing was changed.\n"
+        f"If it may be destroyed, this once: --allow-host {remote.host};"
+        f' for good: [tool.dbtools] allow-hosts = ["{remote.host}"]'
+    )
+    assert "on the protect list" in refused(replace(target, rules=GuardRules(protect=(f"{remote.host}/*",))), ALLOWED)
+    assert refused(replace(target, rules=GuardRules(protect=("trusted/*",))), ALLOWED) == ""
+    assert refused(replace(target, rules=GuardRules(protect=("localhost/*",))), ALLOWED) == ""
 
 
 @pytest.mark.parametrize("pattern", ["prod", "other/*", "localhost/prod", "test", "[!t]*"])
@@ -296,6 +331,11 @@ def test_what_no_pattern_names_may_be_reset(pattern: str, pg_database: str) -> N
         ("protected", "marked as protected"),
         ("Owner ops. Protected.", "marked as protected"),
         ("owner=ops;protected=true", "marked as protected"),
+        ("protected=yes", "marked as protected"),
+        ("protected=on", "marked as protected"),
+        ("protected=1", "marked as protected"),
+        ("environment=production", "marked as a production database"),
+        ("protected environment=prod", "marked as a production database"),
         ("environment=prod, owner=ops", "marked as a production database"),
         ("ENVIRONMENT=Live", "marked as a production database"),
     ],
@@ -358,13 +398,16 @@ def test_a_read_only_session_is_refused(pg_database: str, precious: Callable[[],
     assert precious()
 
 
-def test_a_session_that_checks_no_keys_is_refused(pg_admin: str) -> None:
-    dsn = Dsn.parse(f"{pg_admin}?options=-c%20session_replication_role%3Dreplica")
-    assert refused(Target(dsn, LOCK_KEY)) == (
+@pytest.mark.parametrize("role", ["replica", "local"])
+def test_a_session_that_checks_no_keys_is_refused(pg_admin: str, role: str) -> None:
+    dsn = Dsn.parse(f"{pg_admin}?options=-c%20session_replication_role%3D{role}")
+    message = (
         f"Refused to reset database {dsn.dbname}: its foreign keys and triggers are off for this session.\n"
-        "session_replication_role is replica. Nothing was changed.\n"
+        f"session_replication_role is {role}. Nothing was changed.\n"
         "Take session_replication_role out of the URL, the role or the database."
     )
+    assert refused(Target(dsn, LOCK_KEY)) == message
+    assert refused(Target(dsn, LOCK_KEY, confirm=dsn.dbname), ALLOWED) == message
 
 
 def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from dbtools.db.catalog import REPLACED_COMMENT, schema_objects
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, TransactionEnded
 from tests.live.test_drop import EVERYTHING
-from tests.support.runs import AUTOCOMMIT, PASS_GATE, Runner, closed_gate, content, query, waits_at_gate
+from tests.support.runs import AUTOCOMMIT, PASS_GATE, Acting, Runner, closed_gate, content, query, waits_at_gate
+from tests.support.sessions import Connect, freed_at_last
 from tests.support.toy import TABLES, execute
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 ONLINE = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
 SCHEMAS = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)' order by 1"
@@ -269,6 +270,116 @@ def test_old_tables_that_are_still_read_are_left_to_the_next_reset(run: Runner, 
         assert log.notes == ["The old tables, in schema dbtools_old_1, are still in use: the next reset drops them"]
     run()
     assert query(target, SCHEMAS) == [("public",)]
+
+
+def replaced(target: Target, name: str) -> None:
+    """Leave a schema as an exchange leaves it."""
+    query(target, f"create schema {name}; create table {name}.t (a int)")
+    query(target, f"comment on schema {name} is '{REPLACED_COMMENT}'")
+
+
+def test_what_an_earlier_run_left_makes_room_before_the_build(run: Runner, target: Target) -> None:
+    replaced(target, "dbtools_old_1")
+    with pytest.raises(ChainFailed):
+        run(execute("select 1 / 0"))
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def test_before_the_build_no_reader_of_it_is_waited_for(run: Runner, target: Target, connect: Connect) -> None:
+    replaced(target, "dbtools_old_1")
+    reader, errors = connect("reader", autocommit=False), list[ChainFailed]()
+    reader.execute("select from dbtools_old_1.t")
+
+    def fail() -> None:
+        with pytest.raises(ChainFailed) as caught:
+            run(execute("select 1 / 0"), waits=Waits(sweep=3600.0))
+        errors.append(caught.value)
+
+    failing = threading.Thread(target=fail, daemon=True)
+    failing.start()
+    failing.join(LIMIT_S)
+    reader.close()
+    failing.join(LIMIT_S)
+    assert [error.what for error in errors] == ["Migration 0001 failed."]
+    assert query(target, SCHEMAS) == [("dbtools_old_1",), ("public",)]
+
+
+def test_after_the_exchange_readers_of_old_tables_are_waited_for(run: Runner, target: Target, connect: Connect) -> None:
+    run()
+    replaced(target, "dbtools_old_1")
+    reader, freed = connect("reader", autocommit=False), threading.Event()
+    reader.execute("select from dbtools_old_1.t")
+    log = Acting("Released seed advisory lock", freed.set)
+    with freed_at_last(reader):
+        resetting = threading.Thread(target=run, kwargs={"log": log, "waits": Waits(sweep=LIMIT_S)})
+        resetting.start()
+        assert freed.wait(LIMIT_S)
+        until(lambda: waits_for(target, "dbtools_old_1.t"))
+        reader.close()
+        resetting.join(LIMIT_S)
+    assert log.notes == []
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def waits_for(target: Target, table: str) -> bool:
+    return query(target, f"select 1 from pg_locks where relation = '{table}'::regclass and not granted") != []
+
+
+def test_a_failure_after_the_exchange_says_that_the_new_tables_are_there(run: Runner, target: Target) -> None:
+    run()
+
+    def end_the_session() -> None:
+        query(target, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
+
+    log = Acting("Released seed advisory lock", end_the_session)
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), execute("create table late ()"), log=log)
+    assert caught.value.what == "The drop phase failed."
+    assert caught.value.reason.endswith("The new tables are in place; the next reset drops the old ones.")
+    assert query(target, "select 1 from late") == []
+    run()
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+@pytest.mark.parametrize("line", ["Migrations applied", "Seed complete!", "All tables and enums replaced"])
+def test_a_session_that_is_lost_at_any_point_loses_nothing(run: Runner, target: Target, line: str) -> None:
+    run()
+    before = content(target)
+
+    def end_the_session() -> None:
+        query(target, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
+
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), execute("create table late ()"), log=Acting(line, end_the_session))
+    assert caught.value.state == ROLLED_BACK
+    assert caught.value.hint == "The connection to the server broke; once it is back, run this again."
+    assert content(target) == before
+    assert query(target, SCHEMAS) == [("public",)]
+
+
+def test_the_replaced_tables_wait_for_the_next_sweep_under_a_comment(run: Runner, target: Target) -> None:
+    run()
+    query(target, "create view old_view as select * from items; create materialized view old_rows as select 1")
+    seen: list[object] = []
+
+    def look() -> None:
+        with psycopg.connect(target.dsn.url) as connection:
+            rows = connection.execute(
+                "select nspname like 'dbtools\\_old\\_________', obj_description(oid, 'pg_namespace') from pg_namespace"
+                " where nspname ~ '^dbtools'"
+            )
+            seen.extend(rows.fetchall())
+
+    run(log=Acting("Released seed advisory lock", look))
+    assert seen == [(True, REPLACED_COMMENT)]
+    assert query(target, SCHEMAS) == [("public",)]
+    assert query(target, "select viewname from pg_views where schemaname = 'public'") == []
+
+
+def test_the_shadow_is_gone_and_nobody_saw_it(run: Runner, target: Target) -> None:
+    seen: list[object] = []
+    run(log=Acting("Seed complete!", lambda: seen.extend(query(target, SCHEMAS))))
+    assert seen == [("public",)]
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,21 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from dbtools.db import wait
+from dbtools.db.connect import connect
 from dbtools.db.dsn import Dsn
+from dbtools.db.sql import quote
 from dbtools.db.wait import wait_for_db
 from dbtools.errors import DatabaseUnreachable
+from dbtools.server.embedded import EmbeddedServer
+from tests.live.test_refusals import Forwarder
+from tests.support.clock import Clock
 
 PASSWORD = "hunter22"
 
@@ -55,23 +61,10 @@ def web_server() -> Iterator[int]:
         thread.join()
 
 
-class Clock:
-    """A clock that moves only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(wait, "time", clock)
+    clock.put_into(wait, monkeypatch)
     return clock
 
 
@@ -79,7 +72,7 @@ def test_a_server_that_answers_is_asked_twice_and_named(pg_database: str, clock:
     notes: list[str] = []
     assert wait_for_db(Dsn.parse(pg_database), timeout=5, note=notes.append)[:3] in {"16.", "18."}
     assert notes == []
-    assert clock.now == wait.SECOND_QUERY_S
+    assert clock.pauses == [wait.SECOND_QUERY_S]
 
 
 @pytest.mark.parametrize(
@@ -143,3 +136,102 @@ def test_a_name_that_never_comes_is_named(pg_database: str) -> None:
 def test_zero_tries_once(pg_database: str, free_port: int, clock: Clock) -> None:
     with pytest.raises(DatabaseUnreachable, match=r"\(1 tries in 0\.0 s\)"):
         wait_for_db(changed(pg_database, port=str(free_port)), timeout=0)
+
+
+class Front(Forwarder):
+    """A port whose connections go to these servers' ports, one after the other; the last goes on. None closes one."""
+
+    def __init__(self, *ports: int | None) -> None:
+        self.left = list(ports)
+        self.count = 0
+        super().__init__("127.0.0.1", 0)
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        self.count += 1
+        port = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        self.upstream = port or 0
+        return port is not None
+
+
+@pytest.fixture
+def fronts(pg_database: str) -> Iterator[Callable[..., tuple[Front, Dsn]]]:
+    """Fronts, and the URL of the test's database through each; 0 stands for its server."""
+    opened: list[Front] = []
+
+    def front(*ports: int | None) -> tuple[Front, Dsn]:
+        port = int(Dsn.parse(pg_database).port)
+        opened.append(Front(*(port if one == 0 else one for one in ports)))
+        return opened[-1], changed(pg_database, port=str(opened[-1].port))
+
+    yield front
+    for one in opened:
+        one.close()
+
+
+def test_a_server_that_gives_way_to_another_is_not_the_one_waited_for(clock: Clock) -> None:
+    """As a container's first server, which runs the init scripts and then ends."""
+    with EmbeddedServer.start() as init, EmbeddedServer.start() as real:
+        there = Dsn.parse(real.url)
+        assert init.admin_url is not None
+        with psycopg.connect(init.admin_url, autocommit=True) as admin:
+            admin.execute(f"alter role {quote(there.user)} password '{there.password}'")
+        front = Front(int(Dsn.parse(init.url).port), int(there.port))
+        try:
+            assert wait_for_db(changed(real.url, port=str(front.port))) == real.version
+        finally:
+            front.close()
+        assert front.count == 3
+    assert clock.pauses == [0.2, 0.2]
+
+
+def test_an_answer_before_a_failure_does_not_count(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(0, None, 0)
+    notes: list[str] = []
+    wait_for_db(dsn, note=notes.append)
+    assert front.count == 4
+    assert clock.pauses == [0.2, 0.05, 0.2]
+    assert len(notes) == 1
+
+
+def test_pauses_grow_to_a_second(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    _, dsn = fronts(*[None] * 9, 0)
+    wait_for_db(dsn)
+    assert clock.pauses == pytest.approx([0.05, 0.08, 0.128, 0.2048, 0.32768, 0.524288, 0.8388608, 1.0, 1.0, 0.2])
+
+
+def test_the_last_pause_ends_with_the_time(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(None)
+    with pytest.raises(DatabaseUnreachable, match=r"\(5 tries in 0\.5 s\)"):
+        wait_for_db(dsn, timeout=0.4)
+    assert clock.pauses == pytest.approx([0.05, 0.08, 0.128, 0.2])
+    assert front.count == 5
+
+
+def test_each_new_reason_is_said_once(fronts: Callable[..., tuple[Front, Dsn]], clock: Clock) -> None:
+    front, dsn = fronts(None)
+    clock.at_pause = {3: front.close}
+    notes: list[str] = []
+    with pytest.raises(DatabaseUnreachable):
+        wait_for_db(dsn, timeout=3.0, note=notes.append)
+    first, second = notes
+    assert first.startswith(f"Waiting for {dsn.target}: ")
+    assert "closed the connection" in first
+    assert "Connection refused" in second
+    with pytest.raises(DatabaseUnreachable):
+        wait_for_db(dsn, timeout=3.0)
+
+
+@pytest.mark.parametrize(("timeout", "first", "second"), [(60.0, 10.0, 10.0), (3.0, 3.0, 2.8), (0.0, 1.0, 1.0)])
+def test_one_connection_is_not_waited_for_beyond_the_time(
+    fronts: Callable[..., tuple[Front, Dsn]], clock: Clock, monkeypatch: pytest.MonkeyPatch,
+    timeout: float, first: float, second: float,
+) -> None:  # fmt: skip
+    given: list[tuple[str, bool, float]] = []
+
+    def watched(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
+        given.append((purpose, autocommit, timeout))
+        return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
+
+    monkeypatch.setattr(wait, "connect", watched)
+    wait_for_db(fronts(0)[1], timeout=timeout)
+    assert given == [("wait-for-db", True, first), ("wait-for-db", True, pytest.approx(second))]

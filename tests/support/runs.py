@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,25 @@ class Log:
         self.notes.append(text)
 
 
+class Acting(Log):
+    """A report that does something at the moment of one line."""
+
+    def __init__(self, line: str, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._line = line
+        self._act = act
+
+    def doing(self, text: str) -> None:
+        super().doing(text)
+        if text == self._line:
+            self._act()
+
+    def done(self, text: str) -> None:
+        super().done(text)
+        if text == self._line:
+            self._act()
+
+
 class Runner:
     """Runs resets over histories of the given upgrades, on one target."""
 
@@ -57,8 +76,8 @@ class Runner:
         """Of the run that began last."""
         self._count = 0
 
-    def __call__(self, *bodies: str, plan: SeedPlan = PLAN, **options: object) -> Log:
-        log = self.log = Log()
+    def __call__(self, *bodies: str, plan: SeedPlan = PLAN, log: Log | None = None, **options: object) -> Log:
+        log = self.log = log or Log()
         self._count += 1
         history = write_history(self._folder / f"migrations{self._count}", *(bodies or [execute(TABLES)]))
         changed = Target(**{**self.target.__dict__, **options})

@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from dbtools.db.dsn import Dsn
+from dbtools.db.dsn import Dsn, printable
 from dbtools.db.secrets import mask
 from dbtools.errors import ConfigurationError
 
@@ -203,3 +206,108 @@ def test_a_short_one_as_a_word_only_and_a_public_one_not_at_all() -> None:
     Dsn.parse("postgresql://bookkeeper:bookkeeper@h/app")
     Dsn.parse("postgresql://ann:postgres@h/app")
     assert mask("postgres://bookkeeper at work") == "postgres://bookkeeper at work"
+
+
+@pytest.mark.parametrize(
+    "name", ["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"]
+)
+def test_every_secret_of_libpq_is_masked(name: str) -> None:
+    dsn = Dsn.parse(f"postgresql://u@h/d?{name}=hunter22")
+    assert "hunter22" not in dsn.masked
+    assert "***" in dsn.masked
+    assert "hunter22" in dsn.url
+    assert "hunter22" not in f"{dsn} {dsn!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("PASSWORD=hunter22 user=u", "PASSWORD=*** user=u"),
+        ("Password = hunter22", "Password = ***"),
+        ("?sslpassword=hunter22&x=1", "?sslpassword=***&x=1"),
+        ('{"url": "password=hunter22"}', '{"url": "password=***"}'),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("http://u:p@h/a@b and c:d@e", "http://u:***@b and c:d@e"),
+    ],
+)
+def test_secrets_are_masked_however_they_are_spelled(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+def test_a_password_is_masked_wherever_it_stands_unless_it_is_a_common_word() -> None:
+    assert mask("it is abcd", "abcd") == "it is ***"
+    assert mask("it is abc", "abc") == "it is abc"
+    assert mask("it is a%2Fb%20c, a/b c", "a/b c") == "it is ***, ***"
+    assert mask("nothing to hide") == "nothing to hide"
+
+
+def test_names_that_would_break_the_line_are_escaped() -> None:
+    assert [printable(name) for name in ("app", "a b", "a\nb", "\x1b[31m")] == ["app", "a b", "'a\\nb'", "'\\x1b[31m'"]
+
+
+@pytest.mark.parametrize("port", ["1", "65535", "5432,6000"])
+def test_ports_that_are_ports(port: str) -> None:
+    hosts = ",".join("h" for _ in port.split(","))
+    assert Dsn.parse(f"postgresql:///d?host={hosts}&port={port}").port == port
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "5432,0", "0x10", "5432,"])
+def test_ports_that_are_none(port: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a number from 1 to 65535"):
+        Dsn.parse(f"postgresql:///d?host=a,b&port={port}")
+
+
+def test_a_name_is_measured_in_bytes() -> None:
+    assert Dsn.parse(f"postgresql://h/{'d' * 63}").dbname == "d" * 63
+    assert len(Dsn.parse("postgresql://h/" + "%C3%A9" * 31).dbname) == 31
+    with pytest.raises(ConfigurationError, match="longer than 63 bytes"):
+        Dsn.parse("postgresql://h/" + "%C3%A9" * 32)
+
+
+def test_what_is_not_said_is_libpqs_default_but_a_url_that_is_written_anew_leaves_it_out() -> None:
+    dsn = Dsn.parse("postgresql:///d")
+    assert (dsn.host, dsn.hostaddr, dsn.port, dsn.user, dsn.password, dsn.options) == (
+        "localhost",
+        "",
+        "5432",
+        "",
+        "",
+        "",
+    )
+    assert dsn.url == "postgresql:///d"
+    assert Dsn.parse("postgresql://h/d?options=-c%20work_mem%3D64MB").options == "-c work_mem=64MB"
+
+
+def on(host: str, hostaddr: str, port: int) -> psycopg.Connection:
+    """What a session says of the server it is on."""
+    return cast("psycopg.Connection", SimpleNamespace(info=SimpleNamespace(host=host, hostaddr=hostaddr, port=port)))
+
+
+def test_the_next_session_goes_to_the_address_that_the_first_one_reached() -> None:
+    """A name may have several addresses, and a list several hosts."""
+    several = Dsn.parse("postgresql://u:hunter22@a:1,b:2/app?sslmode=disable")
+    there = several.pinned(on("b", "10.0.0.2", 2))
+    assert (there.host, there.hostaddr, there.port, there.dbname) == ("b", "10.0.0.2", "2", "app")
+    assert there.target == "database app on 10.0.0.2:2"
+    assert conninfo_to_dict(there.url) == {
+        "user": "u", "password": "hunter22", "dbname": "app", "sslmode": "disable",
+        "host": "b", "hostaddr": "10.0.0.2", "port": "2",
+    }  # fmt: skip
+    socket = Dsn.parse("postgresql:///app").pinned(on("/run/postgresql", "", 5432))
+    assert conninfo_to_dict(socket.url) == {"host": "/run/postgresql", "port": "5432", "dbname": "app"}
+
+
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("postgresql://[fe80::1]:5/d", "postgresql://[fe80::1]:5/d"),
+        ("postgresql://a,b/d?port=1,2", "postgresql:///d?host=a,b&port=1,2"),
+        ("postgresql:///d?host=a%20b", "postgresql:///d?host=a%20b"),
+        ("postgresql:///d?host=%C3%A9", "postgresql:///d?host=%C3%A9"),
+        ("postgresql://u%40x:p%3Aq%2A@h/d", "postgresql://u%40x:p%3Aq*@h/d"),
+        ("postgresql://h/d?application_name=a%26b", "postgresql://h/d?application_name=a%26b"),
+    ],
+)
+def test_a_url_is_written_anew_so_that_libpq_reads_the_same(url: str, written: str) -> None:
+    assert Dsn.parse(url).url == written
+    assert Dsn.parse(written).url == written

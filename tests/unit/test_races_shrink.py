@@ -12,7 +12,7 @@ import pytest
 from dbtools.races import shrink as module
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence, SchedulingPoint, preemptions
-from dbtools.races.shrink import shrink
+from dbtools.races.shrink import MAX_TRIES, shrink
 from dbtools.races.strategies import Replay
 from dbtools.races.trace import Failure, Trace
 
@@ -89,3 +89,132 @@ def test_shrinking_ends_after_a_number_of_tries(monkeypatch: pytest.MonkeyPatch)
     run_schedule = program([300, 300], lambda came: came[0][1] == 237, tries)
     assert shrink(run_schedule(((0, 237), (1, None))), run_schedule)[0] == ((0, 237), (1, None))
     assert len(tries) == 1 + 3
+
+
+def played(*choices: tuple[tuple[int, ...], int], failures: tuple[Failure, ...] = (), diverged: str = "") -> RunResult:
+    """A run of these choices, each among the actors that could go on."""
+    points, current = [], None
+    for number, (enabled, actor) in enumerate(choices):
+        points.append((SchedulingPoint(number, enabled, current), actor))
+        current = actor
+    return RunResult(Trace(("A", "B"), failures=list(failures)), tuple(points), {}, diverged)
+
+
+RACE, OTHER = Failure("error", "23505 invoices_pkey"), Failure("hang", "hang")
+BOTH = (0, 1)
+FOUND = played((BOTH, 0), (BOTH, 1), (BOTH, 0), (BOTH, 1), ((0,), 0), failures=(RACE,))
+SIMPLE = ((BOTH, 1), (BOTH, 1), ((0,), 0))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        played(*SIMPLE, failures=(OTHER,)),
+        played(*SIMPLE, failures=(RACE, OTHER)),
+        played(*SIMPLE),
+        played(*SIMPLE, failures=(RACE,), diverged="B has ended"),
+        FOUND,
+    ],
+    ids=["another failure", "one more failure", "no failure", "diverged", "no simpler"],
+)
+def test_what_is_not_the_same_failure_more_simply_is_not_kept(other: RunResult) -> None:
+    tries: list[Schedule] = []
+
+    def run(schedule: Schedule) -> RunResult:
+        tries.append(schedule)
+        return other
+
+    schedule, kept = shrink(FOUND, run)
+    assert kept is FOUND
+    assert schedule == ((0, 1), (1, 1), (0, 1), (1, None))
+    assert len(tries) == len(set(tries)) > 3
+    assert schedule not in tries
+
+
+def test_the_same_failure_more_simply_is_kept() -> None:
+    simple = played(*SIMPLE, failures=(RACE,))
+    schedule, kept = shrink(FOUND, lambda _: simple)
+    assert kept is simple
+    assert schedule == ((1, None),)
+
+
+def test_nothing_is_tried_twice() -> None:
+    tries: list[Schedule] = []
+    play = program([20, 20], lambda came: (1, 3) in came, tries)
+    found = play(((0, 4), (1, 2), (0, 5), (1, 3), (0, 7), (1, 1), (0, None)))
+    shrink(found, play)
+    assert len(tries) == len(set(tries)) > 10
+
+
+def test_tries_are_counted_and_end() -> None:
+    assert MAX_TRIES == 100
+    tries: list[Schedule] = []
+    play = program([400, 400], lambda came: len(came) >= 80, tries)
+    failing = play(tuple((number % 2, 5) for number in range(160)))
+    assert failing.failures
+    tries.clear()
+    _, best = shrink(failing, play)
+    assert len(tries) == MAX_TRIES
+    assert best.failures == failing.failures
+
+
+def test_the_last_try_counts() -> None:
+    """The candidate that fails in the same way is the hundredth."""
+    tries: list[Schedule] = []
+    simple = played(*SIMPLE, failures=(RACE,))
+    long = played(*[(BOTH, number % 2) for number in range(120)], failures=(RACE,))
+
+    def run(schedule: Schedule) -> RunResult:
+        tries.append(schedule)
+        return simple if len(tries) == MAX_TRIES else played(*SIMPLE)
+
+    assert shrink(long, run)[1] is simple
+    assert len(tries) == MAX_TRIES
+
+
+def test_what_is_tried() -> None:
+    """Each run left out; then each run that has a number without it, and with less, by halves."""
+    tries: list[Schedule] = []
+
+    def run(schedule: Schedule) -> RunResult:
+        tries.append(schedule)
+        return played()
+
+    shrink(played(*[(BOTH, 0)] * 5, (BOTH, 1), ((1,), 1), failures=(RACE,)), run)
+    assert tries == [
+        ((1, None),),
+        ((0, 5),),
+        ((0, None), (1, None)),
+        ((0, 3), (1, None)),
+        ((0, 4), (1, None)),
+    ]
+
+
+THREE = (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "fewer"),
+    [
+        (
+            played((BOTH, 0), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+            played((BOTH, 0), (BOTH, 0), (BOTH, 0), ((1,), 1), failures=(RACE,)),
+        ),
+        (
+            played((THREE, 0), (THREE, 1), ((0, 2), 2), ((0,), 0), failures=(RACE,)),
+            played((THREE, 0), (THREE, 1), ((0, 2), 0), ((0, 2), 0), ((2,), 2), failures=(RACE,)),
+        ),
+        (
+            played((BOTH, 0), (BOTH, 1), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+            played((BOTH, 0), (BOTH, 0), (BOTH, 1), failures=(RACE,)),
+        ),
+        (
+            played((BOTH, 0), (BOTH, 0), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+            played((BOTH, 0), (BOTH, 1), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+        ),
+    ],
+    ids=["switches", "runs", "choices", "steps before a switch"],
+)
+def test_what_is_simpler(more: RunResult, fewer: RunResult) -> None:
+    assert shrink(more, lambda _: fewer)[1] is fewer
+    assert shrink(fewer, lambda _: more)[1] is fewer

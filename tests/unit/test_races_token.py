@@ -175,6 +175,52 @@ def test_where_no_token_is_near_none_is_named() -> None:
     )
 
 
+def test_where_two_tokens_are_as_near_none_is_named() -> None:
+    steps = [("A", None), ("B", None)] * 4 + [("A", None), ("B", 2)]
+    one = encode("3f9a", "4be0", [*steps, ("A", None)], "7c12")
+    two = encode("3f9a", "4be0", [("O", None), *steps[1:], ("R", None)], "7c12")
+    assert one[-4:] == two[-4:]
+    damaged = f"{one[:-6]}R{one[-5:]}"
+    assert sum(a != b for a, b in zip(damaged, one, strict=True)) == 1
+    assert sum(a != b for a, b in zip(damaged, two, strict=True)) == 1
+    assert str(changed(damaged)) == (
+        f"'{damaged}' was changed since it was made.\n"
+        "Its checksum does not fit. Nothing was run.\n"
+        "Copy the whole token again from where it was reported."
+    )
+
+
+@pytest.mark.parametrize(("length", "steps"), [(100, 1234), (101, 12345)])
+def test_long_tokens_are_cut_and_not_corrected(length: int, steps: int) -> None:
+    token = encode("3f9a", "4be0", [*[("A", 2), ("B", 3)] * 12, ("A", steps)], "7c12")
+    assert len(token) == length
+    wrong = token.replace("07c12", "07d12")
+    said = changed(wrong)
+    assert (f" one slip away from {token}. " in said.hint) is (length == 100)
+    assert said.what == f"'{wrong[:100]}{'...' if length > 100 else ''}' was changed since it was made."
+
+
+def test_a_slip_in_each_part_and_of_each_kind_is_found() -> None:
+    for wrong, part in (
+        ("pgr1-4f9a4be07c12-A2.B.A-ace8", "The scenario is"),
+        ("pgr1-3f9a4be07c12-A2.B.C-ace8", "The runs are"),
+        ("pgr1-3f9a4be07c12-A2.B.A-ace9", "The checksum is"),
+        ("pgr1-3f9a4be07c21-A2.B.A-ace8", "The scenario is"),
+        ("pgr1-3f9a4be07c12-2A.B.A-ace8", "The runs are"),
+        ("pgr1-3f9a4be07c12-A2.B.A-cae8", "The checksum is"),
+    ):
+        assert changed(wrong).hint.startswith(f"{part} one slip away from {SMALL}. ")
+
+
+def test_letters_of_actors_and_what_is_meant_as_a_token() -> None:
+    assert [module.letter(actor) for actor in (0, 1, 25)] == ["A", "B", "Z"]
+    assert [module.index(letter) for letter in "ABZ"] == [0, 1, 25]
+    assert module.spell([("A", 2), ("B", None), ("A", 0)]) == "A2.B.A0"
+    for text, meant in ((SMALL, True), (f" {SMALL}", True), ("pgr2-x", True), ("pgr-x", False), ("count", False),
+                        ("xpgr1-", False), ("pgr1", False)):  # fmt: skip
+        assert module.is_token(text) is meant
+
+
 @given(st.text(max_size=200))
 def test_nothing_but_the_one_error_is_raised(text: str) -> None:
     for token in (text, f"pgr1-{text}", f"pgr1-3f9a4be0-{text}-0000"):

@@ -1,0 +1,133 @@
+"""The sweep of what resets have replaced: what it takes, what it leaves alone, and how it gives way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from dbtools.chain import cleanup
+from dbtools.chain.cleanup import SWEEP_KEY, sweep
+from dbtools.db.catalog import REPLACED_COMMENT
+from dbtools.db.sql import quote
+from tests.support.sessions import Connect, freed_at_last
+from tests.support.waiting import LIMIT_S, until
+
+
+def leave(connection: psycopg.Connection, name: str, comment: str = REPLACED_COMMENT, tables: int = 1) -> None:
+    """Make a schema as an exchange leaves it."""
+    connection.execute(f"create schema {quote(name)}; comment on schema {quote(name)} is '{comment}'")
+    for number in range(1, tables + 1):
+        connection.execute(f"create table {quote(name)}.t{number} (a int)")
+
+
+def schemas(connection: psycopg.Connection) -> list[str]:
+    rows = connection.execute("select nspname from pg_namespace where nspname ~ '^dbtools' order by 1")
+    return [str(name) for (name,) in rows]
+
+
+@pytest.fixture
+def sweeper(connect: Connect) -> psycopg.Connection:
+    return connect("sweeper")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set at the first pause, between two tries."""
+    paused = threading.Event()
+
+    def pause(seconds: float) -> None:
+        paused.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+    return paused
+
+
+def test_every_schema_that_an_exchange_has_left_is_dropped(sweeper: psycopg.Connection) -> None:
+    leave(sweeper, "dbtools_old_1", tables=3)
+    leave(sweeper, "dbtools_old_2")
+    sweeper.execute("create view dbtools_old_2.v as select 1; create type dbtools_old_2.e as enum ('x')")
+    assert sweep(sweeper, 0.0) == ""
+    assert schemas(sweeper) == []
+
+
+def test_names_and_comments_that_only_look_like_it_are_left_alone(sweeper: psycopg.Connection) -> None:
+    leave(sweeper, "dbtools_old_1", comment="mine")
+    leave(sweeper, "dbtoolsXoldX2")
+    leave(sweeper, "dbtools_new_3")
+    assert sweep(sweeper, 0.0) == ""
+    assert schemas(sweeper) == ["dbtoolsXoldX2", "dbtools_new_3", "dbtools_old_1"]
+
+
+def test_what_another_role_has_left_is_left_to_that_role(
+    connect: Connect, sweeper: psycopg.Connection, pg_admin: str
+) -> None:
+    leave(connect(url=pg_admin), "dbtools_old_1")
+    leave(sweeper, "dbtools_old_2")
+    assert sweep(sweeper, 0.0) == ""
+    assert schemas(sweeper) == ["dbtools_old_1"]
+
+
+def test_sweepers_take_turns(connect: Connect, sweeper: psycopg.Connection, patient: threading.Event) -> None:
+    leave(sweeper, "dbtools_old_1")
+    other = connect("other sweeper")
+    other.execute("select pg_advisory_lock(%s)", (SWEEP_KEY,))
+    with freed_at_last(other):
+        assert sweep(sweeper, 0.0) == "dbtools_old_1"
+    assert schemas(sweeper) == ["dbtools_old_1"]
+    assert not patient.is_set()
+    other.execute("select pg_advisory_unlock(%s)", (SWEEP_KEY,))
+    assert sweep(sweeper, 0.0) == ""
+
+
+def test_a_table_in_use_is_left_and_named(connect: Connect, sweeper: psycopg.Connection) -> None:
+    leave(sweeper, "dbtools_old_1")
+    reader = connect("reader", autocommit=False)
+    reader.execute("select from dbtools_old_1.t1")
+    with freed_at_last(reader):
+        assert sweep(sweeper, 0.0) == "dbtools_old_1"
+        assert schemas(sweeper) == ["dbtools_old_1"]
+
+
+def test_a_table_in_use_is_tried_again_until_its_reader_ends(
+    connect: Connect, sweeper: psycopg.Connection, patient: threading.Event
+) -> None:
+    leave(sweeper, "dbtools_old_1")
+    reader, left = connect("reader", autocommit=False), list[str]()
+    reader.execute("select from dbtools_old_1.t1")
+    sweeping = threading.Thread(target=lambda: left.append(sweep(sweeper, LIMIT_S)))
+    sweeping.start()
+    until(patient.is_set)
+    reader.close()
+    sweeping.join(LIMIT_S)
+    assert left == [""]
+    assert schemas(connect()) == []
+
+
+def test_each_statement_is_a_small_transaction_that_gives_way_and_does_not_time_out(
+    connect: Connect, sweeper: psycopg.Connection, pg_admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event trigger, which the server calls before each drop, writes down what it finds."""
+    monkeypatch.setattr(cleanup, "BATCH", 2)
+    leave(sweeper, "dbtools_old_1", tables=3)
+    sweeper.execute(
+        "create table seen (number int generated always as identity, command text, lock_timeout text,"
+        " statement_timeout text, turn bool, transaction xid8);"
+        "create function look() returns event_trigger language plpgsql as $$ begin insert into public.seen"
+        " (command, lock_timeout, statement_timeout, turn, transaction) select tg_tag, current_setting('lock_timeout'),"
+        " current_setting('statement_timeout'), exists (select from pg_locks where locktype = 'advisory' and granted"
+        " and pid = pg_backend_pid() and classid = 1398228304 and objid = 0 and objsubid = 1), pg_current_xact_id();"
+        " end $$; set statement_timeout = '1h'; set lock_timeout = '1h'"
+    )
+    connect(url=pg_admin).execute("create event trigger looks on ddl_command_start execute function public.look()")
+    assert sweep(sweeper, 0.0) == ""
+    rows = sweeper.execute("select command, lock_timeout, statement_timeout, turn from seen order by number").fetchall()
+    drop_table, drop_schema = (f"DROP {kind}" for kind in ("TABLE", "SCHEMA"))
+    assert rows == [(command, "100ms", "0", True) for command in (drop_table, drop_table, drop_schema)]
+    assert sweeper.execute("select count(distinct transaction) from seen").fetchone() == (3,)
+    assert sweeper.execute("show lock_timeout").fetchone() == ("1h",)
+    assert sweeper.execute("select from pg_locks where locktype = 'advisory'").fetchall() == []

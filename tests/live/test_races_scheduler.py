@@ -1,0 +1,212 @@
+"""The scheduler on a real server: when it chooses, what it writes down of each step, and how it gives a run up."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import psycopg
+import pytest
+
+from dbtools.races import Actor, Scenario
+from dbtools.races.execution.lab import Lab
+from dbtools.races.run import RunResult
+from dbtools.races.scenario import Limits, Script
+from dbtools.races.schedule import SchedulingPoint, continue_current
+from dbtools.races.strategies import Replay
+from dbtools.races.trace import EventKind
+
+START = [
+    "create table counter (n int not null); insert into counter values (0);"
+    "create table named (id int constraint named_key primary key, word text not null);"
+    "create table tills (id int primary key, cents int); insert into tills values (1, 100), (2, 100)"
+]
+QUICK = Limits(patience=0.2, hang=1.5, step=5)
+WRITE = "update counter set n = n + 1"
+
+
+def play(*scripts: Script | list[str], schedule: tuple[tuple[int, int | None], ...] = (), **more: object) -> RunResult:
+    """One run of actors a, b, c, ..., each of which sends these statements."""
+    actors = [
+        Actor("abcdef"[number], call=script if isinstance(script, Script) else Script(script))
+        for number, script in enumerate(scripts)
+    ]
+    with Lab(Scenario("scheduler", actors, start=START, **more)) as lab:  # type: ignore[arg-type]
+        return lab.run(Replay(schedule))
+
+
+def events(run: RunResult) -> list[str]:
+    return [f"{event.kind} {event.actor}{event.step or ''}" for event in run.trace.events]
+
+
+def test_a_run_of_too_many_steps_is_ended() -> None:
+    run = play([WRITE] * 5, limits=Limits(steps=3))
+    assert run.trace.stalled == "It was ended after 3 steps."
+    assert len(run.trace.steps) == 3
+    assert [end.code for end in run.trace.ends] == [None]
+    assert play([WRITE] * 3, limits=Limits(steps=3)).trace.stalled == ""
+
+
+def test_every_choice_is_among_those_who_have_a_request_and_knows_who_went_last() -> None:
+    points: list[SchedulingPoint] = []
+
+    def choose(point: SchedulingPoint) -> int:
+        points.append(point)
+        return max(point.enabled)
+
+    with Lab(Scenario("scheduler", [Actor(name, call=Script([WRITE] * 2)) for name in "ab"], start=START)) as lab:
+        run = lab.run(choose)
+    assert [(point.number, point.enabled, point.current) for point in points] == [
+        (0, (0, 1), None), (1, (0, 1), 1), (2, (0,), 1), (3, (0,), 0),
+    ]  # fmt: skip
+    assert [point for point, _ in run.choices] == points
+    assert [actor for _, actor in run.choices] == [1, 1, 0, 0]
+    assert [(step.number, step.actor, step.tag) for step in run.trace.steps] == [
+        (1, "b", "UPDATE 1"), (2, "b", "UPDATE 1"), (3, "a", "UPDATE 1"), (4, "a", "UPDATE 1"),
+    ]  # fmt: skip
+    assert events(run) == [
+        "released b1", "ended b1", "released b2", "ended b2", "finished b",
+        "released a3", "ended a3", "released a4", "ended a4", "finished a",
+    ]  # fmt: skip
+
+
+def test_a_wait_begins_and_ends_in_the_trace() -> None:
+    run = play(["begin", WRITE, "select 1 from named", "commit"], ["begin", WRITE, "commit"],
+               schedule=((0, 1), (1, 1), (0, None)))  # fmt: skip
+    assert events(run) == [
+        "released a1", "ended a1", "released b2", "ended b2", "released a3", "ended a3",
+        "released b4", "blocked b4", "released a5", "ended a5", "released a6", "ended a6", "finished a",
+        "woken b4", "ended b4", "released b7", "ended b7", "finished b",
+    ]  # fmt: skip
+    (blocked,) = [event for event in run.trace.events if event.kind is EventKind.BLOCKED]
+    assert (blocked.on, blocked.lock) == (("a",), "transaction")
+
+
+def test_a_blocked_actor_has_no_choice_until_it_is_woken() -> None:
+    enabled: list[tuple[int, ...]] = []
+
+    def choose(point: SchedulingPoint) -> int:
+        enabled.append(point.enabled)
+        return {0: 0, 1: 1}.get(point.number, min(point.enabled))
+
+    actors = [Actor(name, call=Script(["begin", WRITE, "select 1 from named", "commit"])) for name in "ab"]
+    with Lab(Scenario("scheduler", actors, start=START)) as lab:
+        lab.run(choose)
+    assert enabled == [(0, 1), (0, 1), (0,), (0,), (1,), (1,)]
+
+
+def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through() -> None:
+    def take(first: int, second: int) -> list[str]:
+        move = "update tills set cents = 0 where id = {}"
+        return ["begin", move.format(first), move.format(second), "commit"]
+
+    run = play(take(1, 2), take(2, 1), [WRITE], schedule=((0, 1), (1, 2), (0, 1), (2, None)))
+    found = events(run)
+    closing = next(step for step in run.trace.steps if step.sqlstate == "40P01")
+    outside = next(step for step in run.trace.steps if step.actor == "c")
+    assert closing.actor == "a"
+    assert outside.number == closing.number + 1
+    assert found.index(f"ended a{closing.number}") < found.index(f"released c{outside.number}")
+
+
+def test_what_a_step_writes_down() -> None:
+    run = play([
+        "begin", "insert into named values (1, 'x')", "select 1 from named", "commit",
+        "insert into named values (1, 'y')",
+    ], ["insert into named values (2)"], ["begin", "select 1 / 0"])  # fmt: skip
+    steps = {(step.actor, step.sql): step for step in run.trace.steps}
+    assert [steps["a", sql].transaction for sql in ("begin", "select 1 from named", "commit")] == ["T", "T", "I"]
+    assert steps["a", "insert into named values (1, 'x')"].tag == "INSERT 0 1"
+    twice, null, zero = (
+        steps["a", "insert into named values (1, 'y')"],
+        steps["b", "insert into named values (2)"],
+        steps["c", "select 1 / 0"],
+    )
+    assert (twice.sqlstate, twice.subject, twice.detail) == ("23505", "named_key", "Key (id)=(1) already exists.")
+    assert twice.message == 'duplicate key value violates unique constraint "named_key"'
+    assert (null.sqlstate, null.subject) == ("23502", "named")
+    assert (zero.sqlstate, zero.subject, zero.message, zero.transaction) == ("22012", "", "division by zero", "E")
+    assert {step.session for step in run.trace.steps} == {"a", "b", "c"}
+    assert [failure.name for failure in run.trace.failures] == ["23505 named_key", "23502 named", "22012"]
+
+
+def test_a_session_that_ends_during_its_step_has_lost_the_connection() -> None:
+    """The program leaves while its statement waits for another one's lock, which is kept until the server knows."""
+
+    def until_somebody_waits(url: str, waits: bool) -> None:
+        database = url.partition("?")[0].rpartition("/")[2]
+        with psycopg.connect(f"{lab.url.rpartition('/')[0]}/{database}", autocommit=True) as direct:
+            while bool(direct.execute("select 1 from pg_locks where not granted").fetchall()) is not waits:
+                time.sleep(0.005)
+
+    def keeps(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(WRITE)
+            connection.execute("select 1 from named")
+            until_somebody_waits(url, waits=False)
+
+    def leaves(url: str) -> None:
+        connection = psycopg.connect(url, autocommit=True, options="-c client_connection_check_interval=10ms")
+        connection.pgconn.send_query(WRITE.encode())
+        until_somebody_waits(url, waits=True)
+        os._exit(3)
+
+    with Lab(Scenario("scheduler", [Actor("a", call=keeps), Actor("b", call=leaves)], start=START)) as lab:
+        run = lab.run(Replay(((0, 1), (1, 1), (0, None))))
+    (step,) = [step for step in run.trace.steps if step.actor == "b"]
+    assert (step.sqlstate, step.message) == ("08006", "the connection was lost")
+    assert [end.code for end in run.trace.ends] == [0, 3]
+
+
+def test_a_hang_names_who_waits_for_whom_and_who_sleeps() -> None:
+    def sleeps(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(WRITE)
+            time.sleep(3600)
+
+    actors = [
+        Actor("a", call=sleeps),
+        *[Actor(name, call=Script([WRITE])) for name in "bc"],
+        Actor("d", call=Script([])),
+    ]
+    with Lab(Scenario("scheduler", actors, start=START, limits=QUICK)) as lab:
+        run = lab.run(continue_current)
+    (failure,) = [failure for failure in run.trace.failures if failure.kind == "hang"]
+    assert failure.name == "hang"
+    assert failure.detail == (
+        "No actor can make progress: a sleeps with no request under way, b waits for a, c waits for b."
+    )
+    assert [end.code for end in run.trace.ends] == [None, None, None, 0]
+    assert run.trace.stalled == ""
+
+
+def test_of_one_actors_connections_the_first_goes_first() -> None:
+    def two(url: str) -> None:
+        ready = threading.Barrier(2)
+
+        def write(word: str) -> None:
+            with psycopg.connect(url, autocommit=True) as connection:
+                ready.wait()
+                connection.execute(f"insert into named values ({word}, 'x')")
+
+        threads = [threading.Thread(target=write, args=(str(number),)) for number in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    with Lab(Scenario("scheduler", [Actor("a", call=two)], start=START)) as lab:
+        run = lab.run(continue_current)
+    assert [step.session for step in run.trace.steps] == ["a", "a#2"]
+
+
+@pytest.mark.parametrize("times", [3])
+def test_two_runs_of_one_schedule_are_equal_event_for_event(times: int) -> None:
+    script = ["begin", WRITE, "insert into named values (1, 'x') on conflict do nothing", "commit"]
+    actors = [Actor(name, call=Script(script)) for name in "abc"]
+    with Lab(Scenario("scheduler", actors, start=START)) as lab:
+        runs = [lab.run(Replay(((1, 1), (2, 1), (0, 1), (1, None)))) for _ in range(times)]
+    assert all(run.trace == runs[0].trace for run in runs)
+    kinds = [event.kind for event in runs[0].trace.events]
+    assert kinds.count(EventKind.BLOCKED) == kinds.count(EventKind.WOKEN) >= 2
