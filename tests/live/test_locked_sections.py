@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 import psycopg
@@ -318,12 +319,13 @@ def test_a_section_that_had_to_wait_says_for_whom_and_how_long(target: Target, e
     assert outcome.acquired_at >= freed
 
 
+@pytest.mark.parametrize("table", ["items", "notes"])
 def test_seed_waits_for_readers_instead_of_meeting_them_in_a_deadlock(
-    target: Target, tmp_path_factory: pytest.TempPathFactory, connect: Connect
+    target: Target, tmp_path: Path, connect: Connect, table: str
 ) -> None:
-    Runner(target, tmp_path_factory.mktemp("seed"))()
+    Runner(target, tmp_path)(execute(TABLES), execute("create table notes (item int references items (id))"))
     reader = connect("report", autocommit=False)
-    reader.execute("select from items")
+    reader.execute(f"select from {table}")
     quick = Target(target.dsn, LOCK_KEY, Waits(0))
     with freed_at_last(reader), pytest.raises(LockTimeout) as caught:
         seed(quick)
@@ -333,10 +335,8 @@ def test_seed_waits_for_readers_instead_of_meeting_them_in_a_deadlock(
     assert seed(quick, SeedPlan("small", TODAY, known_users_only=True)).rows == 1
 
 
-def test_migrate_takes_the_lock_and_does_not_ask_the_guard(
-    target: Target, tmp_path_factory: pytest.TempPathFactory, connect: Connect
-) -> None:
-    history = write_history(tmp_path_factory.mktemp("migrate") / "migrations", execute(TABLES))
+def test_migrate_takes_the_lock_and_does_not_ask_the_guard(target: Target, tmp_path: Path, connect: Connect) -> None:
+    history = write_history(tmp_path / "migrations", execute(TABLES))
     other = connect("holder")
     other.execute("select pg_advisory_lock(1196576591)")
     with freed_at_last(other), pytest.raises(LockTimeout):
@@ -350,15 +350,12 @@ def test_migrate_takes_the_lock_and_does_not_ask_the_guard(
 
 
 @pytest.mark.parametrize("task", ["reset", "seed"])
-def test_a_production_environment_is_refused_before_a_connection_is_opened(
-    task: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("refused")
+def test_a_production_environment_is_refused_before_a_connection_is_opened(task: str, tmp_path: Path) -> None:
     nowhere = Target(Dsn.parse("postgresql://nobody@127.0.0.1:1/nothing"), LOCK_KEY)
     plan = SeedPlan("small", TODAY, environ={"NODE_ENV": "production"})
     start: dict[str, Callable[[], object]] = {
         "seed": lambda: seed(nowhere, plan),
-        "reset": lambda: Runner(nowhere, folder)(plan=plan),
+        "reset": lambda: Runner(nowhere, tmp_path)(plan=plan),
     }
     with pytest.raises(ResetRefused, match=f"^Refused to {task}: this is a production environment"):
         start[task]()
