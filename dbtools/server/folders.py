@@ -54,8 +54,19 @@ def make_own(path: Path, mode: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends.
+
+    Raises:
+        ServerError: The file cannot be made here.
+    """
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise ServerError(
+            f"The lock file {path} cannot be made.",
+            f"{error.strerror}: {error.filename}.",
+            "Set XDG_CACHE_HOME and TMPDIR to folders of your own, or DATABASE_URL to a server of your own.",
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
