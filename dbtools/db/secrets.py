@@ -34,8 +34,11 @@ def remember(*secrets: str | None, public: tuple[str, ...] = ()) -> None:
 
 
 def remember_unreadable(url: str) -> None:
-    """Mask what may be the password of a URL that is malformed: all between the user's colon and the last @."""
-    user_info, separator, _ = (url.partition("://")[2] or url).rpartition("@")
+    """Mask what may be the password of a URL that is malformed: all between the user's colon and the last @, or ://."""
+    scheme, _, rest = url.partition("://")
+    if rest:
+        remember(scheme.partition(":")[2])
+    user_info, separator, _ = (rest or url).rpartition("@")
     _, colon, password = user_info.partition(":")
     if separator and colon:
         remember(password, *re.split(r"[/ ?#&=:@]", password))

@@ -207,6 +207,7 @@ def test_what_the_url_and_the_environment_hide_is_seen(remote: Dsn, monkeypatch:
     for url in hidden:
         target = Target(Dsn.parse(url), LOCK_KEY, rules=GuardRules(allow_hosts=("localhost",)))
         assert "that is not this machine" in refused(target), url
+        assert f"The server's address is {remote.host}, port {remote.port}. " in refused(target)
         assert remote.host in target.dsn.target
         assert remote.host in target.dsn.masked
     nowhere = here.replace(f"localhost:{remote.port}", "")

@@ -239,6 +239,7 @@ def test_a_transaction_that_never_ends_is_named(run: Runner, target: Target) -> 
         pid = reader.info.backend_pid
         with pytest.raises(LockTimeout) as caught:
             run(waits=Waits(0))
+    assert run.log.notes == []
     assert caught.value.what == "The new tables are ready, but the old ones are in use and could not be replaced."
     assert caught.value.reason.startswith(f"Used by the open transaction of pid {pid} (application 'report', user ")
     assert caught.value.reason.endswith(" Everything was rolled back: nothing was changed.")
@@ -306,15 +307,19 @@ def test_before_the_build_no_reader_of_it_is_waited_for(run: Runner, target: Tar
 
 def test_after_the_exchange_readers_of_old_tables_are_waited_for(run: Runner, target: Target, connect: Connect) -> None:
     run()
-    replaced(target, "dbtools_old_1")
+    replaced(target, "dbtools_old_z")
     reader, freed = connect("reader", autocommit=False), threading.Event()
-    reader.execute("select from dbtools_old_1.t")
+    reader.execute("select from dbtools_old_z.t")
     log = Acting("Released seed advisory lock", freed.set)
     with freed_at_last(reader):
         resetting = threading.Thread(target=run, kwargs={"log": log, "waits": Waits(sweep=LIMIT_S)})
         resetting.start()
         assert freed.wait(LIMIT_S)
-        until(lambda: waits_for(target, "dbtools_old_1.t"))
+        until(lambda: waits_for(target, "dbtools_old_z.t"))
+        # What it replaced itself is gone already: each step commits.
+        assert query(target, SCHEMAS) == [("dbtools_old_z",), ("public",)]
+        until(lambda: not waits_for(target, "dbtools_old_z.t"))
+        until(lambda: waits_for(target, "dbtools_old_z.t"))
         reader.close()
         resetting.join(LIMIT_S)
     assert log.notes == []

@@ -26,6 +26,12 @@ def nothing_met(monkeypatch: pytest.MonkeyPatch) -> None:
 HINT = "Write it like this: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
 
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test meets the secrets of another one, of which some are random."""
+    monkeypatch.setattr("dbtools.db.secrets._known", {})
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_three_schemes_name_the_same_database(scheme: str) -> None:
     dsn = Dsn.parse(f"{scheme}://ann:s3cret@db.example.com:6000/app?sslmode=disable")
@@ -250,6 +256,12 @@ def test_a_password_is_masked_wherever_it_stands_unless_it_is_a_common_word() ->
     assert mask("nothing to hide") == "nothing to hide"
 
 
+def test_a_common_word_hides_nothing_and_the_environments_password_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mask("POSTGRES is up", "POSTGRES") == "POSTGRES is up"
+    monkeypatch.setenv("PGPASSWORD", "from-the-environment")
+    assert mask("it is From-The-Environment") == "it is ***"
+
+
 def test_names_that_would_break_the_line_are_escaped() -> None:
     assert [printable(name) for name in ("app", "a b", "a\nb", "\x1b[31m")] == ["app", "a b", "'a\\nb'", "'\\x1b[31m'"]
 
@@ -311,6 +323,7 @@ def test_the_next_session_goes_to_the_address_that_the_first_one_reached() -> No
     [
         ("postgresql://[fe80::1]:5/d", "postgresql://[fe80::1]:5/d"),
         ("postgresql://a,b/d?port=1,2", "postgresql:///d?host=a,b&port=1,2"),
+        ("postgresql://a/d?port=1,2", "postgresql:///d?host=a&port=1,2"),
         ("postgresql:///d?host=a%20b", "postgresql:///d?host=a%20b"),
         ("postgresql:///d?host=%C3%A9", "postgresql:///d?host=%C3%A9"),
         ("postgresql://u%40x:p%3Aq%2A@h/d", "postgresql://u%40x:p%3Aq*@h/d"),
