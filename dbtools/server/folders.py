@@ -52,6 +52,21 @@ def make_own(path: Path, mode: int) -> None:
         )
 
 
+def check_own(path: Path) -> None:
+    """Refuse a folder that belongs to another account, or that others may write to.
+
+    Raises:
+        ServerError: Says which, and what to do.
+    """
+    status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise ServerError(
+            f"Others may change what is in {path}.",
+            f"Its owner is account {status.st_uid}, its mode {status.st_mode & 0o777:o}. Servers are copied from it.",
+            f"Remove it, or: chmod go-w {path}; or set XDG_CACHE_HOME to a folder of your own.",
+        )
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends.

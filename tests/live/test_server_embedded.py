@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -366,6 +366,44 @@ def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: 
         return found
 
     assert everything(tmp_path / "copy") == everything(prepared.data)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "replaced pg_hba.conf": lambda home: (home / "data/pg_hba.conf").write_text("host all all all trust\n", "utf-8"),
+    "empty password": lambda home: (home / "password").write_text("", "utf-8"),
+    "short file": lambda home: os.truncate(next(home.glob("data/base/*/*_vm")), 0),
+    "missing file": lambda home: (home / "data/PG_VERSION").unlink(),
+    "one file more": lambda home: (home / "data/postgresql.auto.conf.new").touch(),
+    "no seal": lambda home: (home / "seal.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_prepared_cluster_is_made_again(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    account = Account("self" if os.geteuid() else "namespace")
+    binaries = find_binaries(16)
+    first = prepare(binaries, account, lean=True)
+    assert prepare(binaries, account, lean=True) == first
+    DAMAGE[damage](first.data.parent)
+    second = prepare(binaries, account, lean=True)
+    assert second.password not in ("", first.password)
+    assert "trust" not in (second.data / "pg_hba.conf").read_text("utf-8").split()
+    with EmbeddedServer.start(account=account) as server:
+        assert scalar(server.url, "select 1") == 1
+
+
+def test_a_cache_that_others_may_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "dbtools").mkdir()
+    (tmp_path / "dbtools").chmod(0o777)
+    with pytest.raises(ServerError) as caught:
+        prepare(find_binaries(16), Account("self" if os.geteuid() else "namespace"), lean=True)
+    assert str(caught.value) == (
+        f"Others may change what is in {tmp_path / 'dbtools'}.\n"
+        f"Its owner is account {os.geteuid()}, its mode 777. Servers are copied from it.\n"
+        f"Remove it, or: chmod go-w {tmp_path / 'dbtools'}; or set XDG_CACHE_HOME to a folder of your own."
+    )
 
 
 def test_a_deep_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
