@@ -39,6 +39,7 @@ def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("command", "shown"), commands(), ids=lambda text: text[:60].replace("\n", " "))
 def test_every_command_runs_and_prints_what_is_shown(command: str, shown: str, pg_database: str) -> None:
     done = run(command, DATABASE_URL=pg_database)
