@@ -1,6 +1,6 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
-The other sessions (bench) are run by name. Every session runs in the locked environment that
+The other sessions (coverage, bench) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
@@ -67,6 +67,15 @@ def soak(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run unit and live under coverage, child processes too, and fail below the floor that pyproject.toml sets."""
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/live", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session(default=False)
