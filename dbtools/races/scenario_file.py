@@ -213,7 +213,7 @@ class _Reader:
         return ConfigurationError(
             f"The scenario {self._path} is wrong at {where}.",
             f"{why[:1].upper()}{why[1:]}.",
-            "Correct the file; the README shows a complete one.",
+            "Correct the file; docs/race-lab.md shows a complete one.",
             NOT_RUN,
         )
 
