@@ -188,7 +188,7 @@ def with_referencing_tables(
 ) -> tuple[list[str], list[str]]:
     """Return the tables and those that refer to them: TRUNCATE takes them only together.
 
-    Once as names in SQL form, once as TRUNCATE is to be given them: without the tables that inherit from them.
+    Once as names in SQL form; once with the "only" that has TRUNCATE spare the tables that inherit from them.
 
     Raises:
         ChainFailed: A table of another schema refers to one of them, and would lose its rows too.

@@ -38,7 +38,7 @@ FENCE = 0x46454E43 << 32  # "FENC", above the 32 bits of the lock's own key
 
 
 class _Lock:
-    """What both forms share: waiting in slices, and saying for whom."""
+    """What both forms share: waiting in slices, and naming the holder."""
 
     def __init__(self, connection: psycopg.Connection, key: int) -> None:
         self.connection = connection

@@ -30,7 +30,7 @@ class Waits:
     longest_try: float = 5.0
     """The longest one: tries grow to a quarter of the time waited (see `lock`)."""
     reminder: float = 15.0
-    """Until a person who waits is told again whom the run waits for."""
+    """Between two reports of a wait that goes on."""
     sweep: float = 5.0
     """For readers of a replaced table, before its drop is left to the next reset."""
 

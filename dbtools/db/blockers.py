@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import psycopg
 
 REMINDER_S = 15.0
-"""Until a person who waits is told again for whom."""
+"""Between two reports of a wait that goes on."""
 
 _LOCKS = """
 from pg_locks l {join}

@@ -1,4 +1,4 @@
-"""What the server says of a deadlock when it ends one: who waited for which lock of whom.
+"""What the server says about a deadlock that it ends: which session waited for which lock of which other.
 
 The detail of an error 40P01 has a line for each session in the circle, the failed one first:
 

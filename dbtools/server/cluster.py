@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
 from dbtools.server import folders
+from dbtools.server.seal import is_whole, seal
 
 if TYPE_CHECKING:
     from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
 
-FORMAT = 1
+FORMAT = 2
 """Part of the cache key: raise it when the prepared cluster changes."""
 DRAFT = ".draft"
 SUPERUSER = "postgres"
@@ -58,21 +59,24 @@ class Cluster:
 
 
 def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
-    """Return the prepared cluster for these binaries; the first call makes it.
+    """Return the prepared cluster for these binaries; the first call makes it, and one that finds it damaged again.
 
     A `lean` cluster lacks the databases postgres and template0, which halves the files to copy.
 
     Raises:
-        ServerError: initdb failed, or the folder of the cache cannot be made.
+        ServerError: initdb failed, or the folder of the cache cannot be made, or others may write to it.
     """
     key = (
         f"{binaries.wheel}-{binaries.major}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
     )
     home = account.cache / f"cluster-{key}"
-    if not home.is_dir():
+    if account.cache.exists():
+        folders.check_own(account.cache)
+    if not is_whole(home):
         folders.make(account.cache, account.folder_mode)
         with folders.locked(account.cache / f"{home.name}.lock"):
-            if not home.is_dir():
+            if not is_whole(home):
+                shutil.rmtree(home, ignore_errors=True)  # damaged
                 for draft in account.cache.glob(f"{home.name}.*{DRAFT}"):
                     shutil.rmtree(draft, ignore_errors=True)  # its maker was killed
                 _build(binaries, account, home, SETUP + _TRIM * lean)
@@ -155,6 +159,7 @@ def _build(binaries: Binaries, account: Account, home: Path, setup: str) -> None
         secret.unlink()
         single = [str(programs / "postgres"), "--single", "-D", data, "-c", "fsync=off", "-c", "log_min_messages=error"]
         _check(account.run([*single, "template1"], text=setup), "postgres --single")
+        seal(draft)
         draft.rename(home)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

@@ -51,7 +51,6 @@ SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "unix_socket_permissions": "0700",
     "cluster_name": "dbtools",
 }
 
@@ -101,7 +100,7 @@ class EmbeddedServer(EphemeralServer):
             (self.directory / MARKER).touch(mode=0o600)
             self._lease = Lease(self.directory / "lease")
         self.log = self.directory / "log"
-        self._data, self._sockets = self.directory / "data", self.directory / "s"
+        self._data = self.directory / "data"
         command = ["/bin/sh", "-c", WATCHDOG, "dbtools-watchdog", str(self._data), str(self.directory), MARKER]
         self._watchdog = Watchdog(command, environment=run_as.clean_environment())
 
@@ -111,7 +110,7 @@ class EmbeddedServer(EphemeralServer):
     ) -> Self:
         """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
 
-        `settings` override those of throwaway servers, except the port and the folder of the socket.
+        `settings` override those of throwaway servers, except the port and that there is no socket.
 
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
@@ -165,8 +164,6 @@ class EmbeddedServer(EphemeralServer):
 
     def _fill(self, cluster: Cluster) -> None:
         copy(cluster, self._data)
-        self._sockets.mkdir(mode=0o700)
-        self._account.give(self._sockets)
         self.directory.chmod(self._account.folder_mode)
 
     def _start_on_free_port(self) -> int:
@@ -183,7 +180,8 @@ class EmbeddedServer(EphemeralServer):
         return port
 
     def _spawn(self, port: int, hint: str) -> None:
-        place = {"port": str(port), "unix_socket_directories": str(self._sockets)}
+        # No socket: its path would be too long below a deep TMPDIR, and every client comes over TCP.
+        place = {"port": str(port), "unix_socket_directories": ""}
         self._process = postmaster.spawn(
             self._binaries,
             self._account,

@@ -52,10 +52,36 @@ def make_own(path: Path, mode: int) -> None:
         )
 
 
+def check_own(path: Path) -> None:
+    """Refuse a folder that belongs to another account, or that others may write to.
+
+    Raises:
+        ServerError: Says which, and what to do.
+    """
+    status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise ServerError(
+            f"Others may change what is in {path}.",
+            f"Its owner is account {status.st_uid}, its mode {status.st_mode & 0o777:o}. Servers are copied from it.",
+            f"Remove it, or: chmod go-w {path}; or set XDG_CACHE_HOME to a folder of your own.",
+        )
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    """Hold an exclusive lock on a file against other processes. The kernel frees it when this process ends.
+
+    Raises:
+        ServerError: The file cannot be made here.
+    """
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise ServerError(
+            f"The lock file {path} cannot be made.",
+            f"{error.strerror}: {error.filename}.",
+            "Set XDG_CACHE_HOME and TMPDIR to folders of your own, or DATABASE_URL to a server of your own.",
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -15,7 +15,7 @@ from dbtools.server.run_as import clean_environment
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
@@ -100,11 +100,18 @@ def is_free(port: int) -> bool:
 
 
 def spawn(
-    binaries: Binaries, account: Account, data: Path, log: Path, settings: Mapping[str, str], *, die_with_parent: bool
+    binaries: Binaries,
+    account: Account,
+    data: Path,
+    log: Path,
+    settings: Mapping[str, str],
+    *,
+    die_with_parent: bool,
+    keep: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start postgres on `data`, in a session of its own so that Ctrl-C does not reach it.
 
-    `settings` appear on its command line: they must not hold a secret.
+    `settings` appear on its command line: they must not hold a secret. It inherits the file descriptors in `keep`.
     """
     command = [str(binaries.bin / "postgres"), "-D", str(data.resolve())]
     for name, value in (COMMON | dict(settings)).items():
@@ -119,6 +126,7 @@ def spawn(
             cwd="/",
             env=clean_environment(),
             start_new_session=True,
+            pass_fds=keep,
             preexec_fn=account.entry(die_with_parent=die_with_parent),  # noqa: PLW1509 - see Account.run
         )
 

@@ -6,22 +6,20 @@ the port and the passwords. The server listens on loopback TCP only.
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import shutil
 import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster, run_as
 from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import ROLE, SUPERUSER, copy, local_url, prepare, set_passwords
+from dbtools.server.cluster import ROLE, SUPERUSER, local_url, set_passwords
+from dbtools.server.project_data import State, data_lock, load_state, make_data, store_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,23 +76,14 @@ class ProjectServer:
         return total
 
 
-@dataclass(frozen=True)
-class _State:
-    """The state file. It is written last: a start that was cut off leaves none, and the next one begins again."""
-
-    version: str
-    port: int
-    password: str
-    admin_password: str
-
-
 def start_server(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> ProjectServer:
     """Return the project's server; start it if it does not run. Two simultaneous calls start one server.
 
     `report` is told when a server was started.
 
     Raises:
-        ServerError: It did not start; shows the end of its log.
+        ServerError: It did not start; or its state file is damaged or lost; or a server that cannot be seen from here
+            runs on its data. The data are left alone.
     """
     found = find_server(root, major=major)
     if found:
@@ -122,8 +111,8 @@ def find_server(root: Path, *, major: int = 16) -> ProjectServer | None:
         ServerError: Its state file is damaged.
     """
     directory = _directory(root, run_as.choose(), major)
-    found, state = postmaster.running(directory / "data"), _load(directory)
-    if found is None or state is None or not found.ready:
+    found, state = postmaster.running(directory / "data"), load_state(directory)
+    if found is None or state is None or state.prepared or not found.ready:
         return None
     return ProjectServer(
         directory, state.version, found.port, found.pid, found.started, state.password, state.admin_password
@@ -168,7 +157,7 @@ def _wait_for_earlier_start(directory: Path) -> None:
     Removing its pid file and starting a second server on the same data would destroy the data.
     """
     deadline = time.monotonic() + postmaster.READY_TIMEOUT_S
-    while _load(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
+    while load_state(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
         if time.monotonic() > deadline:
             raise ServerError(
                 f"The server with process id {found.pid} does not get ready.",
@@ -180,69 +169,40 @@ def _wait_for_earlier_start(directory: Path) -> None:
 
 def _start(directory: Path, account: Account, binaries: Binaries) -> None:
     """Start the server on its data, which the first start makes. The caller holds the lock of the directory."""
-    state, prepared = _load(directory), ""
+    state = load_state(directory)
     data, log = directory / "data", directory / "log"
-    if state is None:
-        cluster = prepare(binaries, account, lean=False)
-        _remove(data)
-        copy(cluster, data)
-        _sync(binaries, account, data)
-        prepared = cluster.password
-        passwords = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
-        state = _State(cluster.version, postmaster.free_port(), *passwords)
-    elif not postmaster.is_free(state.port):
-        state = replace(state, port=postmaster.free_port())
-    if sys.platform == "linux":
-        # A crash leaves this file. PostgreSQL takes any process with that id for the server; `find_server` does not.
-        (data / "postmaster.pid").unlink(missing_ok=True)
-    log.touch(mode=0o600)
-    settings = SETTINGS | {"port": str(state.port)}
-    process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False)
+    if state is None and data.exists():
+        raise ServerError(
+            f"The state file {directory / 'state.json'} is lost.",
+            f"It held the passwords of the project's own server. The data in {data} were left alone.",
+            f"Put the file back; or, to begin again with an empty server, remove {directory}",
+        )
+    if state is not None and state.prepared:
+        postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)  # its start was cut off, its passwords are not set
+    with data_lock(directory) as lock:
+        if state is None or not data.exists():
+            state = make_data(directory, account, binaries)
+        if not postmaster.is_free(state.port):
+            state = replace(state, port=postmaster.free_port())
+        if sys.platform == "linux":
+            # A crash leaves this file, and PostgreSQL takes any process with that id for the server.
+            (data / "postmaster.pid").unlink(missing_ok=True)
+        log.touch(mode=0o600)
+        settings = SETTINGS | {"port": str(state.port)}
+        process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False, keep=[lock])
     postmaster.wait_ready(process, data, log, f"The whole log: {log}")
-    if prepared:
-        set_passwords(state.port, prepared, state.password, state.admin_password)
-    _store(directory, state)
+    if state.prepared:
+        _set_passwords(state)
+    store_state(directory, replace(state, prepared=""))
     # The server outlives this process on purpose; Popen would complain about a child that still runs.
     process.returncode = 0
 
 
-def _sync(binaries: Binaries, account: Account, data: Path) -> None:
-    """Flush the copy to disk: the server's own fsync covers only later changes."""
-    done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
-    if done.returncode:
-        raise ServerError(
-            f"The data directory {data} could not be written to disk.",
-            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"initdb ended with {done.returncode}.",
-            "Free some disk space if it is full, and run this again.",
-        )
+def _set_passwords(state: State) -> None:
+    import psycopg
 
-
-def _load(directory: Path) -> _State | None:
-    file = directory / "state.json"
     try:
-        return _State(**json.loads(file.read_text("utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise ServerError(
-            f"The state file {file} is damaged.",
-            "It holds the passwords of the project's own server, and they are nowhere else.",
-            f"To begin again with an empty server, end it if it runs and remove {directory}",
-        ) from error
-
-
-def _store(directory: Path, state: _State) -> None:
-    draft = directory / "state.json.draft"
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(asdict(state), file)
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut may leave the new name on an empty file
-    draft.replace(directory / "state.json")
-
-
-def _remove(data: Path) -> None:
-    """Remove the data of a start that was cut off: without a state file they were never used."""
-    postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)
-    shutil.rmtree(data, ignore_errors=True)
+        set_passwords(state.port, state.prepared, state.password, state.admin_password)
+    except psycopg.OperationalError:
+        # An earlier start has set them, and was cut off before it could store that.
+        set_passwords(state.port, state.admin_password, state.password, state.admin_password)

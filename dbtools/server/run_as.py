@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,14 @@ class Account:
         """The folder for prepared clusters. Only its owner can read it."""
         if self.mode == "nobody":
             return _shared() / "cache"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbtools"
+        if place := os.environ.get("XDG_CACHE_HOME"):
+            return Path(place) / "dbtools"
+        try:
+            return Path.home() / ".cache" / "dbtools"
+        except RuntimeError:  # no HOME, and no entry in the password database, as in many containers
+            folder = Path(tempfile.gettempdir()) / f"dbtools-cache-{os.geteuid()}"
+            folders.make_own(folder, folders.PRIVATE)
+            return folder
 
     @property
     def folder_mode(self) -> int:

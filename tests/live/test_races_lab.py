@@ -21,7 +21,7 @@ from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError, VerificationFailed
 from dbtools.races import Actor, Scenario, explore, replay, store
 from dbtools.races.execution.lab import Lab
-from dbtools.races.execution.waits import Waits
+from dbtools.races.execution.wait_tracker import WaitTracker
 from dbtools.races.result import ExplorationResult, Verdict, encode
 from dbtools.races.scenario import Latch, Limits, Script
 from dbtools.races.scenario_file import read
@@ -281,9 +281,9 @@ def test_a_deadlock_ends_the_one_that_closes_the_circle() -> None:
 def test_a_deadlock_has_one_trace_whatever_the_poll_sees_of_it(
     poll: str, take: str, name: str, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_new, awaited_lock = Waits.find_new, Probe.awaited_lock
+    find_new, awaited_lock = WaitTracker.find_new, Probe.awaited_lock
 
-    def find_first(waits: Waits) -> None:
+    def find_first(waits: WaitTracker) -> None:
         if not waits.blocked:
             find_new(waits)
 
@@ -293,7 +293,7 @@ def test_a_deadlock_has_one_trace_whatever_the_poll_sees_of_it(
 
     named: list[int] = []
     if poll == "misses it":
-        monkeypatch.setattr(Waits, "find_new", find_first)
+        monkeypatch.setattr(WaitTracker, "find_new", find_first)
     if poll == "misses its lock":
         monkeypatch.setattr(Probe, "awaited_lock", name_first)
     actors = [

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -128,10 +128,8 @@ def test_the_application_role_owns_its_database_and_is_no_superuser(server: Embe
 def test_no_way_in_without_the_password(server: EmbeddedServer) -> None:
     wrong = server.url.replace(password(server.url), "wrong-password")
     without = Dsn.parse(server.url).without_password().url
-    sockets = server.directory / "s"
-    port = Dsn.parse(server.url).port
-    over_socket = f"host={sockets} port={port} user=postgres dbname=app"
-    for conninfo in (wrong, without, over_socket, f"{over_socket} password=wrong"):
+    assert scalar(server.admin_url, "select current_setting('unix_socket_directories')") == ""
+    for conninfo in (wrong, without):
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(conninfo)
     rules = (server.directory / "data" / "pg_hba.conf").read_text("utf-8").splitlines()
@@ -370,11 +368,77 @@ def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: 
     assert everything(tmp_path / "copy") == everything(prepared.data)
 
 
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "replaced pg_hba.conf": lambda home: (home / "data/pg_hba.conf").write_text("host all all all trust\n", "utf-8"),
+    "empty password": lambda home: (home / "password").write_text("", "utf-8"),
+    "short file": lambda home: os.truncate(next(home.glob("data/base/*/*_vm")), 0),
+    "missing file": lambda home: (home / "data/PG_VERSION").unlink(),
+    "one file more": lambda home: (home / "data/postgresql.auto.conf.new").touch(),
+    "no seal": lambda home: (home / "seal.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_prepared_cluster_is_made_again(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    account = Account("self" if os.geteuid() else "namespace")
+    binaries = find_binaries(16)
+    first = prepare(binaries, account, lean=True)
+    assert prepare(binaries, account, lean=True) == first
+    DAMAGE[damage](first.data.parent)
+    second = prepare(binaries, account, lean=True)
+    assert second.password not in ("", first.password)
+    assert "trust" not in (second.data / "pg_hba.conf").read_text("utf-8").split()
+    with EmbeddedServer.start(account=account) as server:
+        assert scalar(server.url, "select 1") == 1
+
+
+def test_a_cache_that_others_may_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "dbtools").mkdir()
+    (tmp_path / "dbtools").chmod(0o777)
+    with pytest.raises(ServerError) as caught:
+        prepare(find_binaries(16), Account("self" if os.geteuid() else "namespace"), lean=True)
+    assert str(caught.value) == (
+        f"Others may change what is in {tmp_path / 'dbtools'}.\n"
+        f"Its owner is account {os.geteuid()}, its mode 777. Servers are copied from it.\n"
+        f"Remove it, or: chmod go-w {tmp_path / 'dbtools'}; or set XDG_CACHE_HOME to a folder of your own."
+    )
+
+
+def test_a_deep_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(deep))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(embedded, "MIN_FREE_BYTES", 2**62)  # as where /dev/shm is too small
+    with EmbeddedServer.start() as server:
+        assert deep in server.directory.parents
+        assert scalar(server.url, "select 1") == 1
+
+
+@pytest.mark.parametrize("missing", ["HOME", "the passwd entry too"])
+def test_without_a_home_the_cache_is_in_the_temporary_folder(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if missing != "HOME":
+        monkeypatch.setattr(Path, "home", no_home)
+        assert Account("self").cache == tmp_path / f"dbtools-cache-{os.geteuid()}"
+    assert Account("self").cache.is_absolute()
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
 @ROOT_ONLY
 def test_another_user_of_the_machine_gets_neither_into_a_throwaway_server_nor_at_its_files() -> None:
     with EmbeddedServer.start() as server:
-        data, sockets = server.directory / "data", server.directory / "s"
-        folders, files = [server.directory, data, sockets], [server.log, data / "PG_VERSION"]
+        data = server.directory / "data"
+        folders, files = [server.directory, data], [server.log, data / "PG_VERSION"]
         check_closed(server.url, server.directory.parent.parent, folders, files)
 
 

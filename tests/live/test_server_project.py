@@ -18,12 +18,16 @@ import pytest
 
 from dbtools.errors import ServerError
 from dbtools.server import run_as
+from dbtools.server.binaries import find_binaries
 from dbtools.server.project import find_server, psql_command, start_server, stop_server
+from dbtools.server.project_data import load_state, make_data, store_state
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = """
 import pathlib, sys
+from dbtools.server.binaries import find_binaries
+from dbtools.server.project_data import load_state, make_data, store_state
 from dbtools.server.project import start_server
 print(start_server(pathlib.Path(sys.argv[1])).pid)
 """
@@ -131,6 +135,71 @@ def test_a_damaged_state_file_is_said_and_nothing_is_lost(root: Path) -> None:
         start_server(root)
     assert caught.value.what == f"The state file {state} is damaged."
     state.write_text(kept, "utf-8")
+    assert start_server(root).url == found.url
+
+
+def test_data_whose_state_file_is_lost_are_never_removed(root: Path) -> None:
+    found = start_server(root)
+    with psycopg.connect(found.url, autocommit=True) as connection:
+        connection.execute("create table kept (id int)")
+    stop_server(root)
+    state, kept = found.directory / "state.json", (found.directory / "state.json").read_text("utf-8")
+    state.unlink()
+    with pytest.raises(ServerError) as caught:
+        start_server(root)
+    assert str(caught.value) == (
+        f"The state file {state} is lost.\n"
+        f"It held the passwords of the project's own server. The data in {found.directory / 'data'} were left alone.\n"
+        f"Put the file back; or, to begin again with an empty server, remove {found.directory}"
+    )
+    state.write_text(kept, "utf-8")
+    with psycopg.connect(start_server(root).url) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("cut", ["before the data had their name", "before the passwords", "before they were stored"])
+def test_a_first_start_that_was_cut_off_is_finished_by_the_next(root: Path, cut: str) -> None:
+    account = run_as.choose()
+    directory = account.server_folder(root / ".dbtools" / "server-16")
+    directory.mkdir(mode=0o700, parents=True)
+    state = make_data(directory, account, account.reach(find_binaries(16)))
+    assert state.prepared
+    if cut == "before the data had their name":
+        (directory / "data").rename(directory / "data.draft")
+    if cut == "before they were stored":
+        start_server(root)
+        stop_server(root)
+        store_state(directory, state)
+    assert find_server(root) is None
+    found = start_server(root)
+    for url in (found.url, found.admin_url):
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+    stored = load_state(directory)
+    assert stored is not None
+    assert stored.prepared == ""
+
+
+NAMESPACES = ("unshare", "--pid", "--ipc", "--fork", "--mount-proc")
+
+
+@pytest.mark.skipif(
+    subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode != 0, reason="may not make namespaces here"
+)
+def test_a_server_in_another_process_namespace_keeps_its_data(root: Path) -> None:
+    found = start_server(root)
+    with psycopg.connect(found.url, autocommit=True) as connection:
+        connection.execute("create table kept (id int)")
+        done = subprocess.run(
+            [*NAMESPACES, sys.executable, "-c", START, str(root)], cwd=ROOT, text=True, capture_output=True
+        )
+        assert done.returncode != 0
+        assert f"A server that cannot be seen from here runs on {found.directory / 'data'}." in done.stderr
+        connection.execute("insert into kept values (1)")
+    assert find_server(root) == found
+    with psycopg.connect(found.url) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (1,)
+    stop_server(root)
     assert start_server(root).url == found.url
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from dbtools import config, errors
 from dbtools.commands import namespace
+from dbtools.commands.interrupts import SIGNALS
 from dbtools.config.project import KEYS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,7 +108,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DbtoolsError)
     ]
     codes = {int(row[0]) for row in rows(ROOT / "docs" / "configuration.md", "exit code")}
-    assert codes == {0, 130} | {kind.exit_code for kind in family}
+    assert codes == {0, *(128 + number for number in SIGNALS)} | {kind.exit_code for kind in family}
 
 
 def test_the_keys_are_those_of_the_project() -> None:

@@ -18,7 +18,7 @@ from dbtools.errors import ConfigurationError
 from dbtools.races.execution.actor_process import Program, connection_environment
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
-from dbtools.races.execution.waits import DEADLOCK_TIMEOUT_S
+from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
 from dbtools.races.trace import Failure, Trace

@@ -8,7 +8,7 @@ only when nothing else runs. Asked while a commit is under way, the same schedul
 Deadlocks: the server looks for one `deadlock_timeout` after a wait began, and ends the session whose timer finds it.
 The servers of the lab have 10 ms there, and after every new wait the scheduler pauses for twice that. So each earlier
 timer has fired in vain, and the statement that closes the circle is the one that fails. The server may end it before
-the scheduler has seen its wait: see `waits`.
+the scheduler has seen its wait: see `wait_tracker`.
 
 After CHESS (Musuvathi et al., OSDI 2008), with the server's sessions in the place of threads, and its lock manager in
 the place of the lock operations that CHESS intercepts.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from dbtools.db.deadlock import DEADLOCK
 from dbtools.races.execution.actor_state import ActorState
 from dbtools.races.execution.session import Phase, Session
-from dbtools.races.execution.waits import Waits
+from dbtools.races.execution.wait_tracker import WaitTracker
 from dbtools.races.schedule import SchedulingPoint
 from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 
@@ -46,7 +46,7 @@ class Scheduler:
         self.choices: list[tuple[SchedulingPoint, int]] = []
         """The scheduling points so far, each with the actor that was chosen."""
         self._actors: list[ActorState] = []
-        self._waits = Waits(probe, self._actors)
+        self._waits = WaitTracker(probe, self._actors)
         self._changed = asyncio.Event()
         self._limits = limits
         self._ended_before: dict[Session, int] = {}

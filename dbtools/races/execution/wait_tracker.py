@@ -26,7 +26,7 @@ DEADLOCK_TIMEOUT_S = 0.01
 """`deadlock_timeout` of the lab's servers."""
 
 
-class Waits:
+class WaitTracker:
     """The sessions of a run that are blocked by others of it."""
 
     def __init__(self, probe: Probe, actors: Sequence[ActorState]) -> None:
