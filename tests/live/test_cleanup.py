@@ -72,15 +72,18 @@ def test_what_another_role_has_left_is_left_to_that_role(
     assert schemas(sweeper) == ["dbtools_old_1"]
 
 
-def test_sweepers_take_turns(connect: Connect, sweeper: psycopg.Connection, patient: threading.Event) -> None:
+@pytest.mark.parametrize("form", ["pg_advisory_lock", "pg_advisory_lock_shared"])
+def test_sweepers_take_turns(
+    connect: Connect, sweeper: psycopg.Connection, patient: threading.Event, form: str
+) -> None:
     leave(sweeper, "dbtools_old_1")
     other = connect("other sweeper")
-    other.execute("select pg_advisory_lock(%s)", (SWEEP_KEY,))
+    other.execute(f"select {form}({SWEEP_KEY})")
     with freed_at_last(other):
         assert sweep(sweeper, 0.0) == "dbtools_old_1"
     assert schemas(sweeper) == ["dbtools_old_1"]
     assert not patient.is_set()
-    other.execute("select pg_advisory_unlock(%s)", (SWEEP_KEY,))
+    other.execute("select pg_advisory_unlock_all()")
     assert sweep(sweeper, 0.0) == ""
 
 

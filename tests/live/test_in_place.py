@@ -81,6 +81,7 @@ def test_a_history_that_commits_by_itself_runs_in_phases(run: Runner, target: Ta
     run(execute(TABLES), AUTOCOMMIT)
     assert content(target) == first
     assert query(target, "select count(*) from pg_indexes where indexname = 'byprice'") == [(1,)]
+    assert query(target, "select count(*) from items") == [(3,)]
 
 
 def test_a_failure_in_phases_says_what_is_left(run: Runner, target: Target) -> None:
@@ -216,6 +217,18 @@ def test_nor_in_phases_and_what_is_left_is_said(
         assert query(target, "select count(*) from items") == left
     else:
         assert query(target, "select 1 from pg_tables where schemaname = 'public'") == left
+
+
+def test_a_commit_in_phases_that_the_server_refuses_says_what_is_left(run: Runner, target: Target) -> None:
+    refuse = execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;"
+        " create constraint trigger refuses after insert on items deferrable initially deferred"
+        " for each row execute function refuse()"
+    )
+    with pytest.raises(ChainFailed) as caught:
+        run(execute(TABLES), refuse, AUTOCOMMIT)
+    assert (caught.value.what, caught.value.state) == ("The commit phase failed.", EMPTY)
+    assert query(target, "select count(*) from items") == [(0,)]
 
 
 def test_tables_in_use_are_waited_for_before_anything_is_dropped(run: Runner, connect: Connect) -> None:
