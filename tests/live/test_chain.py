@@ -7,13 +7,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools import chain
 from dbtools.chain.phase import ROLLED_BACK
+from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, LockTimeout, ResetRefused
 from tests.support.runs import PLAN, TODAY, Log, Runner, content, holder, query, seed
-from tests.support.toy import TABLES, execute
+from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 
 @pytest.fixture(params=["swap", "in-place"])
@@ -29,6 +31,15 @@ def run(target: Target, tmp_path: Path) -> Runner:
 def test_text_arrives_as_it_was_generated(run: Runner, target: Target) -> None:
     run()
     assert query(target, "select name, note from shops where id = 1") == [("Shop\t1 \\ 42\n", None)]
+
+
+def test_a_reset_returns_what_it_did(target: Target, tmp_path: Path) -> None:
+    history = write_history(tmp_path / "migrations", execute(TABLES))
+    with generate_in_background(ToyShop(), PLAN) as rows:
+        outcome = chain.reset(target, history, tmp_path / "cache", rows, Log())
+    assert outcome.rows == 6
+    assert "" < outcome.acquired_at < outcome.released_at
+    assert {"lock", "migrate", "seed", "commit"} <= set(outcome.seconds)
 
 
 def test_a_reset_over_a_seeded_database_gives_the_same_content(run: Runner, target: Target) -> None:
@@ -131,11 +142,17 @@ def test_a_lost_connection_is_not_held_against_the_revision(run: Runner, target:
     assert content(target) == before
 
 
-def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target) -> None:
+@pytest.mark.parametrize("through", ["rendered", "through Alembic"])
+def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target, through: str) -> None:
     run()
     before = content(target)
+    asks = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
     with pytest.raises(ChainFailed) as caught:
-        run(execute(TABLES), execute("alter table items add check (price < 300)"))
+        run(
+            *([asks] if through == "through Alembic" else []),
+            execute(TABLES),
+            execute("alter table items add check (price < 300)"),
+        )
     assert caught.value.what == "The seed phase failed."
     assert "items_price_check" in caught.value.reason
     assert ROLLED_BACK in caught.value.reason

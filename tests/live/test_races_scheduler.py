@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from dbtools.races import Actor, Scenario
-from dbtools.races.execution.lab import Lab
+from dbtools.races.execution.lab import SETTINGS, Lab
 from dbtools.races.run import RunResult
 from dbtools.races.scenario import Limits, Script
 from dbtools.races.schedule import SchedulingPoint, continue_current
@@ -22,7 +22,7 @@ START = [
     "create table named (id int constraint named_key primary key, word text not null);"
     "create table tills (id int primary key, cents int); insert into tills values (1, 100), (2, 100)"
 ]
-QUICK = Limits(patience=0.2, hang=1.5, step=5)
+QUICK = Limits(patience=0.2, hang=1.5, step=600)
 WRITE = "update counter set n = n + 1"
 
 
@@ -110,6 +110,19 @@ def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through() -
     assert found.index(f"ended a{closing.number}") < found.index(f"released c{outside.number}")
 
 
+def test_the_one_that_closes_the_circle_fails_however_long_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each earlier wait has been looked at in vain before the next request goes to the server."""
+    monkeypatch.setitem(SETTINGS, "deadlock_timeout", "300ms")
+    monkeypatch.setattr("dbtools.races.execution.wait_tracker.DEADLOCK_TIMEOUT_S", 0.3)
+    first, second = ("update tills set cents = 0 where id = 1", "update tills set cents = 0 where id = 2")
+    run = play(["begin", first, second, "commit"], ["begin", second, first, "commit"], schedule=((0, 1), (1, None)))
+    (failed,) = [step for step in run.trace.steps if step.sqlstate == "40P01"]
+    assert (failed.actor, failed.detail) == (
+        "a",
+        "a waits for ShareLock on transaction; blocked by b.\nb waits for ShareLock on transaction; blocked by a.",
+    )
+
+
 def test_what_a_step_writes_down() -> None:
     run = play([
         "begin", "insert into named values (1, 'x')", "select 1 from named", "commit",
@@ -157,6 +170,26 @@ def test_a_session_that_ends_during_its_step_has_lost_the_connection() -> None:
     (step,) = [step for step in run.trace.steps if step.actor == "b"]
     assert (step.sqlstate, step.message) == ("08006", "the connection was lost")
     assert [end.code for end in run.trace.ends] == [0, 3]
+
+
+def test_a_session_that_the_server_ends_keeps_the_servers_answer() -> None:
+    (step,) = play(["select pg_terminate_backend(pg_backend_pid())"]).trace.steps
+    assert (step.sqlstate, step.message) == ("57P01", "terminating connection due to administrator command")
+
+
+def test_a_program_that_pauses_for_longer_than_the_others_wait_is_no_hang() -> None:
+    def pauses(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(WRITE)
+            time.sleep(0.6)
+            connection.execute(WRITE)
+
+    with Lab(
+        Scenario("scheduler", [Actor("a", call=pauses)], start=START, limits=Limits(patience=0.1, hang=60))
+    ) as lab:
+        run = lab.run(continue_current)
+    assert run.trace.failures == []
+    assert len(run.trace.steps) == 2
 
 
 def test_a_hang_names_who_waits_for_whom_and_who_sleeps() -> None:
