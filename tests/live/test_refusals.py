@@ -8,6 +8,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,7 +29,6 @@ from dbtools.db.dsn import Dsn
 from dbtools.db.sessions import Sessions
 from dbtools.errors import DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
-from dbtools.server.embedded import EmbeddedServer
 from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -53,9 +53,25 @@ class Forwarder(socketserver.ThreadingTCPServer):
         self.server_close()
 
 
+class SocketForwarder(socketserver.ThreadingUnixStreamServer):
+    """Passes connections to a server's socket in `folder` on to its port: the server itself has none."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(str(folder / f".s.PGSQL.{port}"), _Handler)
+        self.upstream = port
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.shutdown()
+        self.server_close()
+
+
 class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        assert isinstance(self.server, Forwarder)
+        assert isinstance(self.server, Forwarder | SocketForwarder)
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
             back = threading.Thread(target=_pump, args=(upstream, self.request), daemon=True)
             back.start()
@@ -238,15 +254,18 @@ def test_an_ipv4_address_in_ipv6_form_is_judged_as_what_it_is(remote: Dsn, pg_da
         assert here or f"The server's address is {host}, port" in said
 
 
-def test_a_socket_is_this_machine(tmp_path: Path) -> None:
-    with EmbeddedServer.start() as server:
-        dsn = Dsn.parse(server.url)
-        url = server.url.replace(f"@127.0.0.1:{dsn.port}/", "@/")
-        folder = quote(str(server.directory / "s"), safe="")
-        target = Target(Dsn.parse(f"{url}?host={folder}&port={dsn.port}"), LOCK_KEY)
-        assert refused(target) == ""
-        reset(target, tmp_path)
-        assert "on the protect list" in refused(replace(target, rules=GuardRules(protect=("localhost/*",))))
+def test_a_socket_is_this_machine(pg_database: str, tmp_path: Path) -> None:
+    dsn = Dsn.parse(pg_database)
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        forwarder = SocketForwarder(Path(folder), int(dsn.port))
+        try:
+            url = pg_database.replace(f"@{dsn.host}:{dsn.port}/", "@/")
+            target = Target(Dsn.parse(f"{url}?host={quote(folder, safe='')}&port={dsn.port}"), LOCK_KEY)
+            assert refused(target) == ""
+            reset(target, tmp_path)
+            assert "on the protect list" in refused(replace(target, rules=GuardRules(protect=("localhost/*",))))
+        finally:
+            forwarder.close()
 
 
 def test_all_sessions_of_a_run_are_on_the_server_that_the_guard_looked_at(pg_database: str) -> None:
