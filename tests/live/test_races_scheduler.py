@@ -192,6 +192,18 @@ def test_a_program_that_pauses_for_longer_than_the_others_wait_is_no_hang() -> N
     assert len(run.trace.steps) == 2
 
 
+def test_nobody_is_let_through_once_a_run_has_stalled() -> None:
+    def computes(url: str) -> None:
+        while True:
+            pass
+
+    actors = [Actor("a", call=computes), Actor("b", call=Script([WRITE, WRITE]))]
+    with Lab(Scenario("scheduler", actors, start=START, limits=Limits(step=2))) as lab:
+        run = lab.run(continue_current)
+    assert run.trace.stalled == "After 2 s: a is computing."
+    assert run.trace.steps == []
+
+
 def test_a_hang_names_who_waits_for_whom_and_who_sleeps() -> None:
     def sleeps(url: str) -> None:
         with psycopg.connect(url) as connection:

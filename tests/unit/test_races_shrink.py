@@ -113,7 +113,7 @@ SIMPLE = ((BOTH, 1), (BOTH, 1), ((0,), 0))
         played(*SIMPLE, failures=(RACE, OTHER)),
         played(*SIMPLE),
         played(*SIMPLE, failures=(RACE,), diverged="B has ended"),
-        FOUND,
+        played(*[(point.enabled, actor) for point, actor in FOUND.choices], failures=(RACE,)),
     ],
     ids=["another failure", "one more failure", "no failure", "diverged", "no simpler"],
 )
@@ -136,6 +136,33 @@ def test_the_same_failure_more_simply_is_kept() -> None:
     schedule, kept = shrink(FOUND, lambda _: simple)
     assert kept is simple
     assert schedule == ((1, None),)
+
+
+def test_what_is_kept_is_what_is_made_simpler_and_nothing_is_tried_again() -> None:
+    tries: list[Schedule] = []
+    simpler = played(*[(BOTH, 0)] * 2, (BOTH, 1), ((1,), 1), failures=(RACE,))
+    between = played(*[(BOTH, 0)] * 3, (BOTH, 1), ((1,), 1), failures=(RACE,))
+
+    def run(schedule: Schedule) -> RunResult:
+        tries.append(schedule)
+        return {4: simpler, 6: between}.get(len(tries), played())
+
+    schedule, kept = shrink(played(*[(BOTH, 0)] * 4, (BOTH, 1), ((1,), 1), failures=(RACE,)), run)
+    assert kept is simpler
+    assert schedule == ((0, 2), (1, None))
+    first = [((1, None),), ((0, 4),), ((0, None), (1, None)), ((0, 2), (1, None))]
+    assert tries == [*first, ((0, 2),), ((0, 1), (1, None))]
+
+
+def test_a_single_run_cannot_be_left_out() -> None:
+    tries: list[Schedule] = []
+
+    def run(schedule: Schedule) -> RunResult:
+        tries.append(schedule)
+        return played()
+
+    shrink(played((BOTH, 1), (BOTH, 1), ((0,), 0), failures=(RACE,)), run)
+    assert tries == []
 
 
 def test_nothing_is_tried_twice() -> None:
@@ -201,6 +228,10 @@ THREE = (0, 1, 2)
             played((BOTH, 0), (BOTH, 0), (BOTH, 0), ((1,), 1), failures=(RACE,)),
         ),
         (
+            played((BOTH, 0), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+            played(((0, 1, 2, 3), 3), (THREE, 2), (BOTH, 1), ((0,), 0), failures=(RACE,)),
+        ),
+        (
             played((THREE, 0), (THREE, 1), ((0, 2), 2), ((0,), 0), failures=(RACE,)),
             played((THREE, 0), (THREE, 1), ((0, 2), 0), ((0, 2), 0), ((2,), 2), failures=(RACE,)),
         ),
@@ -213,7 +244,7 @@ THREE = (0, 1, 2)
             played((BOTH, 0), (BOTH, 1), (BOTH, 1), ((0,), 0), failures=(RACE,)),
         ),
     ],
-    ids=["switches", "runs", "choices", "steps before a switch"],
+    ids=["switches", "switches before runs", "runs", "choices", "steps before a switch"],
 )
 def test_what_is_simpler(more: RunResult, fewer: RunResult) -> None:
     assert shrink(more, lambda _: fewer)[1] is fewer

@@ -105,6 +105,7 @@ def test_shells_pass_it_as_it_stands(shell: str, tmp_path: Path) -> None:
         (("4be04", "be0", ""), [("A", 1)]),
         (("4be0", "4BE0", ""), [("A", 1)]),
         (("4be0", "4be0", "7"), [("A", 1)]),
+        (("4be0", "4be04be0", ""), [("A", 1)]),
         (("4be0", "4be0", ""), []),
         (("4be0", "4be0", ""), [("A", 0)]),
         (("4be0", "4be0", ""), [("a", 1)]),
@@ -129,6 +130,7 @@ def test_something_else_is_no_token() -> None:
     assert str(changed("\x1b[31m\u202e" + "x" * 1000)) == (
         f"'\\x1b[31m\\u202e{'x' * 94}...' is not a race token.\n{FORM}"
     )
+    assert changed(f"{SMALL}-ace8").what == f"'{SMALL}-ace8' is not a whole race token."
     assert str(changed("pgr1-3f9a4be07c12")) == f"'pgr1-3f9a4be07c12' is not a whole race token.\n{FORM}"
 
 
