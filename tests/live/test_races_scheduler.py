@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 import psycopg
@@ -228,18 +227,13 @@ def test_a_hang_names_who_waits_for_whom_and_who_sleeps() -> None:
 
 def test_of_one_actors_connections_the_first_goes_first() -> None:
     def two(url: str) -> None:
-        ready = threading.Barrier(2)
-
-        def write(word: str) -> None:
-            with psycopg.connect(url, autocommit=True) as connection:
-                ready.wait()
-                connection.execute(f"insert into named values ({word}, 'x')")
-
-        threads = [threading.Thread(target=write, args=(str(number),)) for number in (1, 2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with psycopg.connect(url, autocommit=True) as first, psycopg.connect(url, autocommit=True) as second:
+            # From one thread, which does not sleep in between: so the actor is settled only once both are sent.
+            second.pgconn.send_query(b"insert into named values (2, 'x')")
+            first.pgconn.send_query(b"insert into named values (1, 'x')")
+            for connection in (first, second):
+                while connection.pgconn.get_result() is not None:
+                    pass
 
     with Lab(Scenario("scheduler", [Actor("a", call=two)], start=START)) as lab:
         run = lab.run(continue_current)
