@@ -52,6 +52,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "cluster_name": "dbtools",
+    "unix_socket_directories": "",  # below a deep TMPDIR its path would be too long; clients come over TCP
 }
 
 # $1 the server's data directory, $2 its folder, $3 the marker.
@@ -110,7 +111,7 @@ class EmbeddedServer(EphemeralServer):
     ) -> Self:
         """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
 
-        `settings` override those of throwaway servers, except the port and that there is no socket.
+        `settings` override those of throwaway servers, except the port.
 
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
@@ -180,14 +181,12 @@ class EmbeddedServer(EphemeralServer):
         return port
 
     def _spawn(self, port: int, hint: str) -> None:
-        # No socket: its path would be too long below a deep TMPDIR, and every client comes over TCP.
-        place = {"port": str(port), "unix_socket_directories": ""}
         self._process = postmaster.spawn(
             self._binaries,
             self._account,
             self._data,
             self.log,
-            {**self._settings, **place},
+            {**self._settings, "port": str(port)},
             die_with_parent=threading.current_thread() is threading.main_thread(),
         )
         postmaster.wait_ready(self._process, self._data, self.log, hint)

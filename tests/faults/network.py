@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import psycopg
 
 from dbtools.chain.target import Waits
 from dbtools.db.dsn import Dsn
+from dbtools.server import run_as
 from dbtools.server.embedded import EmbeddedServer
 from tests.faults.child import Child
 from tests.faults.environment import Environment, port
@@ -47,16 +49,15 @@ def cut() -> AbstractContextManager[Callable[[], list[Figure]]]:
 class _Run:
     """A run whose packets will be dropped, in a database of its own."""
 
-    def __init__(self, server: EmbeddedServer, folder: Path, *, in_place: bool, busy: bool) -> None:
+    def __init__(self, server: EmbeddedServer, folder: Path, sockets: str, *, in_place: bool, busy: bool) -> None:
         self.name = f"{'in place' if in_place else 'swap'}, {'server' if busy else 'client'} at work"
         name = self.name.translate(str.maketrans(", ", "__"))
         self.url = server.create_database(name)
         assert server.admin_url is not None
         local = Dsn.parse(server.admin_url).with_database(name)
-        host = str(server.directory / "s")
         password, number = local.password, port(self.url)
         admin = psycopg.connect(
-            host=host, port=number, user=local.user, password=password, dbname=name, autocommit=True
+            host=sockets, port=number, user=local.user, password=password, dbname=name, autocommit=True
         )
         self.environment = Environment(server, self.url, admin)
         self._folder, self._target = folder, self.environment.target(waits=Waits(30.0), in_place=in_place)
@@ -81,9 +82,11 @@ class _Run:
 
 
 def _cut() -> list[Figure]:
-    with EmbeddedServer.start() as server, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets, ExitStack() as stack:
+        run_as.choose().give(Path(sockets))
+        server = stack.enter_context(EmbeddedServer.start(settings={"unix_socket_directories": sockets}))
         states = [(in_place, busy) for in_place in (False, True) for busy in (True, False)]
-        runs = [_Run(server, Path(folder), in_place=in_place, busy=busy) for in_place, busy in states]
+        runs = [_Run(server, Path(folder), sockets, in_place=in_place, busy=busy) for in_place, busy in states]
         try:
             return _watch(runs, states)
         finally:

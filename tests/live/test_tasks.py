@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.commands.interrupts import SIGNALS
 from dbtools.db.dsn import Dsn
 from tests.support.waiting import until
 
@@ -48,9 +49,14 @@ def start_reset(url: str, *options: str) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell has its background jobs ignore Ctrl-C, and so would all that they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        preexec_fn=_heed_signals,  # noqa: PLW1509
     )
+
+
+def _heed_signals() -> None:
+    """A shell has its background jobs ignore Ctrl-C, nohup SIGHUP; so would all that they start."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 
 
 def password(url: str) -> str:
