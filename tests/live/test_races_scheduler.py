@@ -95,6 +95,18 @@ def test_a_blocked_actor_has_no_choice_until_it_is_woken() -> None:
     assert enabled == [(0, 1), (0, 1), (0,), (0,), (1,), (1,)]
 
 
+def test_an_actor_that_is_woken_runs_on_before_the_next_choice() -> None:
+    run = play(
+        ["select pg_advisory_lock(7)", "select pg_advisory_unlock(7)", WRITE],
+        ["select pg_advisory_lock(7), pg_sleep(0.5)"],
+        schedule=((0, 1), (1, 1), (0, None)),
+    )
+    found = events(run)
+    (written,) = [step for step in run.trace.steps if step.sql == WRITE]
+    assert found.index("blocked b2") < found.index("woken b2") < found.index("ended b2")
+    assert found.index("ended b2") < found.index(f"released a{written.number}")
+
+
 def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through() -> None:
     def take(first: int, second: int) -> list[str]:
         move = "update tills set cents = 0 where id = {}"
