@@ -198,7 +198,7 @@ def test_a_name_is_allowed_by_name_and_its_address_is_said(remote: Dsn, monkeypa
     resolve = socket.getaddrinfo
 
     def resolver(host: str, *arguments: object, **options: object) -> object:
-        return resolve(remote.host if host == "db" else host, *arguments, **options)  # type: ignore[arg-type]
+        return resolve(remote.host if host.lower() == "db" else host, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     target = Target(Dsn.parse(remote.url.replace(f"@{remote.host}", "@db")), LOCK_KEY)
@@ -209,6 +209,8 @@ def test_a_name_is_allowed_by_name_and_its_address_is_said(remote: Dsn, monkeypa
     )
     for host in ("db", "DB", remote.host):
         assert refused(replace(target, rules=GuardRules(allow_hosts=("other", host)))) == ""
+    capital = Target(Dsn.parse(remote.url.replace(f"@{remote.host}", "@DB")), LOCK_KEY)
+    assert refused(replace(capital, rules=GuardRules(allow_hosts=("db",)))) == ""
     for host in ("d*", "db:5432", ""):
         assert refused(replace(target, rules=GuardRules(allow_hosts=(host,))))
 
