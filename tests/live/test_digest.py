@@ -252,3 +252,14 @@ def test_no_setting_changes_the_text_of_a_value(pg_database: str, value: str, se
         first = digest(connection)
         connection.execute(f"set {setting}")
         assert digest(connection) == first
+
+
+def test_it_counts_which_rows_are_there_twice_and_both_sums_make_one(pg_database: str) -> None:
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute("create table t (n int); insert into t values (1), (1), (2)")
+        before = digest(connection)
+        connection.execute("update t set n = 2 where ctid = (select min(ctid) from t)")
+        after = digest(connection)
+    assert (before.rows, before.structure) == (after.rows, after.structure)
+    assert before.sha256 != after.sha256
+    assert before.both != after.both

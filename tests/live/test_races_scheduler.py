@@ -107,7 +107,13 @@ def test_an_actor_that_is_woken_runs_on_before_the_next_choice() -> None:
     assert found.index("ended b2") < found.index(f"released a{written.number}")
 
 
-def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through() -> None:
+@pytest.mark.parametrize("timeout", ["10ms", "500ms"])
+def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through(
+    timeout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the server takes longer than it is set to: a circle of waits is no place to go on from."""
+    monkeypatch.setitem(SETTINGS, "deadlock_timeout", timeout)
+
     def take(first: int, second: int) -> list[str]:
         move = "update tills set cents = 0 where id = {}"
         return ["begin", move.format(first), move.format(second), "commit"]
@@ -116,9 +122,9 @@ def test_while_the_server_has_a_deadlock_to_break_nobody_else_is_let_through() -
     found = events(run)
     closing = next(step for step in run.trace.steps if step.sqlstate == "40P01")
     outside = next(step for step in run.trace.steps if step.actor == "c")
-    assert closing.actor == "a"
-    assert outside.number == closing.number + 1
-    assert found.index(f"ended a{closing.number}") < found.index(f"released c{outside.number}")
+    assert timeout == "500ms" or closing.actor == "a"
+    assert outside.number > closing.number
+    assert found.index(f"ended {closing.actor}{closing.number}") < found.index(f"released c{outside.number}")
 
 
 def test_the_one_that_closes_the_circle_fails_however_long_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:

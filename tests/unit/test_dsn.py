@@ -223,6 +223,17 @@ def test_a_short_one_as_a_word_only_and_a_public_one_not_at_all() -> None:
     assert mask("postgres://bookkeeper at work") == "postgres://bookkeeper at work"
 
 
+def test_the_password_is_kept_for_the_program_that_needs_it() -> None:
+    assert Dsn.parse("postgresql://ann:s3cret%21@h/app").password == "s3cret!"
+
+
+def test_a_complaint_of_libpqs_that_is_not_known_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbtools.db.url._COMPLAINTS", {})
+    with pytest.raises(ConfigurationError) as caught:
+        Dsn.parse("postgresql://u:hunter22%zz@h/d")
+    assert caught.value.why == "Libpq cannot read it."
+
+
 @pytest.mark.parametrize(
     "name", ["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"]
 )
