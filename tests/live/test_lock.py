@@ -220,6 +220,9 @@ def test_a_waiting_transaction_goes_on_when_the_lock_is_freed(connect: Connect) 
     thread.join(LIMIT_S)
     assert waited
     assert advisory_locks(watcher, lock.connection.info.backend_pid) == [(0, LOCK_KEY, "ExclusiveLock")]
+    assert shown(lock.connection, "lock_timeout") == ["0"]
+    lock.connection.commit()
+    assert shown(lock.connection, "lock_timeout") == ["0"]
 
 
 def test_a_waiting_transaction_is_open_only_while_it_tries(connect: Connect) -> None:
