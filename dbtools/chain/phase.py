@@ -107,6 +107,6 @@ def hint(error: psycopg.Error, action: str = "") -> str:
             return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
         case "23505":
             return "Rows with these keys are there already: run invoke reset, which starts from nothing."
-        case state if state in _CONNECTION_LOST:
+        case code if code in _CONNECTION_LOST:
             return "The connection to the server broke; once it is back, run this again."
     return "Read the server's answer above; --debug shows the traceback."

@@ -75,7 +75,7 @@ while [ -e "$2" ] && [ $n -lt 500 ]; do
   if ours "$1" && kill -QUIT "$pid" 2>/dev/null; then
     while ours "$1" && kill -0 "$pid" 2>/dev/null && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done
   fi
-  rm -rf -- "$1" "$2/s" "$2/log" "$2/lease" 2>/dev/null && rm -f -- "$2/$3" && rmdir -- "$2" 2>/dev/null && exit
+  rm -rf -- "$1" "$2/log" "$2/lease" 2>/dev/null && rm -f -- "$2/$3" && rmdir -- "$2" 2>/dev/null && exit
   sleep 0.01
   n=$((n + 1))
 done
@@ -212,7 +212,6 @@ def sweep(base: Path) -> None:
                 directory.rmdir()
         elif directory.is_dir() and not is_held(directory / "lease"):
             postmaster.end(directory / "data", signal.SIGQUIT, timeout=5.0)
-            for name in ("data", "s"):
-                shutil.rmtree(directory / name, ignore_errors=True)
+            shutil.rmtree(directory / "data", ignore_errors=True)
             if not (directory / "data").exists():  # else a process still writes: the next start tries again
                 shutil.rmtree(directory, ignore_errors=True)
