@@ -54,7 +54,7 @@ def rebuild(
     ):
         # Alembic has to be set up before there is anything to roll back: now, or after the drop was committed.
         ready = _migrator(work, history, migrations, stack) if whole else None
-        with phase("drop", ROLLED_BACK, outcome):
+        with phase("drop", ROLLED_BACK if whole else "The schema is as it was, or dropped in part.", outcome):
             report.doing("Dropping all application tables...")
             check_rights(work, target.schema)
             if whole:

@@ -19,6 +19,7 @@ from dbtools.commands.common import (
     parse_option,
     takes,
 )
+from dbtools.commands.interrupts import Interruption
 from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ def _run(action: str, options: Options, *, known_users_only: bool = False, in_pl
         except DbtoolsError as error:
             code = error.exit_code
             out.lines += console.explain(error).splitlines()
+            raise
+        except Interruption as error:
+            code = error.exit_code
+            out.lines += str(error).splitlines()
             raise
         finally:
             if options.evidence:

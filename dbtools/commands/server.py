@@ -42,12 +42,14 @@ def stop(_context: Context, debug: bool = False) -> None:
 @handle_errors
 def status(_context: Context, json: bool = False, debug: bool = False) -> None:
     """Show whether the project's own PostgreSQL is running, since when, its size and its log."""
-    from dbtools.server.project import find_server
+    from dbtools.server.project import check_stopped, find_server
 
     out = console.Console(quiet=json)
-    found = find_server(config.Project.find().root)
+    root = config.Project.find().root
+    found = find_server(root)
     facts: dict[str, object] = {}
     if found is None:
+        check_stopped(root)
         out.say("Not running. To start it: invoke server.start")
     else:
         facts = {"version": found.version, "port": found.port, "pid": found.pid}

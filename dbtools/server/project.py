@@ -125,11 +125,12 @@ def stop_server(root: Path, *, major: int = 16) -> bool:
     The server ends its sessions and rolls back what they did not commit.
 
     Raises:
-        ServerError: It does not end.
+        ServerError: It does not end, or cannot be seen from here.
     """
     data = _directory(root, run_as.choose(), major) / "data"
     found = postmaster.running(data)
     if found is None:
+        check_stopped(root, major=major)
         return False
     if not any(postmaster.end(data, how, timeout=STOP_TIMEOUT_S) for how in (signal.SIGINT, signal.SIGQUIT)):
         raise ServerError(
@@ -138,6 +139,18 @@ def stop_server(root: Path, *, major: int = 16) -> bool:
             f"See what keeps it: {data.parent / 'log'}",
         )
     return True
+
+
+def check_stopped(root: Path, *, major: int = 16) -> None:
+    """Return if no server runs on the project's data, seen from here or not.
+
+    Raises:
+        ServerError: One that cannot be seen from here does.
+    """
+    directory = _directory(root, run_as.choose(), major)
+    if (directory / "data.lock").exists():
+        with data_lock(directory):
+            pass
 
 
 def psql_command(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
@@ -175,7 +188,7 @@ def _start(directory: Path, account: Account, binaries: Binaries) -> None:
         raise ServerError(
             f"The state file {directory / 'state.json'} is lost.",
             f"It held the passwords of the project's own server. The data in {data} were left alone.",
-            f"Put the file back; or, to begin again with an empty server, remove {directory}",
+            f"Put the file back; or, to begin again with an empty server: invoke server.stop, and remove {directory}",
         )
     if state is not None and state.prepared:
         postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)  # its start was cut off, its passwords are not set

@@ -107,8 +107,10 @@ def data_lock(directory: Path) -> Iterator[int]:
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"A server that cannot be seen from here runs on {directory / 'data'}.",
-                    "It is in another container or process namespace. Two servers would destroy the data.",
-                    "Stop it where it was started: invoke server.stop; or set DATABASE_URL to its URL.",
+                    "It is in another container or process namespace, or is just starting or ending. Two servers would "
+                    "destroy the data.",
+                    "Run this again; if that does not help, end it where it was started: invoke server.stop; "
+                    "or set DATABASE_URL to its URL.",
                 )
             time.sleep(0.01)
         yield handle

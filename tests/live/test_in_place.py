@@ -258,6 +258,38 @@ def test_how_many_tables_one_statement_drops(
     assert query(target, "select count(*) from spy.seen") == [(drops,)]
 
 
+@pytest.mark.parametrize(
+    ("bodies", "state", "left"),
+    [
+        ((), "The transaction was rolled back: the database is as it was before.", 3),
+        ((AUTOCOMMIT,), "The schema is as it was, or dropped in part.", 2),
+    ],
+    ids=["at once", "in phases"],
+)
+def test_a_drop_that_fails_says_what_is_left(
+    run: Runner,
+    target: Target,
+    pg_admin: str,
+    monkeypatch: pytest.MonkeyPatch,
+    bodies: tuple[str, ...],
+    state: str,
+    left: int,
+) -> None:
+    monkeypatch.setattr("dbtools.chain.in_place.BATCH", 1)
+    run(execute(TABLES), execute("create table one (); create table two (); create table three ()"))
+    tables = "select count(*) from pg_tables where schemaname = 'public' and tablename in ('one', 'two', 'three')"
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(
+            "create schema spy; create function spy.refuse() returns event_trigger language plpgsql as"
+            f" $$ begin if ({tables}) < 2 then raise 'enough'; end if; end $$;"
+            " create event trigger refuses on ddl_command_end when tag in ('DROP TABLE') execute function spy.refuse()"
+        )
+        with pytest.raises(ChainFailed) as caught:
+            run(execute(TABLES), *bodies)
+    assert (caught.value.what, caught.value.state) == ("The drop phase failed.", state)
+    assert query(target, tables) == [(left,)]
+
+
 @pytest.mark.parametrize("right", ["create", "usage"])
 def test_either_right_on_the_schema_alone_is_too_little(
     target: Target, connect: Connect, pg_admin: str, right: str

@@ -31,6 +31,11 @@ from dbtools.server.project_data import load_state, make_data, store_state
 from dbtools.server.project import start_server
 print(start_server(pathlib.Path(sys.argv[1])).pid)
 """
+STOP = """
+import pathlib, sys
+from dbtools.server.project import stop_server
+print(stop_server(pathlib.Path(sys.argv[1])))
+"""
 
 
 @pytest.fixture
@@ -150,7 +155,7 @@ def test_data_whose_state_file_is_lost_are_never_removed(root: Path) -> None:
     assert str(caught.value) == (
         f"The state file {state} is lost.\n"
         f"It held the passwords of the project's own server. The data in {found.directory / 'data'} were left alone.\n"
-        f"Put the file back; or, to begin again with an empty server, remove {found.directory}"
+        f"Put the file back; or, to begin again with an empty server: invoke server.stop, and remove {found.directory}"
     )
     state.write_text(kept, "utf-8")
     with psycopg.connect(start_server(root).url) as connection:
@@ -190,11 +195,12 @@ def test_a_server_in_another_process_namespace_keeps_its_data(root: Path) -> Non
     found = start_server(root)
     with psycopg.connect(found.url, autocommit=True) as connection:
         connection.execute("create table kept (id int)")
-        done = subprocess.run(
-            [*NAMESPACES, sys.executable, "-c", START, str(root)], cwd=ROOT, text=True, capture_output=True
-        )
-        assert done.returncode != 0
-        assert f"A server that cannot be seen from here runs on {found.directory / 'data'}." in done.stderr
+        for program in (START, STOP):
+            done = subprocess.run(
+                [*NAMESPACES, sys.executable, "-c", program, str(root)], cwd=ROOT, text=True, capture_output=True
+            )
+            assert done.returncode != 0
+            assert f"A server that cannot be seen from here runs on {found.directory / 'data'}." in done.stderr
         connection.execute("insert into kept values (1)")
     assert find_server(root) == found
     with psycopg.connect(found.url) as connection:

@@ -225,13 +225,13 @@ def test_reset_waits_for_another_program_and_names_it(invoke: Invoke, pg_databas
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_reset_says_so_and_loses_nothing(
-    invoke: Invoke, pg_database: str, number: signal.Signals
+    invoke: Invoke, pg_database: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     invoke("reset", *AS_OF)
     before = invoke("digest").stdout
     with psycopg.connect(pg_database, autocommit=True) as other:
         other.execute("select pg_advisory_lock(1196576591)")
-        waiting = start_reset(pg_database)
+        waiting = start_reset(pg_database, "--evidence", str(tmp_path / "reset.md"))
         assert waiting.stderr is not None
         waiting.stderr.readline()
         waiting.send_signal(number)
@@ -241,6 +241,9 @@ def test_an_interrupted_reset_says_so_and_loses_nothing(
         f"Interrupted by {number.name}.\nIn the lock phase. Nothing was changed.\n"
         "Run this again; invoke doctor looks at the database.\n"
     )
+    text = (tmp_path / "reset.md").read_text("utf-8")
+    assert f"Interrupted by {number.name}.\n" in text
+    assert f"=== EXIT: {128 + number} ===" in text
     assert invoke("digest").stdout == before
 
 
