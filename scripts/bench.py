@@ -66,7 +66,7 @@ def bench_reset(rounds: int) -> None:
             dsn = Dsn.parse(server.url)
             address = dsn.without_password().url
             environ |= {"PGPASSWORD": dsn.password}
-            dump = Path(server.directory) / f"{profile}.sql"
+            dump = server.directory / "data" / f"bench-{profile}.sql"  # removed with the server, also after kill -9
             run([str(programs / "pg_dump"), "--clean", "--if-exists", "-f", str(dump), address], environ)
             replay = [str(programs / "psql"), "-1", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), address]
             times: dict[str, list[float]] = {"reset": [], "floor": []}
