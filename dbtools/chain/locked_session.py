@@ -20,6 +20,7 @@ from dbtools.db.connect import disable_timeouts
 from dbtools.db.pooler import refuse_shared_sessions
 from dbtools.db.sessions import Sessions
 from dbtools.db.settings import fix_text_settings
+from dbtools.errors import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,10 +80,12 @@ def session_lock(
 def open_work_session(locked: LockedSessions, target: Target, *, whole: bool) -> Iterator[psycopg.Connection]:
     """Open a session behind the fence, its search_path the schema; one transaction when `whole`, else autocommit."""
     with locked.sessions.open(autocommit=True) as connection:
-        disable_timeouts(connection, local=False)
-        if locked.lock:
-            locked.lock.join_fence(connection)
-        fix_text_settings(connection, local=False)
-        connection.execute(f"set search_path to {search_path(target.schema)}")
-        connection.autocommit = not whole
+        with phase("session", UNCHANGED, Outcome()):
+            disable_timeouts(connection, local=False)
+            if locked.lock:
+                locked.lock.join_fence(connection)
+            fix_text_settings(connection, local=False)
+            connection.execute(f"set search_path to {search_path(target.schema)}")
+            connection.execute(f"set lock_timeout = '{target.waits.statement:.3f}s'")
+            connection.autocommit = not whole
         yield connection

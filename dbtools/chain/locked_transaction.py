@@ -59,6 +59,7 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         outcome.acquired_at = server_time(work)
         fix_text_settings(work, local=True)
         work.execute(f"set local search_path to {search_path(target.schema)}")
+        work.execute(f"set local lock_timeout = '{target.waits.statement:.3f}s'")
     report.done(f"Acquired seed advisory lock (key={target.lock_key})")
     yield
     with phase("commit", ROLLED_BACK, outcome):

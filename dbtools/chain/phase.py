@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dbtools.db.connect import CONNECTION_LOST
 from dbtools.db.sql import scalar
 from dbtools.errors import ChainFailed, TransactionEnded
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     import psycopg
 
 ROLLED_BACK = "The transaction was rolled back: the database is as it was before."
+NOT_COMMITTED = "Nothing was committed: the server rolls the transaction back, and the database is as it was before."
+"""Where the connection was lost: what the server has done by now cannot be seen from here."""
 COMMIT_UNKNOWN = "Whether it took place is not known: the database is the old one or the new one."
-_CONNECTION_LOST = (None, "57P01", "57P02", "57P03", "08006", "08003")
-"""SQLSTATEs that say nothing of a statement's fate. psycopg gives none where the connection broke by itself."""
 
 
 @dataclass
@@ -51,16 +52,24 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
     except TransactionEnded:  # its state is not for us to say
         raise
     except ChainFailed as error:
-        error.state = state
+        error.state = _state(error.__cause__, state)
         raise
     except psycopg.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise ChainFailed(f"The {name} phase failed.", f"{reason}.", hint(error, outcome.action), state) from error
+        advice = hint(error, outcome.action)
+        raise ChainFailed(f"The {name} phase failed.", f"{reason}.", advice, _state(error, state)) from error
     except KeyboardInterrupt as error:
         error.add_note(f"In the {name} phase. {state}")
         raise
     finally:
         outcome.seconds[name] = round(outcome.seconds.get(name, 0) + time.monotonic() - started, 3)
+
+
+def _state(cause: BaseException | None, state: str) -> str:
+    import psycopg
+
+    broke = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    return NOT_COMMITTED if broke and state == ROLLED_BACK else state
 
 
 def commit(
@@ -78,7 +87,7 @@ def commit(
             work.commit()
     except ChainFailed as error:
         cause = error.__cause__
-        if isinstance(cause, psycopg.Error) and cause.sqlstate not in _CONNECTION_LOST:
+        if isinstance(cause, psycopg.Error) and cause.sqlstate not in CONNECTION_LOST:
             error.state = refused
         raise
 
@@ -101,12 +110,14 @@ def hint(error: psycopg.Error, action: str = "") -> str:
             return "The tables are not there: run invoke migrate, or invoke reset."
         case "42501":
             return "Connect as the role that owns the database, or grant it the right."
+        case "55P03":
+            return "Another session uses something that it needs: end that session, or raise lock-timeout."
         case "53100":
             return "Make room on the server's disk; for a moment a reset needs the old and the new tables side by side."
         case "53200":
             return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
         case "23505":
             return "Rows with these keys are there already: run invoke reset, which starts from nothing."
-        case code if code in _CONNECTION_LOST:
+        case code if code in CONNECTION_LOST:
             return "The connection to the server broke; once it is back, run this again."
     return "Read the server's answer above; --debug shows the traceback."

@@ -53,7 +53,8 @@ def rebuild(
         )
 
     with open_guarded_session(target, "reset", rows.plan) as work, ExitStack() as stack:
-        sweep(work, patience=0)  # before the new tables need the room
+        with phase("sweep", "The live tables were not changed.", Outcome()):
+            sweep(work, patience=0)  # before the new tables need the room
         migrator: RenderedMigrations | AlembicMigrations
         if history is None:
             migrator = AlembicMigrations(work, migrations, owned=True)  # asks the server, and rolls back after that

@@ -34,6 +34,11 @@ class Waits:
     sweep: float = 5.0
     """For readers of a replaced table, before its drop is left to the next reset."""
 
+    @property
+    def statement(self) -> float:
+        """For any other lock that a statement of the work needs. Even with 0, the server's own short ones are met."""
+        return max(self.lock, 10.0)
+
     def slice_after(self, waited: float) -> float:
         """Return how long the next try for the seed lock may block, after this long a wait."""
         return min(max(self.first_try, waited / 4), self.longest_try, self.lock - waited)

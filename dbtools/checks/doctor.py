@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dbtools.application import Application
     from dbtools.chain.target import Target
 
+LOCK_WAIT_S = 5
+"""How long a table that another session has locked is waited for."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,6 +53,8 @@ def examine(
     Raises:
         DatabaseUnreachable: The server does not answer, or refuses the login.
     """
+    from psycopg.errors import LockNotAvailable
+
     with open_session(target.dsn, "doctor") as connection:
         version = connection.execute("show server_version").fetchone()
         assert version is not None
@@ -59,7 +64,13 @@ def examine(
         holder = find_holder(connection, target.lock_key)
         yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
         connection.execute(f"set search_path to {quote(target.schema)}")
-        history, here = load_rendered(migrations, cache), current_revision(connection)
+        connection.execute(f"set lock_timeout = '{LOCK_WAIT_S}s'")
+        history = load_rendered(migrations, cache)
+        try:
+            here = current_revision(connection)
+        except LockNotAvailable:
+            yield Finding("migrations", None, "cannot be read: another session has locked alembic_version")
+            return
         head = history.revisions[-1].name if history and history.revisions else ""
         if not here:
             yield Finding("migrations", None, "none has run here")
@@ -94,8 +105,14 @@ def _rebuild(connection: psycopg.Connection, target: Target) -> Finding:
 
 
 def _invariants(connection: psycopg.Connection, application: Application) -> Iterator[Finding]:
+    from psycopg.errors import LockNotAvailable
+
     for rule in application.invariants:
-        row = connection.execute(f"select count(*), min((r.*)::text) from ({rule.query}) r").fetchone()
+        try:
+            row = connection.execute(f"select count(*), min((r.*)::text) from ({rule.query}) r").fetchone()
+        except LockNotAvailable:
+            yield Finding(rule.name, None, "cannot be checked: another session has locked a table that it reads")
+            continue
         assert row is not None
         broken, example = row
         yield Finding(rule.name, not broken, f"{broken} rows break it, such as {example}" if broken else "holds")

@@ -104,11 +104,22 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
         except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
+            if broken := _connection_lost(error):
+                broken.__cause__ = error
+                raise Exit(console.explain(broken, debug=debug), broken.exit_code) from None
             raise Exit(console.unexpected(error, debug=debug), 1) from None
         except Interruption as error:
             raise Exit(str(error), error.exit_code) from None
 
     return wrapper
+
+
+def _connection_lost(error: Exception) -> DbtoolsError | None:
+    if "psycopg" not in sys.modules:  # importing it here would hide `error` where the driver itself cannot be imported
+        return None
+    from dbtools.db.connect import lost
+
+    return lost(error)
 
 
 def parse_option(name: str, text: str, default: Number, *, low: float) -> Number:

@@ -187,7 +187,7 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
     out = console.Console(quiet=json)
     project = config.Project.find()
     with open_session(find_dsn(project, out), "digest") as connection:
-        found = fingerprint(connection, project.schema)
+        found = fingerprint(connection, project.schema, lock_timeout=project.lock_timeout)
     rows = [(table.name, str(table.rows), table.md5) for table in found.tables]
     out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
     out.say(f"content    sha256 {found.sha256}")

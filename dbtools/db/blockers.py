@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.errors import UNCHANGED, LockTimeout
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -78,6 +80,14 @@ def find_blocker(connection: psycopg.Connection, relation: str) -> Blocker | Non
 def is_waiting_for_us(connection: psycopg.Connection, relation: str) -> bool:
     """Return whether a session whose open transaction uses `relation` waits for the transaction of `connection`."""
     return connection.execute(_WAITING, (relation,)).fetchone() is not None
+
+
+def locked(what: str, connection: psycopg.Connection, relation: str) -> LockTimeout:
+    """Return the error for `what` could not be done because another session has locked `relation`."""
+    blocker = find_blocker(connection, relation)
+    end = f"; or end it: select pg_terminate_backend({blocker.pid});" if blocker else "."
+    held = f"Locked by the open transaction of {blocker}." if blocker else "It was freed just now, too late."
+    return LockTimeout(what, held, f"Run this again when that session has ended{end}", UNCHANGED)
 
 
 def _first(connection: psycopg.Connection, query: str, arguments: tuple[object, ...]) -> Blocker | None:

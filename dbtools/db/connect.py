@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,12 @@ from dbtools.db.secrets import mask, remember
 from dbtools.errors import UNCHANGED, DatabaseUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     from dbtools.db.dsn import Dsn
+    from dbtools.db.watch import WatchedConnection
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -21,6 +25,8 @@ _OPTIONS = (
     " -c standard_conforming_strings=on"
 )
 
+CONNECTION_LOST = (None, "57P01", "57P02", "57P03", "08006", "08003")
+"""SQLSTATEs that say nothing of a statement's fate. psycopg gives none where the connection broke by itself."""
 WAIT = "Start the server, or wait for it: invoke wait-for-db --timeout 60"
 
 # libpq gives no SQLSTATE for a failed connection, so only its words tell why. psycopg's own libpq speaks English; the
@@ -30,6 +36,7 @@ _TRANSIENT = (
     "connection reset",
     "timeout expired",
     "timed out",
+    "gave no answer in",
     "no route to host",
     "network is unreachable",
     "server closed the connection unexpectedly",
@@ -106,32 +113,80 @@ def open_session(
         raise unreachable(dsn, diagnose(error, dsn.password)) from None
 
 
-def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
+def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float, watched: bool = True) -> WatchedConnection:
     """Return a new session, or raise psycopg's own error (which may quote the password: see `diagnose`).
 
-    Whatever the URL says, application_name and client_encoding are ours.
+    `timeout`, in seconds, is for everything: the name, all hosts of a list, the login. The session is watched (see
+    `watch`). Whatever the URL says, application_name and client_encoding are ours.
     """
-    import psycopg
+    from dbtools.db.watch import WatchedConnection
 
     # Sent only where the user has options: poolers refuse them.
     ours: dict[str, Any] = {"options": f"{dsn.options} {_OPTIONS}"} if dsn.options else {}
-    connection = psycopg.connect(
-        dsn.url,
-        autocommit=autocommit,
-        **ours,
-        application_name=f"dbtools {purpose}"[:63],
-        client_encoding="UTF8",
-        connect_timeout=max(2, round(timeout)),  # libpq's unit is whole seconds, and it takes 1 for 2
-        # The wait for a server that vanished silently ends after about 14 s, not two hours.
-        keepalives_idle=5,
-        keepalives_interval=3,
-        keepalives_count=3,
-        tcp_user_timeout=14000,
-        prepare_threshold=None,  # a statement prepared on one session of a pooler is unknown on the next
-    )
+    hosts = 1 + max(dsn.host.count(","), dsn.hostaddr.count(","))
+
+    def attempt() -> WatchedConnection:
+        return WatchedConnection.connect(
+            dsn.url,
+            autocommit=autocommit,
+            **ours,
+            application_name=f"dbtools {purpose}"[:63],
+            client_encoding="UTF8",
+            connect_timeout=max(2, round(timeout / hosts)),  # for each host, in whole seconds; libpq takes 1 for 2
+            # The wait for a server that vanished silently ends after about 14 s, not two hours.
+            keepalives_idle=5,
+            keepalives_interval=3,
+            keepalives_count=3,
+            tcp_user_timeout=14000,
+            prepare_threshold=None,  # a statement prepared on one session of a pooler is unknown on the next
+        )
+
+    connection = _Attempt(attempt).result_within(timeout)
     info = connection.info
     remember(info.password, public=(info.user, info.dbname, info.host))  # it may come from a password file
+    if watched:
+        here = dsn.pinned(connection)
+        connection.watch(lambda seconds: connect(here, "watch", autocommit=True, timeout=seconds, watched=False))
     return connection
+
+
+class _Attempt(threading.Thread):
+    """An attempt to connect, in a thread of its own: nothing but leaving it alone ends the look-up of a name."""
+
+    def __init__(self, attempt: Callable[[], WatchedConnection]) -> None:
+        super().__init__(name="dbtools connect", daemon=True)
+        self._attempt = attempt
+        self._result: WatchedConnection | BaseException | None = None
+        self._left = threading.Lock()
+        """Held by this thread when it has a result, or by the one that does not wait for it any more."""
+
+    def run(self) -> None:
+        """Connect; close the session where nobody waits for it any more."""
+        try:
+            result: WatchedConnection | BaseException = self._attempt()
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            result = error
+        if self._left.acquire(blocking=False):
+            self._result = result
+        elif not isinstance(result, BaseException):
+            result.close()
+
+    def result_within(self, seconds: float) -> WatchedConnection:
+        """Return the session, or raise what the attempt raised, or ConnectionTimeout."""
+        import psycopg
+
+        try:
+            self.start()
+            self.join(seconds)
+        finally:
+            late = self._left.acquire(blocking=False)
+        if late:
+            raise psycopg.errors.ConnectionTimeout(f"connection timeout expired: no answer in {seconds:.1f} s")
+        self.join()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        assert self._result is not None
+        return self._result
 
 
 def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseUnreachable:
@@ -141,6 +196,20 @@ def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseU
         f"{diagnosis.reason.rstrip('.')}.",
         diagnosis.hint,
         UNCHANGED,
+    )
+
+
+def lost(error: BaseException) -> DatabaseUnreachable | None:
+    """Return the error for people where `error`, raised outside of a run's phases, says that the connection broke."""
+    import psycopg
+
+    if not isinstance(error, psycopg.OperationalError) or error.sqlstate not in CONNECTION_LOST:
+        return None
+    return DatabaseUnreachable(
+        "The connection to the database broke.",
+        f"{' '.join(str(error).split()).rstrip('.')}.",
+        "Once the server is back, run this again.",
+        "What was not committed is rolled back by the server.",
     )
 
 

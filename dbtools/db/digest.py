@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.db.blockers import locked
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote
 from dbtools.db.structure import structure
@@ -77,19 +78,21 @@ class Digest:
         return sum(table.rows for table in self.tables)
 
 
-def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:
+def digest(connection: psycopg.Connection, schema: str = "public", *, lock_timeout: float = 300.0) -> Digest:
     """Return the digest of one consistent snapshot of `schema`. Needs a connection without an open transaction.
 
-    Depends on no setting of session, role, database or server.
+    Depends on no setting of session, role, database or server. Waits for `lock_timeout` seconds for a table that
+    another session has locked.
 
     Raises:
+        LockTimeout: A table was locked all that time. Names it, and the session.
         VerificationFailed: A row security policy would hide rows from this role, or it may not read a table: the digest
             of a part would be a false one.
     """
     from psycopg.errors import InsufficientPrivilege
 
     try:
-        return _digest(connection, schema)
+        return _digest(connection, schema, lock_timeout)
     except InsufficientPrivilege as error:
         raise VerificationFailed(
             f"The digest of schema {schema} cannot be taken.",
@@ -100,9 +103,10 @@ def digest(connection: psycopg.Connection, schema: str = "public") -> Digest:
         ) from error
 
 
-def _digest(connection: psycopg.Connection, schema: str) -> Digest:
+def _digest(connection: psycopg.Connection, schema: str, lock_timeout: float) -> Digest:
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only; set local row_security = off")
+        connection.execute(f"set local lock_timeout = '{max(lock_timeout, 0.001):.3f}s'")
         fix_text_settings(connection, local=True)
         connection.execute(f"set local search_path = pg_catalog, {quote(schema)}")
         names = connection.execute(_TABLES, {"schema": quote(schema), "version": VERSION_TABLE}).fetchall()
@@ -111,13 +115,20 @@ def _digest(connection: psycopg.Connection, schema: str) -> Digest:
 
 
 def _table(connection: psycopg.Connection, schema: str, name: str, only: str) -> TableDigest:
+    from psycopg.errors import LockNotAvailable
+
     # (r.*) is the whole row, whatever its columns are called; record_out is how the server prints it, past any cast of
     # the application's. Hashing each row first keeps the aggregate at 32 bytes a row: its limit of 1 GB is then 30
     # million rows.
-    row = connection.execute(
-        "select count(*), md5(coalesce(string_agg(h, '' order by h collate \"C\"), ''))"
-        f" from (select md5(record_out((r.*))::text) as h from {only}{quote(schema)}.{quote(name)} r) hashed"
-    ).fetchone()
+    table = f"{quote(schema)}.{quote(name)}"
+    try:
+        with connection.transaction():
+            row = connection.execute(
+                "select count(*), md5(coalesce(string_agg(h, '' order by h collate \"C\"), ''))"
+                f" from (select md5(record_out((r.*))::text) as h from {only}{table} r) hashed"
+            ).fetchone()
+    except LockNotAvailable as error:
+        raise locked(f"The digest of schema {schema} cannot be taken: {table} is locked.", connection, table) from error
     assert row is not None
     return TableDigest(name, int(row[0]), str(row[1]))
 

@@ -18,6 +18,9 @@ SECOND_QUERY_S = 0.2
 """Between the two queries. A container's first server, which only runs the init scripts, is gone by then or betrays
 itself by another start time."""
 
+LONGEST_TRY_S = 10.0
+"""For one try, from the look-up of the name to the answer."""
+
 
 def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] | None = None) -> str:
     """Return the server's version once the *target* database has answered a query twice from one server process.
@@ -38,7 +41,12 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
         tries += 1
         left = deadline - time.monotonic()
         try:
-            with connect(dsn, "wait-for-db", autocommit=True, timeout=min(10.0, max(left, 1.0))) as connection:
+            limit = min(LONGEST_TRY_S, max(left, 1.0))
+            began = time.monotonic()
+            with (
+                connect(dsn, "wait-for-db", autocommit=True, timeout=limit) as connection,
+                connection.answering_within(max(SECOND_QUERY_S, limit - (time.monotonic() - began))),
+            ):
                 row = connection.execute(
                     "select current_setting('server_version'), pg_postmaster_start_time()::text"
                 ).fetchone()
