@@ -10,12 +10,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 import shlex
 import socket
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from dbtools.chain.markers import marked, marked_variables, protects
 from dbtools.config import parse_bool
 from dbtools.db.dsn import printable
 from dbtools.errors import UNCHANGED, ResetRefused
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
     from dbtools.chain.target import Target
 
-MARKERS = ("NODE_ENV", "APP_ENV", "ENVIRONMENT")
-PRODUCTION = {"production", "prod", "live"}
-PROTECTED = {"protected", *(f"protected={value}" for value in ("true", "yes", "on", "1"))}
-
 # Names and operators are qualified: the search_path of a role or a database could substitute others.
 _DATABASE = """
 select d.datname, coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),
@@ -41,16 +37,17 @@ from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.
 
 
 def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Refuse `what` ("reset") where a variable says production. Called before any connection is opened.
+    """Refuse `what` ("reset") where a variable says production or staging. Called before any connection is opened.
 
     Raises:
-        ResetRefused: A marker says production and ALLOW_RESET=true is not set.
+        ResetRefused: A variable says so (see `markers`) and ALLOW_RESET=true is not set.
     """
-    marks = [f"{name}={environ[name]}" for name in MARKERS if environ.get(name, "").strip().lower() in PRODUCTION]
+    marks = marked_variables(environ)
     if marks and not parse_bool("ALLOW_RESET", environ):
+        shown = " and ".join(f"{name}={printable(environ[name])}" for name in marks)
         raise ResetRefused(
-            f"Refused to {what}: this is a production environment.",
-            f"{' and '.join(marks)} {'says' if len(marks) == 1 else 'say'} so.",
+            f"Refused to {what}: this {min(marks.values())} environment.",
+            f"{shown} {'says' if len(marks) == 1 else 'say'} so.",
             "If the data may really be destroyed, set ALLOW_RESET=true for this one command.",
             UNCHANGED,
         )
@@ -61,8 +58,8 @@ def check_database(
 ) -> None:
     """Refuse `what` on the database of `connection`, where that is marked, protected or on another machine.
 
-    A database whose comment marks it (environment=production, protected), and one on the protect list, need both
-    ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not this machine needs one of:
+    A database whose comment marks it (production, staging, protected: see `markers`), and one on the protect list, need
+    both ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not this machine needs one of:
     its name or address among `target.rules.allow_hosts`, ALLOW_RESET=true. Nothing opens a session that cannot do the
     work soundly: one that is read-only, or that checks no foreign keys.
 
@@ -78,7 +75,7 @@ def check_database(
     mark = _mark(name, comment, [*names, address], target.rules.protect)
     if mark and not (allowed and target.confirm == name):
         raise ResetRefused(
-            f"Refused to {what} database {shown}: it is {mark[0]}.",
+            f"Refused to {what} database {shown}: it {mark[0]}.",
             f"{mark[1]}.",
             f"If it may really be destroyed: ALLOW_RESET=true and --confirm {shlex.quote(name)}",
             UNCHANGED,
@@ -112,15 +109,14 @@ def check_database(
 
 def _mark(name: str, comment: str, hosts: list[str], protect: tuple[str, ...]) -> tuple[str, str] | None:
     """Return how the database is marked and what says so; None where it is not."""
-    words = set(re.findall(r"[\w=]+", comment.lower()))
-    if words & {f"environment={value}" for value in PRODUCTION}:
-        return "marked as a production database", f"Its comment is {comment!r}"
-    if words & PROTECTED:
-        return "marked as protected", f"Its comment is {comment!r}"
+    if kind := marked(comment):
+        return f"{kind.replace('is a', 'is marked as a')} database", f"Its comment is {comment!r}"
+    if protects(comment):
+        return "is marked as protected", f"Its comment is {comment!r}"
     for pattern in protect:
         candidates = [f"{host}/{name}" for host in hosts] if "/" in pattern else [name]
         if any(fnmatchcase(candidate.casefold(), pattern.casefold()) for candidate in candidates):
-            return "on the protect list", f"[tool.dbtools] protect has {pattern!r}"
+            return "is on the protect list", f"[tool.dbtools] protect has {pattern!r}"
     return None
 
 

@@ -21,7 +21,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dbtools.chain import reset
-from dbtools.chain.guard import MARKERS, check_database
+from dbtools.chain.guard import check_database
+from dbtools.chain.markers import names_environment
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.checks.worker import Job, Result
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 DUPLICATE_KEY = "23505 "
 CATALOG_DUPLICATE = "23505 pg_"
 """Two chains that create the same table simultaneously: a race too, but not the one to show."""
-GUARD_VARIABLES = {"ALLOW_RESET", *MARKERS}
 MAX_ROUNDS = 10
 """Limit of the unprotected arm, which goes on until it has shown the collision."""
 
@@ -226,7 +226,9 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         schema=target.schema,
         unprotected=unprotected,
         environ={
-            name: text for name, text in plan.environ.items() if name.startswith("SEED_") or name in GUARD_VARIABLES
+            name: text
+            for name, text in plan.environ.items()
+            if name.startswith("SEED_") or name == "ALLOW_RESET" or names_environment(name)
         },
         confirm=target.confirm,
         allow_hosts=[*target.rules.allow_hosts],

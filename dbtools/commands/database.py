@@ -61,9 +61,9 @@ def reset(_context: Context, options: Options, in_place: bool = False) -> None:
     """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
 
     Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
-    readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where NODE_ENV,
-    APP_ENV or ENVIRONMENT says production, on another machine, and where the database is marked or on the protect
-    list; the message says what opens it.
+    readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where the
+    environment says production or staging, on another machine, and where the database is marked or on the protect list;
+    the message says what opens it.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md

@@ -360,6 +360,12 @@ def test_what_no_pattern_names_may_be_reset(pattern: str, pg_database: str) -> N
         ("protected environment=prod", "marked as a production database"),
         ("environment=prod, owner=ops", "marked as a production database"),
         ("ENVIRONMENT=Live", "marked as a production database"),
+        ("env: prod", "marked as a production database"),
+        ('environment = "production"', "marked as a production database"),
+        ("PRODUCTION database, do not touch", "marked as a production database"),
+        ("env=staging", "marked as a staging database"),
+        ("protected: yes", "marked as protected"),
+        ("Please don\u2019t reset", "marked as protected"),
     ],
 )
 def test_a_comment_protects(text: str, what: str, pg_database: str) -> None:
@@ -374,7 +380,13 @@ def test_a_comment_protects(text: str, what: str, pg_database: str) -> None:
     assert refused(replace(target, confirm=name), ALLOWED) == ""
 
 
-@pytest.mark.parametrize("text", ["environment=staging", "protected=false", "unprotected", "production soon"])
+@pytest.mark.parametrize("text", ["not production", "copy of production for tests", "production soon", "nonprod"])
+def test_a_doubtful_comment_is_one_that_protects(text: str, pg_database: str) -> None:
+    comment(pg_database, text)
+    assert ": it may be a production database.\n" in refused(Target(Dsn.parse(pg_database), LOCK_KEY))
+
+
+@pytest.mark.parametrize("text", ["environment=uat", "protected=false", "unprotected", "products of the demo shop"])
 def test_other_comments_do_not(text: str, pg_database: str) -> None:
     comment(pg_database, text)
     assert refused(Target(Dsn.parse(pg_database), LOCK_KEY)) == ""

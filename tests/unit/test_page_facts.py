@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dbtools import config, errors
+from dbtools.chain import markers
 from dbtools.commands import namespace
 from dbtools.commands.interrupts import SIGNALS
 from dbtools.config.project import KEYS
@@ -124,6 +125,18 @@ def test_the_variables_are_those_that_are_read() -> None:
     read = re.findall(r'"((?:SEED|DBTOOLS)_[A-Z_]+|DATABASE_URL|ALLOW_RESET|NODE_ENV|APP_ENV|ENVIRONMENT)"', sources)
     documented = [name for row in rows(ROOT / "docs" / "configuration.md", "variable") for name in quoted(row[0])]
     assert sorted(documented) == sorted(set(read))
+
+
+def test_the_words_of_the_guard_are_those_that_it_reads() -> None:
+    listed = {row[0]: (*quoted(row[1]),) for row in rows(ROOT / "docs" / "guard.md", "what")}
+    assert listed == {
+        "variables": markers.VARIABLES,
+        "and all that end in": markers.SUFFIXES,
+        "but not": markers.EXCEPTIONS,
+        "production": markers.PRODUCTION,
+        "staging": markers.STAGING,
+        "leave it alone (in a comment)": markers.PROTECTED,
+    }
 
 
 def test_the_sessions_that_are_named_are_those_of_nox() -> None:
