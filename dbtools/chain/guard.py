@@ -59,9 +59,9 @@ def check_database(
     """Refuse `what` on the database of `connection`, where that is marked, protected or on another machine.
 
     A database whose comment marks it (production, staging, protected: see `markers`), and one on the protect list, need
-    both ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not this machine needs one of:
-    its name or address among `target.rules.allow_hosts`, ALLOW_RESET=true. Nothing opens a session that cannot do the
-    work soundly: one that is read-only, or that checks no foreign keys.
+    both ALLOW_RESET=true and the database's name, typed (`target.confirm`). A host that is not this machine needs one
+    of: its name or address among `target.rules.allow_hosts`, ALLOW_RESET=true. Nothing opens a session that cannot do
+    the work soundly: one that is read-only, or that checks no foreign keys.
 
     Raises:
         ResetRefused: Says which rule, and how to allow it.

@@ -38,8 +38,22 @@ def test_all_markers_are_named() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["RAILS_ENV", "RACK_ENV", "FLASK_ENV", "DJANGO_ENV", "VERCEL_ENV", "MIX_ENV", "APP_ENVIRONMENT", "ENV", "rails_env"]
-    + ["ASPNETCORE_ENVIRONMENT", "DOTNET_ENVIRONMENT", "SPRING_PROFILES_ACTIVE", "SENTRY_ENVIRONMENT", "APP_STAGE"],
+    [
+        "RAILS_ENV",
+        "RACK_ENV",
+        "FLASK_ENV",
+        "DJANGO_ENV",
+        "VERCEL_ENV",
+        "MIX_ENV",
+        "APP_ENVIRONMENT",
+        "ENV",
+        "rails_env",
+        "ASPNETCORE_ENVIRONMENT",
+        "DOTNET_ENVIRONMENT",
+        "SPRING_PROFILES_ACTIVE",
+        "SENTRY_ENVIRONMENT",
+        "APP_STAGE",
+    ],
 )
 def test_the_variables_of_other_stacks_count(name: str) -> None:
     with pytest.raises(ResetRefused, match=f"{name}=prod says so"):
@@ -85,8 +99,22 @@ def test_staging_is_refused_by_its_name(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["uat", "demo", "test", "qa", "development", "preview", "local", "product", "products-dev", "reproduce", "delivery"]
-    + ["/srv/prod/env.sh", "~/prod", '"./prod"'],
+    [
+        "uat",
+        "demo",
+        "test",
+        "qa",
+        "development",
+        "preview",
+        "local",
+        "product",
+        "products-dev",
+        "reproduce",
+        "delivery",
+        "/srv/prod/env.sh",
+        "~/prod",
+        '"./prod"',
+    ],
 )
 def test_what_a_seed_is_for_is_not(value: str) -> None:
     check_environment("reset", {"APP_ENV": value})
