@@ -13,6 +13,7 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
+from dbtools.chain.cleanup import vacuum_catalogs
 from dbtools.chain.copy import foreign_keys_suspended
 from dbtools.chain.drop import BATCH, drop_all
 from dbtools.chain.locked_session import open_work_session, session_lock
@@ -85,6 +86,10 @@ def rebuild(
         else:
             unknown = "Whether it took place is not known: the schema is migrated, and holds all its data or none."
             commit(work, outcome, refused=unseeded, unknown=unknown)
+        if not target.unprotected:
+            work.autocommit = True
+            with phase("vacuum", "The new tables are in place.", outcome):
+                vacuum_catalogs(work)
 
 
 def _migrator(

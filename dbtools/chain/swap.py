@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from dbtools.chain.cleanup import sweep
+from dbtools.chain.cleanup import sweep, vacuum_catalogs
 from dbtools.chain.exchange import exchange
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
 from dbtools.chain.migrations import AlembicMigrations, RenderedMigrations
@@ -77,3 +77,4 @@ def rebuild(
         with phase("drop", "The new tables are in place; the next reset drops the old ones.", outcome):
             if left := sweep(work, target.waits.sweep):
                 report.note(f"The old tables, in schema {left}, are still in use: the next reset drops them")
+            vacuum_catalogs(work)

@@ -7,7 +7,8 @@ nox -s soak -- --every 2.5      seconds from one round to the next
 nox -s soak -- --figures FILE   the figures as JSON (default: .dbtools/cache/soak.json)
 
 Every round, processes for one swap reset and three seeders start at once; after it, a session that lasts reads the new
-tables. Shows failures, the distinct contents, and what each round leaves on the server: sessions, and the memory of all
+tables. Before that come many resets in a row, to see how far the dead rows in the catalogs let the database grow. Shows
+failures, the distinct contents, and what each round leaves on the server: sessions, and the memory of all
 its processes but the pages they share. Fails when a figure is off.
 """
 
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 SHORT, LONG = 8, 300
 """Rounds."""
 SEEDERS = 3
+CROWDED = 40
+"""Resets in a row, without a pause: autovacuum, which looks once a minute, comes once at most meanwhile."""
+BLOAT_MB = 9.0
+"""The database may be this much greater at most after one of them: about a dozen resets' dead rows."""
 GROWTH_MB = 8.0
 """The last third of the rounds may be this much above the first."""
 LATE_S = 30.0
@@ -84,13 +89,25 @@ def _play(here: Environment, lasting: psycopg.Connection, known: Answers, rounds
         record.wrong += [sql for sql in (*JOINS, *PAIR) if (sql, str(lasting.execute(sql).fetchall())) not in known]
         record.contents.add(here.digest())
         record.memory.append(_memory(here))
-        ((sessions, size),) = here.query(
-            "select count(*), pg_database_size(current_database()) from pg_stat_activity"
+        ((sessions,),) = here.query(
+            "select count(*) from pg_stat_activity"
             " where backend_type = 'client backend' and not starts_with(application_name, 'faults digest')"
         )
         record.sessions.append(int(sessions))
-        record.size.append(int(size) / 2**20)
+        record.size.append(_size(here))
     return record
+
+
+def _size(here: Environment) -> float:
+    """Return the megabytes of the database."""
+    return int(here.query("select pg_database_size(current_database())")[0][0]) / 2**20
+
+
+def _crowd(here: Environment) -> Iterator[float]:
+    """Reset without a pause, and yield the database's size after each time."""
+    for _ in range(CROWDED):
+        here.reset(OLD)
+        yield _size(here)
 
 
 def _memory(here: Environment) -> float:
@@ -114,7 +131,9 @@ def _memory(here: Environment) -> float:
 def measure(rounds: int, every: float) -> Iterator[Figure]:
     """Play on a server of its own."""
     with EmbeddedServer.start() as server, environment(server) as here:
+        ((autovacuum,),) = here.query("select current_setting('autovacuum')")
         known = answers(here, (NEW, OLD))
+        sizes = [_size(here), *_crowd(here)]
         before = here.digest()
         with psycopg.connect(here.url, autocommit=True, application_name="faults lasting") as lasting:
             record = _play(here, lasting, known, rounds, every)
@@ -129,6 +148,8 @@ def measure(rounds: int, every: float) -> Iterator[Figure]:
     yield shown("memory of the server: first third", first, "MB")
     yield shown("memory of the server: last third", last, "MB")
     yield at_most("growth of it", last - first, GROWTH_MB, "MB")
+    yield exactly("autovacuum", autovacuum, "on")
+    yield at_most(f"most growth of the database in {CROWDED} resets in a row", max(sizes) - sizes[0], BLOAT_MB, "MB")
     yield shown("database: first round, last round", f"{record.size[0]:.1f}, {record.size[-1]:.1f}", "MB")
     yield shown("longest round", record.longest, "s")
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from dbtools.chain import cleanup
-from dbtools.chain.cleanup import SWEEP_KEY, sweep
+from dbtools.chain.cleanup import SWEEP_KEY, sweep, vacuum_catalogs
 from dbtools.db.catalog import REPLACED_COMMENT
 from dbtools.db.sql import quote
 from tests.support.sessions import Connect, freed_at_last
@@ -134,3 +134,35 @@ def test_each_statement_is_a_small_transaction_that_gives_way_and_does_not_time_
     assert sweeper.execute("select count(distinct transaction) from seen").fetchone() == (3,)
     assert sweeper.execute("show lock_timeout").fetchone() == ("1h",)
     assert sweeper.execute("select from pg_locks where locktype = 'advisory'").fetchall() == []
+
+
+def churn(connect: Connect) -> None:
+    """Leave some thousand dead rows in the catalog of columns, and let the server count them."""
+    wide = f"create table wide ({', '.join(f'c{number} int' for number in range(1500))}); drop table wide"
+    with connect("churn") as session:
+        for _ in range(8):
+            session.execute(wide)
+
+
+def test_catalogs_full_of_dead_rows_are_vacuumed(connect: Connect, sweeper: psycopg.Connection) -> None:
+    def vacuumed() -> bool:
+        churn(connect)  # each time anew: autovacuum may come first
+        return "pg_attribute" in vacuum_catalogs(sweeper)
+
+    until(vacuumed)
+    dead = "select pg_stat_get_dead_tuples('pg_attribute'::regclass) < 1000, pg_stat_clear_snapshot()"
+    until(lambda: (sweeper.execute(dead).fetchone() or (False,))[0])
+    assert vacuum_catalogs(sweeper) == []
+
+
+def test_only_the_databases_owner_vacuums(connect: Connect, pg_admin: str) -> None:
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute("drop role if exists guest")
+        admin.execute("create role guest")
+        try:
+            churn(connect)
+            admin.execute("set role guest")
+            assert vacuum_catalogs(admin) == []
+            admin.execute("reset role")
+        finally:
+            admin.execute("drop role guest")
