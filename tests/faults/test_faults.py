@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dbtools.chain.lock import SeedLock
-from tests.faults import contention, kill, pooler, psql_interop, readers, server_faults
+from tests.faults import contention, kill, peers, pooler, project_data, psql_interop, readers, server_faults, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,30 @@ def test_concurrently(play: Play, server: EmbeddedServer, full: bool) -> None:
 
 def test_psql(play: Play, server: EmbeddedServer, full: bool) -> None:
     play("two programs, one key", psql_interop.psql(server, full=full))
+
+
+def test_commit(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("answer to COMMIT lost", peers.commit(server, full=full))
+
+
+def test_silence(play: Play, server: EmbeddedServer) -> None:
+    play("peer falls silent", peers.silence(server))
+
+
+def test_signals(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("asked to end by a signal", signals.signals(server, full=full))
+
+
+def test_two_servers(play: Play) -> None:
+    play("two servers on one data folder", project_data.two_servers())
+
+
+def test_state_lost(play: Play) -> None:
+    play("state file lost", project_data.state_lost())
+
+
+def test_cluster(play: Play) -> None:
+    play("prepared cluster damaged", project_data.cluster())
 
 
 def test_network(play: Play, network_figures: Callable[[], list[Figure]]) -> None:

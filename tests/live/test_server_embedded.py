@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.project import start_server, stop_server
 from dbtools.server.run_as import Account
 from dbtools.server.watchdog import Watchdog
+from tests.support.projects import DAMAGE
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -366,16 +367,6 @@ def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: 
         return found
 
     assert everything(tmp_path / "copy") == everything(prepared.data)
-
-
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "replaced pg_hba.conf": lambda home: (home / "data/pg_hba.conf").write_text("host all all all trust\n", "utf-8"),
-    "empty password": lambda home: (home / "password").write_text("", "utf-8"),
-    "short file": lambda home: os.truncate(next(home.glob("data/base/*/*_vm")), 0),
-    "missing file": lambda home: (home / "data/PG_VERSION").unlink(),
-    "one file more": lambda home: (home / "data/postgresql.auto.conf.new").touch(),
-    "no seal": lambda home: (home / "seal.json").unlink(),
-}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -21,21 +21,8 @@ from dbtools.server import run_as
 from dbtools.server.binaries import find_binaries
 from dbtools.server.project import find_server, psql_command, start_server, stop_server
 from dbtools.server.project_data import load_state, make_data, store_state
+from tests.support.projects import ROOT, START, STOP, may_make_namespaces, run_in_namespace
 from tests.support.waiting import until
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-START = """
-import pathlib, sys
-from dbtools.server.binaries import find_binaries
-from dbtools.server.project_data import load_state, make_data, store_state
-from dbtools.server.project import start_server
-print(start_server(pathlib.Path(sys.argv[1])).pid)
-"""
-STOP = """
-import pathlib, sys
-from dbtools.server.project import stop_server
-print(stop_server(pathlib.Path(sys.argv[1])))
-"""
 
 
 @pytest.fixture
@@ -185,20 +172,13 @@ def test_a_first_start_that_was_cut_off_is_finished_by_the_next(root: Path, cut:
     assert stored.prepared == ""
 
 
-NAMESPACES = ("unshare", "--pid", "--ipc", "--fork", "--mount-proc")
-
-
-@pytest.mark.skipif(
-    subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode != 0, reason="may not make namespaces here"
-)
+@pytest.mark.skipif(not may_make_namespaces(), reason="may not make namespaces here")
 def test_a_server_in_another_process_namespace_keeps_its_data(root: Path) -> None:
     found = start_server(root)
     with psycopg.connect(found.url, autocommit=True) as connection:
         connection.execute("create table kept (id int)")
         for program in (START, STOP):
-            done = subprocess.run(
-                [*NAMESPACES, sys.executable, "-c", program, str(root)], cwd=ROOT, text=True, capture_output=True
-            )
+            done = run_in_namespace(program, root)
             assert done.returncode != 0
             assert f"A server that cannot be seen from here runs on {found.directory / 'data'}." in done.stderr
         connection.execute("insert into kept values (1)")

@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.commands.interrupts import SIGNALS
 from dbtools.db.dsn import Dsn
+from tests.support.projects import start_task
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,21 +42,7 @@ def invoke(pg_database: str) -> Invoke:
 
 
 def start_reset(url: str, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "invoke", "reset", *options, *AS_OF],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "PYTHONUNBUFFERED": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=_heed_signals,  # noqa: PLW1509
-    )
-
-
-def _heed_signals() -> None:
-    """A shell has its background jobs ignore Ctrl-C, nohup SIGHUP; so would all that they start."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    return start_task(url, "reset", *options, *AS_OF)
 
 
 def password(url: str) -> str:
