@@ -17,6 +17,7 @@ from dbtools.chain.locked_transaction import open_guarded_session, transaction_l
 from dbtools.chain.migrations import AlembicMigrations, current_revision, load_rendered
 from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
 from dbtools.chain.report import Report, waiting_for_tables
+from dbtools.chain.schema import check_row_security
 from dbtools.chain.seeding import seed_tables
 from dbtools.db.table_locks import lock_tables
 
@@ -40,7 +41,7 @@ def reset(target: Target, migrations: Path, cache: Path, rows: SeedRows, report:
     """
     guard.check_environment("reset", rows.plan.environ)
     outcome = Outcome("reset")
-    history = load_rendered(migrations, cache)
+    history = load_rendered(migrations, cache, report.note)
     if target.in_place or target.unprotected:
         in_place.rebuild(target, history, migrations, rows, report, outcome)
     else:
@@ -71,6 +72,7 @@ def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
         phase("seed", ROLLED_BACK, outcome),
     ):
         seeded = [table.name for table in rows.copy_data().tables]
+        check_row_security(work, target.schema, seeded)  # before readers have to wait
         emptied, only = with_referencing_tables(work, seeded, target.schema)
         if emptied and not target.unprotected:
             what = "The seeded tables are in use and could not be emptied."

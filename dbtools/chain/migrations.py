@@ -80,9 +80,10 @@ class RenderedMigrations:
             after(revision.name)
 
 
-def load_rendered(folder: Path, cache: Path) -> RenderedMigrations | None:
+def load_rendered(folder: Path, cache: Path, note: Callable[[str], None] = lambda _: None) -> RenderedMigrations | None:
     """Return the migrations in `folder` as SQL, from `cache` if they were rendered before, or None.
 
+    `note` is told where the cache cannot be written to; they are rendered again the next time.
     None means that Alembic's offline mode cannot render them; run them through `AlembicMigrations` instead.
     """
     path = cache / f"migrations-{_fingerprint(folder)}.sql"
@@ -91,12 +92,15 @@ def load_rendered(folder: Path, cache: Path) -> RenderedMigrations | None:
     text = _render(folder)
     if text is None:
         return None
-    cache.mkdir(parents=True, exist_ok=True)
-    for stale in cache.glob("migrations-*.sql"):
-        stale.unlink(missing_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for stale in cache.glob("migrations-*.sql"):
+            stale.unlink(missing_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        note(f"The cache {cache} cannot be written to ({error.strerror}): the migrations are rendered each time")
     return _parse(text)
 
 

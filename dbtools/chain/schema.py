@@ -4,16 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbtools.db.catalog import summarize
 from dbtools.db.sql import quote
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import psycopg
 
 
 def search_path(schema: str) -> str:
     """Return the search_path of work in `schema`: extensions may be in public."""
     return quote(schema) if schema == "public" else f"{quote(schema)}, public"
+
+
+def check_row_security(work: psycopg.Connection, schema: str, tables: Collection[str] | None = None) -> None:
+    """Refuse to copy rows into tables whose row security applies to this role: COPY cannot, and others would be hidden.
+
+    Asks for `tables` (names in SQL form, found by the search_path), or for all of `schema`.
+
+    Raises:
+        ChainFailed: Names the tables, and the way out.
+    """
+    names = [
+        str(name)
+        for (name,) in work.execute(
+            "select c.oid::regclass::text from pg_class c where c.relrowsecurity and row_security_active(c.oid)"
+            " and case when %(tables)s::text[] is null then c.relnamespace = %(schema)s::regnamespace"
+            " else c.oid in (select to_regclass(name) from unnest(%(tables)s::text[]) wanted(name)) end order by 1",
+            {"tables": None if tables is None else [*tables], "schema": quote(schema)},
+        )
+    ]
+    if names:
+        raise ChainFailed(
+            f"Row security keeps this role from copying rows into {summarize(names)}.",
+            "It applies to the tables' owner too where it is forced, and to every other role without BYPASSRLS.",
+            "Connect as their owner, or as a role with BYPASSRLS; where it is forced, leave that out of the migrations:"
+            f" alter table {names[0]} no force row level security;",
+        )
 
 
 def check_rights(work: psycopg.Connection, schema: str) -> None:

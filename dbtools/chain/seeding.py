@@ -14,6 +14,7 @@ from dbtools.chain.copy import (
     own_views,
     refresh,
 )
+from dbtools.chain.schema import check_row_security
 from dbtools.db.sql import quote
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def seed_tables(
     """
     report.doing("Seeding database...")
     tables, summary = rows.copy_data()
+    check_row_security(work, schema, [table.name for table in tables])
     copied, inserted = copy_rows(work, tables, frozen), insert_missing(work, rows.missing)
     refresh(work, own_views(work, schema))
     for line in (*summary, *rows.missing.summary):

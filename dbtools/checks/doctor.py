@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dbtools.chain import guard
 from dbtools.chain.drop import find_owned
 from dbtools.chain.migrations import current_revision, load_rendered
-from dbtools.chain.schema import check_rights
+from dbtools.chain.schema import check_rights, check_row_security
 from dbtools.chain.shadow import check_swappable
 from dbtools.db.blockers import find_holder
 from dbtools.db.connect import open_session
@@ -92,13 +92,14 @@ def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str,
 
 
 def _rebuild(connection: psycopg.Connection, target: Target) -> Finding:
-    """Ask what a reset asks before it changes anything: rights, owners, dependents elsewhere, publications."""
+    """Ask what a reset asks before it changes anything: rights, owners, row security, dependents elsewhere …"""
     try:
         if target.in_place:
             check_rights(connection, target.schema)
             find_owned(connection, target.schema)
         else:
             check_swappable(connection, target.schema)
+        check_row_security(connection, target.schema)
     except DbtoolsError as error:
         return Finding("rights", False, " ".join(filter(None, (error.what, error.why, error.hint))))
     return Finding("rights", True, f"may rebuild schema {target.schema}")

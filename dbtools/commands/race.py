@@ -125,7 +125,10 @@ def explore(
     if found.failing:
         _draw(found.failing.trace, wanted.title, found.token, html, svg, out)
     if found.failing and found.verdict is Verdict.VIOLATED:
-        store.save(project, wanted, found.token, found.failing.trace)
+        try:
+            store.save(project, wanted, found.token, found.failing.trace)
+        except OSError as error:
+            out.note(f"The run is not stored ({error.strerror}: {error.filename}); name its file to replay it: --file")
     for line in report.verdict(found):
         out.say(line)
     if json:

@@ -69,15 +69,18 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
     key = (
         f"{binaries.wheel}-{binaries.major}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
     )
-    home = account.cache / f"cluster-{key}"
-    if account.cache.exists():
-        folders.check_own(account.cache)
+    cache = account.cache
+    if cache.exists():
+        folders.check_own(cache)
+        if not os.access(cache, os.W_OK) and not is_whole(cache / f"cluster-{key}"):
+            cache = account.spare_cache
+    home = cache / f"cluster-{key}"
     if not is_whole(home):
-        folders.make(account.cache, account.folder_mode)
-        with folders.locked(account.cache / f"{home.name}.lock"):
+        folders.make(cache, account.folder_mode)
+        with folders.locked(cache / f"{home.name}.lock"):
             if not is_whole(home):
                 shutil.rmtree(home, ignore_errors=True)  # damaged
-                for draft in account.cache.glob(f"{home.name}.*{DRAFT}"):
+                for draft in cache.glob(f"{home.name}.*{DRAFT}"):
                     shutil.rmtree(draft, ignore_errors=True)  # its maker was killed
                 _build(binaries, account, home, SETUP + _TRIM * lean)
     return Cluster(home / "data", (home / "password").read_text("utf-8"), (home / "version").read_text("utf-8"))

@@ -53,9 +53,14 @@ class Account:
         try:
             return Path.home() / ".cache" / "dbtools"
         except RuntimeError:  # no HOME, and no entry in the password database, as in many containers
-            folder = Path(tempfile.gettempdir()) / f"dbtools-cache-{os.geteuid()}"
-            folders.make_own(folder, folders.PRIVATE)
-            return folder
+            return self.spare_cache
+
+    @property
+    def spare_cache(self) -> Path:
+        """The folder that stands in where there is no cache, or none that can be written to."""
+        folder = Path(tempfile.gettempdir()) / f"dbtools-cache-{os.geteuid()}"
+        folders.make_own(folder, folders.PRIVATE)
+        return folder
 
     @property
     def folder_mode(self) -> int:

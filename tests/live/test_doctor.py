@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ from dbtools.config import LOCK_KEY
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed
-from tests.support.runs import Runner
+from tests.support.runs import PLAN, Runner
 from tests.support.toy import TABLES, ToyShop, execute, write_history
 
 OBSTACLES = {
@@ -51,6 +52,16 @@ def test_what_a_reset_refuses_is_no_tick(obstacle: str, pg_database: str, pg_adm
         run()
     assert rights.passed is False
     assert rights.detail == " ".join(filter(None, (caught.value.what, caught.value.why, caught.value.hint)))
+
+
+def test_forced_row_security_is_no_tick(pg_database: str, tmp_path: Path) -> None:
+    target = Target(Dsn.parse(pg_database), LOCK_KEY)
+    forced = execute(f"{TABLES}; alter table items enable row level security, force row level security")
+    Runner(target, tmp_path)(forced, plan=replace(PLAN, known_users_only=True))
+    rights = findings(target, tmp_path)["rights"]
+    assert rights.passed is False
+    assert rights.detail.startswith("Row security keeps this role from copying rows into public.items. ")
+    assert rights.detail.endswith(": alter table public.items no force row level security;")
 
 
 def test_in_place_needs_less(pg_database: str, pg_admin: str, tmp_path: Path) -> None:

@@ -173,5 +173,21 @@ def test_forced_row_security_says_the_way_out(run: Run) -> None:
     )
     with pytest.raises(ChainFailed) as caught:
         run.reset(tables, {"items": [(1,)]})
-    assert caught.value.what == "The seed phase failed."
-    assert caught.value.hint == ("Connect as a role with BYPASSRLS, or: alter table TABLE no force row level security.")
+    assert str(caught.value) == (
+        "Row security keeps this role from copying rows into items.\n"
+        "It applies to the tables' owner too where it is forced, and to every other role without BYPASSRLS."
+        f" {ROLLED_BACK}\n"
+        "Connect as their owner, or as a role with BYPASSRLS; where it is forced, leave that out of the migrations:"
+        " alter table items no force row level security;"
+    )
+
+
+def test_row_security_that_was_forced_later_stops_a_seed_before_it_empties(run: Run) -> None:
+    run.reset("create table items (id int primary key)", {"items": [(1,)]})
+    run.query("alter table items enable row level security, force row level security")
+    with pytest.raises(ChainFailed, match="copying rows into items") as caught:
+        run.seed({"items": [(2,)]})
+    assert caught.value.state == ROLLED_BACK
+    run.query("alter table items no force row level security")
+    assert run.query("select id from items") == [(1,)]
+    run.seed({"items": [(2,)]})

@@ -397,6 +397,24 @@ def test_a_cache_that_others_may_write_to_is_refused(tmp_path: Path, monkeypatch
     )
 
 
+def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that is mounted read-only, where root may not write either."""
+    cache, spare = tmp_path / "dbtools", tmp_path / "spare"
+    for folder in (cache, spare):
+        folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(spare))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != cache and access(path, mode))
+    account = Account("self" if os.geteuid() else "namespace")
+    first = prepare(find_binaries(16), account, lean=True)
+    assert first.data.is_relative_to(spare)
+    assert prepare(find_binaries(16), account, lean=True) == first
+    assert list(cache.iterdir()) == []
+    shutil.move(first.data.parent, cache)  # prepared before it became read-only: it is read
+    assert prepare(find_binaries(16), account, lean=True).data.is_relative_to(cache)
+
+
 def test_a_deep_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)

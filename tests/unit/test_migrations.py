@@ -81,3 +81,14 @@ def test_no_migrations_are_no_revisions(tmp_path: Path) -> None:
     found = load_rendered(write_history(tmp_path / "m"), tmp_path / "cache")
     assert found is not None
     assert found.revisions == ()
+
+
+def test_without_a_cache_that_can_be_written_to_they_are_rendered_each_time(tmp_path: Path) -> None:
+    history, notes = write_history(tmp_path / "m", execute(TABLES)), list[str]()
+    (tmp_path / "file").touch()
+    for count in (1, 2):
+        found = load_rendered(history, tmp_path / "file" / "cache", notes.append)
+        assert found is not None
+        assert len(found.revisions) == 1
+        assert len(notes) == count
+    assert notes[0].startswith(f"The cache {tmp_path / 'file' / 'cache'} cannot be written to (Not a directory): ")
