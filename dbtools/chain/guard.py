@@ -95,14 +95,15 @@ def check_database(
         raise ResetRefused(
             f"Refused to {what} database {shown}: it is read-only for this session.",
             f"{reason}.",
-            "Connect to the primary, or take default_transaction_read_only out of the URL, the role or the database.",
+            "Connect to the primary, or take default_transaction_read_only out of the URL, the role, the database or"
+            " the server's configuration.",
             UNCHANGED,
         )
     if replication_role != "origin":
         raise ResetRefused(
             f"Refused to {what} database {shown}: its foreign keys and triggers are off for this session.",
             f"session_replication_role is {replication_role}.",
-            "Take session_replication_role out of the URL, the role or the database.",
+            "Take session_replication_role out of the URL, the role, the database or the server's configuration.",
             UNCHANGED,
         )
 

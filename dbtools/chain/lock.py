@@ -199,7 +199,7 @@ class SeedLock(_Lock):
         except psycopg.Error as error:
             reason = f"The lock's session is gone: {' '.join(str(error).split())}"
         if reason:
-            raise self._lost(f"{reason.rstrip('.')}.", "The work was committed before.")
+            raise self._lost(f"{reason.rstrip('.')}.", "The work was committed before.", "it was released")
 
     def _fence(self) -> _Lock:
         return SeedLock(self.connection, FENCE | self.key)
@@ -218,9 +218,9 @@ class SeedLock(_Lock):
         except (LockNotAvailable, DeadlockDetected):
             return False
 
-    def _lost(self, reason: str, state: str = "") -> ChainFailed:
+    def _lost(self, reason: str, state: str = "", before: str = "the work was done") -> ChainFailed:
         return ChainFailed(
-            f"The seed advisory lock (key={self.key}) was lost before the work was done.",
+            f"The seed advisory lock (key={self.key}) was lost before {before}.",
             reason,
             "Run this again; if a pooler stands in between, connect past it.",
             state,

@@ -117,7 +117,7 @@ def hint(error: psycopg.Error, action: str = "") -> str:
         case "53200":
             return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
         case "23505":
-            return "Rows with these keys are there already: run invoke reset, which starts from nothing."
+            return "The rows repeat a key, or another program inserted one meanwhile: correct them, or run this again."
         case code if code in CONNECTION_LOST:
             return "The connection to the server broke; once it is back, run this again."
     return "Read the server's answer above; --debug shows the traceback."

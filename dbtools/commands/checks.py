@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
 
-_VERIFY_OPTIONS = ("profile", "as_of", "confirm", "allow_host", "json", "evidence", "debug")
+_VERIFY_OPTIONS = ("profile", "as_of", "lock_timeout", "confirm", "allow_host", "json", "evidence", "debug")
 
 
 @task(
@@ -110,6 +110,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
         out.data({"findings": [finding.to_json() for finding in findings]})
     failed = [finding.name for finding in findings if finding.passed is False]
     if failed:
-        raise VerificationFailed(
-            f"Some checks failed for {target.dsn.target}.", f"{', '.join(failed)}.", "To rebuild it: invoke reset"
-        )
+        rebuild = "To rebuild it: invoke reset"
+        if "rights" in failed:  # a reset would refuse
+            rebuild = "Do what the line on rights says; then a reset can rebuild it: invoke reset"
+        raise VerificationFailed(f"Some checks failed for {target.dsn.target}.", f"{', '.join(failed)}.", rebuild)

@@ -25,6 +25,8 @@ from dbtools.errors import DbtoolsError, VerificationFailed
 if TYPE_CHECKING:
     from invoke.context import Context
 
+_MIGRATE_OPTIONS = ("lock_timeout", "pool_size", "json", "debug")
+
 
 @task(auto_shortflags=False, help=option_help("timeout", "json", "debug"))
 @handle_errors
@@ -150,19 +152,20 @@ def _run(action: str, options: Options, *, known_users_only: bool = False, in_pl
         )
 
 
-@task(auto_shortflags=False, help=option_help("json", "debug"))
+@task(auto_shortflags=False, help=option_help(*_MIGRATE_OPTIONS))
 @handle_errors
-def migrate(_context: Context, json: bool = False, debug: bool = False) -> None:
+@takes(*_MIGRATE_OPTIONS)
+def migrate(_context: Context, options: Options) -> None:
     """Upgrade the database to the newest revision and keep its data; under the seed lock.
 
     invoke migrate
     """
     from dbtools.chain import migrate as run
 
-    out = console.Console(quiet=json)
+    out = console.Console(quiet=options.json)
     project = config.Project.find()
-    before, after = run(find_target(project, out), project.migrations, out)
-    if json:
+    before, after = run(find_target(project, out, options), project.migrations, out)
+    if options.json:
         out.data({"from": before, "to": after})
 
 

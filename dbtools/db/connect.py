@@ -27,7 +27,10 @@ _OPTIONS = (
 
 CONNECTION_LOST = (None, "57P01", "57P02", "57P03", "08006", "08003")
 """SQLSTATEs that say nothing of a statement's fate. psycopg gives none where the connection broke by itself."""
-WAIT = "Start the server, or wait for it: invoke wait-for-db --timeout 60"
+WAIT_FOR_IT = "wait for it: invoke wait-for-db --timeout 60"
+WAIT = f"Start the server, or {WAIT_FOR_IT}"
+MUTE = "Something accepts connections there and does not answer: look at the server, or at the proxy before it."
+FULL = f"The server is full: end sessions that are not needed, or {WAIT_FOR_IT}"
 
 # libpq gives no SQLSTATE for a failed connection, so only its words tell why. psycopg's own libpq speaks English; the
 # server's words are matched in English too. Unknown ones count as permanent and are shown verbatim.
@@ -36,7 +39,6 @@ _TRANSIENT = (
     "connection reset",
     "timeout expired",
     "timed out",
-    "gave no answer in",
     "no route to host",
     "network is unreachable",
     "server closed the connection unexpectedly",
@@ -44,8 +46,6 @@ _TRANSIENT = (
     "the database system is shutting down",
     "the database system is in recovery mode",
     "the database system is not yet accepting connections",
-    "too many clients already",
-    "remaining connection slots are reserved",
     "is the server running locally and accepting connections on that socket",
 )
 _PERMANENT = (
@@ -92,6 +92,10 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
             return Diagnosis(reason, False, hint)
     if "failed to resolve host" in words:
         return Diagnosis(reason, True, "Correct the host's name, or wait longer: clusters publish names late.")
+    if "gave no answer in" in words:
+        return Diagnosis(reason, True, MUTE)
+    if "too many clients" in words or "connection slots" in words:
+        return Diagnosis(reason, True, FULL)
     if any(mark in words for mark in _TRANSIENT):
         return Diagnosis(reason, True, WAIT)
     return Diagnosis(reason, False, "Read the server's answer above; correct DATABASE_URL or the server.")

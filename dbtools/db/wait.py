@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dbtools.db.connect import WAIT, connect, diagnose, unreachable
+from dbtools.db.connect import WAIT_FOR_IT, connect, diagnose, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ SECOND_QUERY_S = 0.2
 """Between the two queries. A container's first server, which only runs the init scripts, is gone by then or betrays
 itself by another start time."""
 
+WAIT_LONGER = "wait longer with --timeout SECONDS."
 LONGEST_TRY_S = 10.0
 """For one try, from the look-up of the name to the answer."""
 
@@ -60,8 +61,8 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
                 raise unreachable(dsn, diagnosis) from None
             if time.monotonic() >= deadline:
                 took = f" ({tries} tries in {time.monotonic() - started:.1f} s)"
-                if diagnosis.hint == WAIT:
-                    diagnosis = replace(diagnosis, hint="Start the server, or wait longer with --timeout SECONDS.")
+                # Not "wait with wait-for-db", out of wait-for-db.
+                diagnosis = replace(diagnosis, hint=diagnosis.hint.replace(WAIT_FOR_IT, WAIT_LONGER))
                 raise unreachable(dsn, diagnosis, tried=took) from None
             if note and diagnosis.reason != said:
                 said = diagnosis.reason

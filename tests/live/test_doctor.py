@@ -60,8 +60,8 @@ def test_forced_row_security_is_no_tick(pg_database: str, tmp_path: Path) -> Non
     Runner(target, tmp_path)(forced, plan=replace(PLAN, known_users_only=True))
     rights = findings(target, tmp_path)["rights"]
     assert rights.passed is False
-    assert rights.detail.startswith("Row security keeps this role from copying rows into public.items. ")
-    assert rights.detail.endswith(": alter table public.items no force row level security;")
+    assert rights.detail.startswith("Row security keeps this role from copying rows into items. ")
+    assert rights.detail.endswith(": alter table items no force row level security;")
 
 
 def test_in_place_needs_less(pg_database: str, pg_admin: str, tmp_path: Path) -> None:

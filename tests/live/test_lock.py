@@ -90,7 +90,7 @@ def test_a_lost_session_frees_the_lock_and_its_owner_is_told(connect: Connect) -
     next_one.acquire(Waits(LIMIT_S), ignore)
     with pytest.raises(ChainFailed) as caught:
         lost.release()
-    assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
+    assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before it was released."
 
 
 def test_releasing_what_is_not_held_is_an_error(connect: Connect) -> None:
@@ -98,7 +98,7 @@ def test_releasing_what_is_not_held_is_an_error(connect: Connect) -> None:
     with pytest.raises(ChainFailed) as caught:
         SeedLock(connection, LOCK_KEY).release()
     assert str(caught.value) == (
-        "The seed advisory lock (key=1196576591) was lost before the work was done.\n"
+        "The seed advisory lock (key=1196576591) was lost before it was released.\n"
         "The server says that this session did not hold it. The work was committed before.\n"
         "Run this again; if a pooler stands in between, connect past it."
     )

@@ -137,7 +137,7 @@ def test_a_lock_that_was_lost_during_the_work_is_noticed_at_its_end(target: Targ
 
     with pytest.raises(ChainFailed) as caught:
         work()
-    assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
+    assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before it was released."
     assert caught.value.state == "The work was committed before."
     assert len(log.lines) == 1
 

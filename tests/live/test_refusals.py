@@ -427,7 +427,8 @@ def test_a_read_only_session_is_refused(pg_database: str, precious: Callable[[],
     assert str(caught.value) == (
         f"Refused to reset database {dsn.dbname}: it is read-only for this session.\n"
         "default_transaction_read_only is on for it. Nothing was changed.\n"
-        "Connect to the primary, or take default_transaction_read_only out of the URL, the role or the database."
+        "Connect to the primary, or take default_transaction_read_only out of the URL, the role, the database or the"
+        " server's configuration."
     )
     assert precious()
 
@@ -438,7 +439,7 @@ def test_a_session_that_checks_no_keys_is_refused(pg_admin: str, role: str) -> N
     message = (
         f"Refused to reset database {dsn.dbname}: its foreign keys and triggers are off for this session.\n"
         f"session_replication_role is {role}. Nothing was changed.\n"
-        "Take session_replication_role out of the URL, the role or the database."
+        "Take session_replication_role out of the URL, the role, the database or the server's configuration."
     )
     assert refused(Target(dsn, LOCK_KEY)) == message
     assert refused(Target(dsn, LOCK_KEY, confirm=dsn.dbname), ALLOWED) == message

@@ -34,6 +34,13 @@ def test_only_what_time_can_heal_is_healable(words: str, transient: bool) -> Non
     assert diagnose(psycopg.OperationalError(PREFIX + words)).transient is transient
 
 
+def test_a_full_server_and_a_mute_one_are_not_to_be_started() -> None:
+    full = diagnose(psycopg.OperationalError(PREFIX + "FATAL:  sorry, too many clients already"))
+    assert full.hint.startswith("The server is full: end sessions that are not needed, or wait for it: ")
+    mute = diagnose(psycopg.OperationalError("the server let us in, and gave no answer in 5.0 s"))
+    assert (mute.transient, mute.hint.partition(" and")[0]) == (True, "Something accepts connections there")
+
+
 def test_a_name_that_does_not_resolve_may_come_yet() -> None:
     never = psycopg.OperationalError("failed to resolve host 'nosuch': [Errno -2] Name or service not known")
     later = psycopg.OperationalError("failed to resolve host 'db': [Errno -3] Temporary failure in name resolution")
