@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from dbtools.config.parse import parse_bool, parse_number
 from dbtools.config.plan import SeedPlan
-from dbtools.config.project import LOCK_KEY, Project
+from dbtools.config.project import Project
+from dbtools.config.table import LOCK_KEY
 from dbtools.db.dsn import Dsn
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ class SeedPlan:
     @classmethod
     def resolve(
         cls,
-        application: Application,
+        application: Application | None,
         *,
         profile: str | None = None,
         as_of: str | None = None,
@@ -41,11 +41,13 @@ class SeedPlan:
     ) -> SeedPlan:
         """Return the plan from flags (the arguments) and environment. A flag beats its variable.
 
+        Without an application, the project's own programs read the variables; whatever profile they know is right.
+
         Raises:
             ConfigurationError: The profile is unknown, or a date, the seed or a boolean is malformed.
         """
-        name = profile or environ.get("SEED_PROFILE") or application.profiles[0]
-        if name not in application.profiles:
+        name = profile or environ.get("SEED_PROFILE") or (application.profiles[0] if application else "")
+        if application and name not in application.profiles:
             source = "--profile" if profile else "SEED_PROFILE"
             raise ConfigurationError(
                 f"{source} names an unknown profile: {name!r}.",

@@ -5,32 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.db.url import MAX_NAME_BYTES
+from dbtools.config.table import LOCK_KEY, SNAPSHOT_CACHE_BYTES, ServerTable, read_table
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbtools.application import Application
-
-LOCK_KEY = 0x47524F4F  # "GROO": every program of the application calls pg_advisory_lock(1196576591)
-KEYS = {
-    "application": str,
-    "migrations": str,
-    "races": str,
-    "schema": str,
-    "lock-key": int,
-    "lock-timeout": float,
-    "pool-size": int,
-    "strategy": str,
-    "allow-hosts": list,
-    "protect": list,
-}
-STRATEGIES = ("swap", "in-place")
+    from dbtools.config.steps import Step
 
 
 @dataclass(frozen=True)
@@ -38,27 +24,54 @@ class Project:
     """The project whose database is rebuilt: its folder and the table [tool.dbtools] of its pyproject.toml."""
 
     root: Path
-    application_path: str
-    migrations: Path
+    migrate: tuple[Step, ...] = ()
+    """The steps that make the schema, in order."""
+    seed: tuple[Step, ...] = ()
+    """The steps that fill it, in order."""
+    inputs: tuple[str, ...] | None = None
+    """Patterns of the files that decide the content; None: they are found."""
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Variables of all steps, with placeholders such as {dbname} still in them."""
+    variables: tuple[str, ...] | None = None
+    """Patterns of the variables that decide the content; None: they are found."""
+    python: Path | None = None
+    """The project's interpreter; None: it is found."""
+    schemas: tuple[str, ...] | None = None
+    """The schemas that belong to the application; None: they are found."""
     races: Path = Path("races")
     """The folder with the race lab's scenarios."""
     schema: str = "public"
+    """The first of `schemas`."""
     lock_key: int = LOCK_KEY
     lock_timeout: float = 300.0
     """Seconds to wait for the seed lock, and for tables in use; 0 tries once."""
     pool_size: int = 6
-    """Connections that a run in place may open: one for the lock, the rest for work."""
+    """Connections that a run may open: of those of a migrate, one holds the lock."""
     strategy: str = "swap"
     """How a reset rebuilds the schema: "swap" (built aside, then exchanged) or "in-place"."""
     allow_hosts: tuple[str, ...] = ()
     """Other machines whose databases may be destroyed (`GuardRules`)."""
     protect: tuple[str, ...] = ()
     """Patterns of databases that may not be destroyed (`GuardRules`)."""
+    snapshot_cache_bytes: int = SNAPSHOT_CACHE_BYTES
+    """How large the cache of snapshots may grow."""
+    server: ServerTable = field(default_factory=ServerTable)
+    """The table [tool.dbtools.server]."""
 
     @property
     def cache(self) -> Path:
         """The folder for files that dbtools can make again; git-ignored."""
         return self.root / ".dbtools" / "cache"
+
+    @property
+    def application_path(self) -> str:
+        """The object whose rows are seeded, "package.module:object"; "" where no step is `rows`."""
+        return next((step.words[0] for step in self.seed if step.kind == "rows"), "")
+
+    @property
+    def migrations(self) -> Path:
+        """The folder of Alembic's revisions. To be removed with its last user: a step's Alembic knows it by itself."""
+        return self.root / "migrations"
 
     @classmethod
     def find(cls, start: Path | None = None) -> Project:
@@ -71,66 +84,26 @@ class Project:
         for folder in (start, *start.parents):
             path = folder / "pyproject.toml"
             if path.is_file():
-                try:
-                    table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("dbtools")
-                except tomllib.TOMLDecodeError as error:
-                    raise ConfigurationError(
-                        f"{path} cannot be read.", f"It is not valid TOML: {error}.", "Correct that line."
-                    ) from None
+                tools = _read(path).get("tool", {})
+                table = tools.get("dbtools")
                 if table is not None:
-                    return cls._from_table(folder, table)
+                    return cls(root=folder, **read_table(path, table, has_alembic="alembic" in tools))
         raise ConfigurationError(
             f"No project was found in {start} or above.",
             "dbtools looks for a pyproject.toml with a table [tool.dbtools].",
-            'Add one: [tool.dbtools] application = "package.module:object", migrations = "migrations"',
+            'Add one: [tool.dbtools] migrate = "alembic", seed = ["python", "-m", "app.seed"]',
+            UNCHANGED,
         )
 
-    @classmethod
-    def _from_table(cls, root: Path, table: Mapping[str, Any]) -> Project:
-        path = root / "pyproject.toml"
-        for key, value in table.items():
-            wanted = KEYS.get(key)
-            if wanted is None:
-                raise ConfigurationError(
-                    f"[tool.dbtools] in {path} has an unknown key: {key!r}.",
-                    f"Known keys: {', '.join(sorted(KEYS))}.",
-                    "Correct or remove it.",
-                )
-            if not _fits(value, wanted):
-                raise ConfigurationError(
-                    f"[tool.dbtools] {key} in {path} is not of the right type.",
-                    f"It is {value!r}; wanted {wanted.__name__}{' of str' if wanted is list else ''}.",
-                    "Correct it.",
-                )
-        _check_schema(path, table.get("schema", "public"))
-        for key in ("application", "migrations"):
-            if key not in table:
-                raise ConfigurationError(
-                    f"[tool.dbtools] in {path} lacks the key {key!r}.",
-                    "dbtools cannot guess which application to seed or where its migrations are.",
-                    'For example: application = "package.module:object", migrations = "migrations"',
-                )
-        if table.get("strategy", "swap") not in STRATEGIES:
-            raise ConfigurationError(
-                f"[tool.dbtools] strategy in {path} is unknown: {table['strategy']!r}.",
-                "",
-                f"Choose one of: {', '.join(STRATEGIES)}.",
-                UNCHANGED,
-            )
-        options: dict[str, Any] = {
-            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
-            for key, value in table.items()
-            if key not in {"application", "migrations", "races"}
-        }
-        folders = {"migrations": root / table["migrations"], "races": root / table.get("races", "races")}
-        return cls(root=root, application_path=table["application"], **folders, **options)
-
-    def load_application(self) -> Application:
-        """Import and return the application object.
+    def load_application(self) -> Application | None:
+        """Import and return the object whose rows are seeded, None where no step is `rows`.
 
         Raises:
             ConfigurationError: The module or the object does not exist.
         """
+        if not self.application_path:
+            return None
+        wanted = 'Name it in [tool.dbtools]: seed = { rows = "package.module:object" }'
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
         module_name, _, attribute = self.application_path.partition(":")
@@ -138,31 +111,14 @@ class Project:
             return cast("Application", getattr(importlib.import_module(module_name), attribute))
         except (ModuleNotFoundError, AttributeError, ValueError) as error:
             raise ConfigurationError(
-                f"The application {self.application_path!r} could not be loaded.",
-                f"{error}.",
-                'Name it in [tool.dbtools]: application = "package.module:object"',
+                f"The application {self.application_path!r} could not be loaded.", f"{error}.", wanted
             ) from error
 
 
-def _fits(value: object, wanted: type) -> bool:
-    if isinstance(value, list):
-        return wanted is list and all(isinstance(item, str) for item in value)
-    return not isinstance(value, bool) and isinstance(value, (int, float) if wanted is float else wanted)
-
-
-def _check_schema(path: Path, schema: str) -> None:
-    """Refuse a schema that belongs to PostgreSQL, or whose name the server would read as another one."""
-    if not schema or "\0" in schema or len(schema.encode()) > MAX_NAME_BYTES:
-        why = f"A schema's name has 1 to {MAX_NAME_BYTES} bytes; the server would cut a longer one"
-    elif schema == "$user":
-        why = "In a search_path that stands for the role's name"
-    elif schema.startswith("pg_") or schema == "information_schema":
-        why = "It belongs to PostgreSQL itself"
-    else:
-        return
-    raise ConfigurationError(
-        f"[tool.dbtools] schema in {path} cannot be {schema!r}.",
-        f"{why}.",
-        "Name the schema that holds the application's tables.",
-        UNCHANGED,
-    )
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:  # TOMLDecodeError, or bytes that are not UTF-8
+        raise ConfigurationError(
+            f"{path} cannot be read.", f"It is not valid TOML: {error}.", "Correct that line.", UNCHANGED
+        ) from None

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number
+from dbtools.config.steps import Step
+from dbtools.config.table import ServerTable
 from dbtools.errors import ConfigurationError
 from tests.support.toy import ToyShop
 
@@ -23,12 +25,13 @@ def test_the_lock_key_spells_groo() -> None:
 
 
 def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
-    write(tmp_path, '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npool-size = 3\nlock-timeout = 5\n')
+    write(tmp_path, '[tool.dbtools]\nmigrate = ["make", "db"]\npool-size = 3\nlock-timeout = 5\n')
     inner = tmp_path / "x" / "y"
     inner.mkdir(parents=True)
     (tmp_path / "x" / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     project = Project.find(inner)
-    assert project == Project(tmp_path, "a:b", tmp_path / "m", tmp_path / "races", pool_size=3, lock_timeout=5)
+    steps = (Step("command", ("make", "db"), tmp_path),)
+    assert project == Project(tmp_path, steps, races=tmp_path / "races", pool_size=3, lock_timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -36,66 +39,169 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     [
         ("[tool.dbtools\n", "{path} cannot be read.\nIt is not valid TOML: "),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npoolsize = 3\n',
+            "poolsize = 3",
             "[tool.dbtools] in {path} has an unknown key: 'poolsize'.\n"
-            "Known keys: allow-hosts, application, lock-key, lock-timeout, migrations, pool-size, protect, races,"
-            " schema, strategy.\n"
+            "Known keys: allow-hosts, env, inputs, lock-key, lock-timeout, migrate, pool-size, protect, python, races,"
+            " schema, schemas, seed, server, snapshot-cache, strategy, variables. Nothing was changed.\n"
             "Correct or remove it.",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\npool-size = "many"\n',
-            "[tool.dbtools] pool-size in {path} is not of the right type.\nIt is 'many'; wanted int.\nCorrect it.",
+            'pool-size = "many"',
+            "[tool.dbtools] pool-size in {path} cannot be 'many'.\n"
+            "Wanted a whole number. Nothing was changed.\nFor example: pool-size = 6",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nstrategy = "in place"\n',
-            "[tool.dbtools] strategy in {path} is unknown: 'in place'.\n"
-            "Nothing was changed.\nChoose one of: swap, in-place.",
+            "pool-size = true",
+            "[tool.dbtools] pool-size in {path} cannot be True.\n"
+            "Wanted a whole number. Nothing was changed.\nFor example: pool-size = 6",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nprotect = "prod*"\n',
-            "[tool.dbtools] protect in {path} is not of the right type.\n"
-            "It is 'prod*'; wanted list of str.\nCorrect it.",
+            "lock-timeout = -1",
+            "[tool.dbtools] lock-timeout in {path} cannot be -1.\n"
+            "Wanted a number of seconds, 0 or more. Nothing was changed.\nFor example: lock-timeout = 300",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db", 1]\n',
-            "[tool.dbtools] allow-hosts in {path} is not of the right type.\n"
-            "It is ['db', 1]; wanted list of str.\nCorrect it.",
+            'strategy = "in place"',
+            "[tool.dbtools] strategy in {path} cannot be 'in place'.\n"
+            'Wanted one of swap, in-place. Nothing was changed.\nFor example: strategy = "in-place"',
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "pg_catalog"\n',
+            'protect = "prod*"',
+            "[tool.dbtools] protect in {path} cannot be 'prod*'.\n"
+            'Wanted a list of texts, none of them empty. Nothing was changed.\nFor example: protect = ["prod*"]',
+        ),
+        (
+            'allow-hosts = ["db", 1]',
+            "[tool.dbtools] allow-hosts in {path} cannot be ['db', 1].\n"
+            'Wanted a list of texts, none of them empty. Nothing was changed.\nFor example: allow-hosts = ["db"]',
+        ),
+        (
+            'schema = "pg_catalog"',
             "[tool.dbtools] schema in {path} cannot be 'pg_catalog'.\n"
             "It belongs to PostgreSQL itself. Nothing was changed.\n"
             "Name the schema that holds the application's tables.",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "$user"\n',
+            'schema = "$user"',
             "[tool.dbtools] schema in {path} cannot be '$user'.\n"
             "In a search_path that stands for the role's name. Nothing was changed.\n"
             "Name the schema that holds the application's tables.",
         ),
         (
-            f'[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nschema = "{"é" * 32}"\n',
+            f'schema = "{"é" * 32}"',
             f"[tool.dbtools] schema in {{path}} cannot be '{'é' * 32}'.\n"
             "A schema's name has 1 to 63 bytes; the server would cut a longer one. Nothing was changed.\n"
             "Name the schema that holds the application's tables.",
         ),
         (
-            '[tool.dbtools]\napplication = "a:b"\n',
-            "[tool.dbtools] in {path} lacks the key 'migrations'.\n"
-            "dbtools cannot guess which application to seed or where its migrations are.\n"
-            'For example: application = "package.module:object", migrations = "migrations"',
+            'schemas = ["public", "public"]',
+            "[tool.dbtools] schemas in {path} cannot be ['public', 'public'].\n"
+            "Wanted a list of one schema or more, each once. Nothing was changed.\n"
+            'For example: schemas = ["public", "drizzle"]',
+        ),
+        (
+            'schemas = ["public", "pg_toast"]',
+            "[tool.dbtools] schemas in {path} cannot be 'pg_toast'.\nIt belongs to PostgreSQL itself.",
+        ),
+        (
+            'schema = "a"\nschemas = ["a", "b"]',
+            "[tool.dbtools] in {path} has both schema and schemas.\n"
+            "Each names the schemas that belong to the application: schema one, schemas several. Nothing was changed.\n"
+            'Keep one of them. For example: schemas = ["a", "b"]',
+        ),
+        (
+            'snapshot-cache = "2 GiB"',
+            "[tool.dbtools] snapshot-cache in {path} cannot be '2 GiB'.\n"
+            "Wanted a text of a number and one of KB, MB, GB, TB. Nothing was changed.\n"
+            'For example: snapshot-cache = "2 GB"',
+        ),
+        (
+            "python = 3",
+            "[tool.dbtools] python in {path} cannot be 3.\n"
+            'Wanted the path of an interpreter. Nothing was changed.\nFor example: python = ".venv/bin/python"',
+        ),
+        (
+            "[tool.dbtools.server]\nmajor = 13",
+            "[tool.dbtools] server, major in {path} cannot be 13.\n"
+            "Wanted a whole number from 14 to 18. Nothing was changed.\nFor example: major = 16",
+        ),
+        (
+            "[tool.dbtools.server]\nversion = 16",
+            "[tool.dbtools] server in {path} has an unknown key: 'version'.\n"
+            "Known keys: extensions, major, settings. Nothing was changed.\nCorrect or remove it.",
+        ),
+        (
+            '[tool.dbtools.server]\nsettings = { "max connections" = 3 }',
+            "[tool.dbtools] server, settings in {path} cannot be {{'max connections': 3}}.\n"
+            "Wanted names that a setting can have. Nothing was changed.\n"
+            'For example: settings = { shared_buffers = "256MB", max_connections = 50 }',
         ),
     ],
 )
 def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    write(tmp_path, text)
+    write(
+        tmp_path, text if text.startswith("[tool.dbtools\n") else f'[tool.dbtools]\nmigrate = ["make", "db"]\n{text}\n'
+    )
     with pytest.raises(ConfigurationError) as caught:
         Project.find(tmp_path)
-    assert str(caught.value).startswith(message.format(path=tmp_path / "pyproject.toml"))
+    wanted = message.replace("{path}", str(tmp_path / "pyproject.toml")).replace("{{", "{").replace("}}", "}")
+    assert str(caught.value).startswith(wanted)
+
+
+def test_the_whole_table_is_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+        [tool.dbtools]
+        migrate = ["npm", "run", "migrate"]
+        seed = { rows = "shop.application:application" }
+        inputs = ["db/**", "package-lock.json"]
+        env = { POSTGRES_DB = "{dbname}", JSON = '{"a": {}}' }
+        variables = ["SEED_*"]
+        python = ".venv/bin/python"
+        schemas = ["shop", "drizzle"]
+        races = "tests/races"
+        snapshot-cache = "500 MB"
+
+        [tool.dbtools.server]
+        major = 17
+        extensions = ["citext"]
+        settings = { shared_buffers = "64MB", max_connections = 50, fsync = false }
+        """,
+    )
+    assert Project.find(tmp_path) == Project(
+        tmp_path,
+        (Step("command", ("npm", "run", "migrate"), tmp_path),),
+        (Step("rows", ("shop.application:application",), tmp_path),),
+        inputs=("db/**", "package-lock.json"),
+        env={"POSTGRES_DB": "{dbname}", "JSON": '{"a": {}}'},
+        variables=("SEED_*",),
+        python=tmp_path / ".venv/bin/python",
+        schemas=("shop", "drizzle"),
+        schema="shop",
+        races=tmp_path / "tests/races",
+        snapshot_cache_bytes=500_000_000,
+        server=ServerTable(17, ("citext",), {"shared_buffers": "64MB", "max_connections": "50", "fsync": "off"}),
+    )
+
+
+def test_one_schema_is_the_only_one(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.dbtools]\nmigrate = ["make"]\nschema = "shop"\n')
+    project = Project.find(tmp_path)
+    assert (project.schema, project.schemas) == ("shop", ("shop",))
+    write(tmp_path, '[tool.dbtools]\nmigrate = ["make"]\n')
+    project = Project.find(tmp_path)
+    assert (project.schema, project.schemas) == ("public", None)
+
+
+def test_a_table_that_is_no_table(tmp_path: Path) -> None:
+    write(tmp_path, "[tool]\ndbtools = 3\n")
+    with pytest.raises(ConfigurationError, match="is not a table"):
+        Project.find(tmp_path)
 
 
 def test_the_guards_lists_are_read(tmp_path: Path) -> None:
-    write(tmp_path, '[tool.dbtools]\napplication = "a:b"\nmigrations = "m"\nallow-hosts = ["db"]\nprotect = ["p*"]\n')
+    write(tmp_path, '[tool.dbtools]\nmigrate = ["make", "db"]\nallow-hosts = ["db"]\nprotect = ["p*"]\n')
     project = Project.find(tmp_path)
     assert (project.allow_hosts, project.protect) == (("db",), ("p*",))
 
@@ -106,13 +212,14 @@ def test_no_project_is_said_so(tmp_path: Path) -> None:
 
 
 def test_an_application_that_is_not_there(tmp_path: Path) -> None:
-    project = Project(tmp_path, "no_such_module:thing", tmp_path)
+    project = Project(tmp_path, seed=(Step("rows", ("no_such_module:thing",), tmp_path),))
     with pytest.raises(ConfigurationError) as caught:
         project.load_application()
     assert str(caught.value) == (
         "The application 'no_such_module:thing' could not be loaded.\nNo module named 'no_such_module'.\n"
-        'Name it in [tool.dbtools]: application = "package.module:object"'
+        'Name it in [tool.dbtools]: seed = { rows = "package.module:object" }'
     )
+    assert Project(root=tmp_path).load_application() is None
 
 
 def test_a_flag_beats_the_environment_which_beats_the_default() -> None:
