@@ -78,5 +78,7 @@ class ChainFailed(DbtoolsError):
     exit_code = 1
 
 
-class TransactionEnded(ChainFailed):
-    """A migration ended the transaction that was to protect the database; nothing can be said of its state."""
+class StepFailed(DbtoolsError):
+    """A step failed. All but those of `migrate` work on a scratch database, so the live one is as it was."""
+
+    exit_code = 1

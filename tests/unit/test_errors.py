@@ -25,7 +25,7 @@ def test_exit_codes() -> None:
         "ResetRefused": 5,
         "VerificationFailed": 6,
         "ChainFailed": 1,
-        "TransactionEnded": 1,
+        "StepFailed": 1,
     }
 
 
