@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.db.sql import quote
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import psycopg
 
 # The owner of an object is in pg_shdepend, except for objects of the bootstrap superuser.
@@ -36,7 +40,7 @@ order by case when i.type like '%%view' then 1 when i.type like '%%table' then 2
 # Rules, triggers, policies, defaults and constraints are in their table's schema. Casts and members of operator
 # families are in no schema: they go with what they belong to.
 _DEPENDENTS = """
-with ns as (select oid, nspname from pg_namespace where nspname = %s),
+with ns as (select oid, nspname from pg_namespace where nspname = any(%s)),
 ours(classid, objid) as (
     select 'pg_class'::regclass::oid, c.oid from pg_class c join ns on c.relnamespace = ns.oid
     union all
@@ -59,7 +63,7 @@ left join pg_class c on c.oid = coalesce(w.ev_class, t.tgrelid, p.polrelid, a.ad
                                         case when d.classid = 'pg_class'::regclass then d.objid end)
 cross join lateral pg_identify_object(d.classid, d.objid, 0) i
 where (coalesce(c.relnamespace, (select oid from pg_namespace where quote_ident(nspname) = i.schema))
-       <> (select oid from ns) or d.classid = 'pg_event_trigger'::regclass)
+       not in (select oid from ns) or d.classid = 'pg_event_trigger'::regclass)
   and not exists (select from pg_depend e where (e.classid, e.objid) = (ours.classid, ours.objid) and e.deptype = 'e')
   and obj_description(coalesce(c.relnamespace, 0), 'pg_namespace') is distinct from %s
 order by 1
@@ -91,9 +95,21 @@ def schema_objects(connection: psycopg.Connection, schema: str) -> list[SchemaOb
     return [SchemaObject(*row) for row in connection.execute(_OBJECTS, (schema,))]
 
 
-def external_dependents(connection: psycopg.Connection, schema: str) -> list[str]:
-    """Return what outside of `schema` depends on something in it, in the server's words: "view reports.sales"."""
-    return [str(name) for (name,) in connection.execute(_DEPENDENTS, (schema, REPLACED_COMMENT))]
+def external_dependents(connection: psycopg.Connection, schemas: Sequence[str]) -> list[str]:
+    """Return what outside of `schemas` depends on something in them, in the server's words: "view reports.sales"."""
+    return [str(name) for (name,) in connection.execute(_DEPENDENTS, ([*schemas], REPLACED_COMMENT))]
+
+
+def moves(*contents: tuple[Sequence[SchemaObject], str]) -> Iterator[str]:
+    """Return the statements that move objects into a schema, for several such pairs."""
+    # Routines and operators first, those of all schemas: their names hold those of their arguments' types, which are
+    # about to change. The sequence of a serial or identity column goes with its table, and cannot go without it.
+    named_by_types = {"routine", "operator"}
+    movable = [
+        (item, schema) for found, schema in contents for item in found if not (item.is_dependent and item.is_sequence)
+    ]
+    for item, schema in sorted(movable, key=lambda move: move[0].kind not in named_by_types):
+        yield f"alter {item.kind} {item.name} set schema {quote(schema)}"
 
 
 def summarize(names: list[str]) -> str:

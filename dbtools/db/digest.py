@@ -17,7 +17,7 @@ from dbtools.db.structure import structure
 from dbtools.errors import UNCHANGED, VerificationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import psycopg
 
@@ -44,6 +44,10 @@ where c.relnamespace = %(schema)s::regnamespace and c.relname <> %(version)s
                   where p.oid <> c.oid and p.relnamespace = c.relnamespace)
 order by c.relname collate "C"
 """
+
+
+MAX_DROPS = 10
+"""How often a digest begins again because a reset has dropped what it was about to describe."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,17 @@ def digest(connection: psycopg.Connection, schema: str = "public", *, lock_timeo
         VerificationFailed: A row security policy would hide rows from this role, or it may not read a table: the digest
             of a part would be a false one.
     """
-    from psycopg.errors import InsufficientPrivilege
+    from psycopg.errors import InsufficientPrivilege, InternalError_
 
+    for _ in range(MAX_DROPS):
+        try:
+            return _digest(connection, schema, lock_timeout)
+        except InternalError_ as error:
+            # The server describes objects by the catalog as it is now, and found one dropped since the snapshot.
+            if "cache lookup failed" not in str(error):
+                raise
+        except InsufficientPrivilege:
+            break
     try:
         return _digest(connection, schema, lock_timeout)
     except InsufficientPrivilege as error:
@@ -101,6 +114,23 @@ def digest(connection: psycopg.Connection, schema: str = "public", *, lock_timeo
             " forced on the owner too.",
             UNCHANGED,
         ) from error
+
+
+def digest_all(connection: psycopg.Connection, schemas: Sequence[str], *, lock_timeout: float = 300.0) -> Digest:
+    """Return one digest of several schemas, whose tables it calls "schema.table"; of a single one, that of `digest`.
+
+    Raises:
+        LockTimeout, VerificationFailed: As `digest`.
+    """
+    found = {schema: digest(connection, schema, lock_timeout=lock_timeout) for schema in schemas}
+    if len(found) == 1:
+        return found[schemas[0]]
+    tables = (
+        TableDigest(f"{schema}.{table.name}", table.rows, table.md5)
+        for schema, part in found.items()
+        for table in part.tables
+    )
+    return Digest(tuple(tables), _sha256(f"{schema} {part.structure}\n" for schema, part in found.items()))
 
 
 def _digest(connection: psycopg.Connection, schema: str, lock_timeout: float) -> Digest:

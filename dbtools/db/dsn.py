@@ -75,24 +75,25 @@ class Dsn:
         A list of hosts, or a name with several addresses, may lead the next connection to another server.
         """
         info = connection.info
-        return self._changed(host=info.host, hostaddr=info.hostaddr or None, port=str(info.port))
+        return self.changed(host=info.host, hostaddr=info.hostaddr or None, port=str(info.port))
 
     def without_password(self) -> Dsn:
         """Return the same without its password, for a program that gets the password another way."""
-        return self._changed(password=None)
+        return self.changed(password=None)
 
     def with_database(self, name: str) -> Dsn:
         """Return another database of the same server."""
-        return self._changed(dbname=name)
+        return self.changed(dbname=name)
 
     def through_proxy(self, host: str, port: int) -> Dsn:
         """Return the same database by way of a proxy that speaks no TLS, for a program that is given the URL.
 
         `options` are left out: a program inherits the environment that they may come from.
         """
-        return self._changed(host=host, hostaddr=None, port=str(port), sslmode="disable", options=None)
+        return self.changed(host=host, hostaddr=None, port=str(port), sslmode="disable", options=None)
 
-    def _changed(self, **changes: str | None) -> Dsn:
+    def changed(self, **changes: str | None) -> Dsn:
+        """Return the same with some of libpq's parameters set to another value, or taken away (None)."""
         from psycopg.conninfo import conninfo_to_dict
 
         values = conninfo_to_dict(self.url) | changes

@@ -37,8 +37,7 @@ def refuse_shared_sessions(connection: psycopg.Connection, sessions: Sessions) -
                     "A session lock cannot be held through this connection.",
                     "A pooler in transaction mode stands before the server: between two statements it gives the session"
                     " that holds the lock to somebody else.",
-                    "Connect past the pooler, or to one in session mode. reset without --in-place, and seed, work as"
-                    " you are.",
+                    "Connect past the pooler, or to one in session mode. reset and seed work as you are.",
                     UNCHANGED,
                 )
 

@@ -23,3 +23,8 @@ def scalar(connection: psycopg.Connection, query: str, arguments: tuple[object, 
     row = connection.execute(query, arguments).fetchone()
     assert row is not None
     return row[0]
+
+
+def quote_ident(connection: psycopg.Connection, name: str) -> str:
+    """Return a name as the server writes it: in quotes only where they are needed."""
+    return str(scalar(connection, "select quote_ident(%s)", (name,)))

@@ -6,6 +6,7 @@ Definitions are in the server's own words, so they are comparable within one maj
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from dbtools.db.sql import quote
@@ -71,7 +72,7 @@ from pg_policy p join pg_class c on c.oid = p.polrelid where c.relnamespace = %(
 _SEQUENCES = """
 select 'pg_class'::regclass, c.oid, 'sequence', c.relname,
        json_build_array(s.seqtypid::regtype, s.seqstart, s.seqmin, s.seqmax, s.seqincrement, s.seqcycle, s.seqcache,
-                 'at', pg_sequence_last_value(c.oid))::text
+                 'at', case when %(positions)s then pg_sequence_last_value(c.oid) end)::text
 from pg_sequence s join pg_class c on c.oid = s.seqrelid where c.relnamespace = %(schema)s::regnamespace
 """
 _TYPES = """
@@ -107,10 +108,23 @@ order by kind, name collate "C", definition collate "C"
 """
 
 
-def structure(connection: psycopg.Connection, schema: str) -> list[tuple[str, str, str]]:
+def structure(connection: psycopg.Connection, schema: str, *, positions: bool = True) -> list[tuple[str, str, str]]:
     """Return kind, name and definition of everything in `schema`, in an order of its own.
 
-    Sequences show their position. Call it with `schema` as the only schema of the search_path after pg_catalog: then
-    equal structures give equal text, whatever the schemas are called.
+    With `positions`, sequences show theirs. Call it with `schema` as the only schema of the search_path after
+    pg_catalog: then equal structures give equal text, whatever the schemas are called.
     """
-    return connection.execute(_STRUCTURE, {"schema": quote(schema)}).fetchall()
+    return connection.execute(_STRUCTURE, {"schema": quote(schema), "positions": positions}).fetchall()
+
+
+def fingerprint(connection: psycopg.Connection, schema: str) -> str:
+    """Return the SHA-256 of the structure of `schema`, positions of sequences left out.
+
+    The caller's transaction keeps no lock of it, so none looks like one that the content's triggers took.
+    """
+    # Rolling back gives the locks back, but not those of sequences: a session keeps them for its whole transaction.
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"set local search_path to pg_catalog, {quote(schema)}")
+        found = structure(connection, schema, positions=False)
+    lines = [f"{kind} {name} {definition}\n" for kind, name, definition in found]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

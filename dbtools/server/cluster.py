@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
 
-FORMAT = 2
+FORMAT = 3
 """Part of the cache key: raise it when the prepared cluster changes."""
 DRAFT = ".draft"
 SUPERUSER = "postgres"
@@ -35,11 +35,11 @@ ROLE = "app"
 DATABASE = "app"
 
 SETUP = (
-    f"create role {ROLE} login nosuperuser nocreatedb nocreaterole;\n"
+    f"create role {ROLE} login nosuperuser createdb nocreaterole;\n"
     f"create database {DATABASE} owner {ROLE};\n"
     f"comment on database {DATABASE} is 'environment=development';\n"
 )
-"""The application's role and database, one statement a line."""
+"""The application's role and database, one statement a line. The role may make scratch databases for builds."""
 # A copy spends its time on files, and each database consists of 300 of them.
 _TRIM = (
     "drop database postgres;\n"

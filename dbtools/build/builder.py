@@ -1,0 +1,300 @@
+"""Find the snapshot for a project's steps as they are now, or make it on a scratch database.
+
+There are up to two levels, so that another seed does not migrate again: what the `migrate` steps make, and that with
+what the `seed` steps add. Steps of the kind `rows` are no part of a snapshot: their rows are generated for every run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dbtools import __version__
+from dbtools.build.comparison import difference
+from dbtools.build.digests import Digests
+from dbtools.build.inputs import Inputs
+from dbtools.build.snapshot import FORMAT, MANIFEST, Manifest, SnapshotDamaged
+from dbtools.errors import StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import psycopg
+
+    from dbtools.build.runner import Runner
+    from dbtools.build.scratch import Scratch
+    from dbtools.build.snapshot import Snapshot
+    from dbtools.build.store import Store
+    from dbtools.config import Project
+    from dbtools.config.steps import Step
+    from dbtools.db.dsn import Dsn
+
+_FACTS = """
+select current_setting('server_version_num')::int / 10000, current_user, pg_encoding_to_char(encoding), datcollate,
+       array(select extname || ' ' || extversion from pg_extension where not pg_has_role(extowner, 'USAGE') order by 1)
+from pg_database where datname = current_database()
+"""
+_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
+_VERSIONS = """
+select a.name, a.default_version, e.extversion
+from pg_available_extensions a left join pg_extension e on e.extname = a.name where a.name = any(%s)
+"""
+
+
+class Level(NamedTuple):
+    """The steps of one role, which make one snapshot."""
+
+    role: str
+    """"migrate" or "seed"."""
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class Builder:
+    """Finds and makes the snapshots of a project."""
+
+    project: Project
+    store: Store
+    environ: Mapping[str, str] = field(repr=False)
+    """The variables that the steps get, those that name a database apart."""
+    note: Callable[[str], None]
+    """Told what is built, and why."""
+    output: Callable[[str], None] | None = None
+    """Given each line that the steps print."""
+    rebuild: bool = False
+    """Make snapshots again even where there are some."""
+    _facts: str = ""
+    """What of the server and its role decides the content."""
+
+    @property
+    def levels(self) -> list[Level]:
+        """The levels that the project has."""
+        seed = tuple(step for step in self.project.seed if step.kind != "rows")
+        return [level for level in (Level("migrate", self.project.migrate), Level("seed", seed)) if level.steps]
+
+    @property
+    def seeds(self) -> bool:
+        """Whether there are seed steps, so that a snapshot holds more rows than the migrations made."""
+        return self.levels[-1].role == "seed"
+
+    def find(self, work: psycopg.Connection) -> Snapshot | None:
+        """Return the snapshot for the steps as they are now and the server of `work`, None where there is none.
+
+        Its files have been checked. `work` is in autocommit.
+        """
+        return self._find(work, self.note)
+
+    def _find(self, work: psycopg.Connection, note: Callable[[str], None]) -> Snapshot | None:
+        self._facts = repr(work.execute(_FACTS).fetchone())
+        base: Snapshot | None = None
+        for level in self.levels:
+            base = None if self.rebuild else self._find_level(level, base, work, note)
+            if base is None:
+                return None
+            self.store.touch(base)
+        return base
+
+    def build(self, target: Dsn) -> Snapshot:
+        """Make the snapshots that are missing, and return the last one. `find` was called before.
+
+        Several builders of one project build once: the others wait, and find what was built.
+
+        Raises:
+            StepFailed: A step failed, or did nothing.
+            ChainFailed: What the steps made cannot be kept in a snapshot.
+            ServerError: There is no place for a scratch database.
+        """
+        from dbtools.db.connect import open_session
+
+        with self.store.locked(self._recipe(self.levels[-1], "")):
+            with open_session(target, "build") as session:
+                if found := self._find(session, lambda _: None):
+                    return found
+                there = [str(name) for (name,) in session.execute(_EXTENSIONS)]
+            listed = [f"{level.role} ({', '.join(step.title for step in level.steps)})" for level in self.levels]
+            self.note(f"Building: {', '.join(listed)} …")
+            try:
+                return self._build(target)
+            except StepFailed as error:
+                if not there or "does not exist" not in str(error):
+                    raise
+                self.note(f"Once more, with the extensions that are there: {', '.join(there)}")
+                try:
+                    return self._build(target, extensions=True)
+                except StepFailed:
+                    raise error from None  # they were not what was missing
+
+    def upgrade(self, database: Dsn, fence: int) -> tuple[str, ...]:
+        """Run the migrate steps on `database`, with every Python session behind the fence; return Alembic's heads."""
+        heads: tuple[str, ...] = ()
+        with tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
+            runner = self._runner(Path(folder))
+            for number, step in enumerate(self.project.migrate, 1):
+                place = f"migrate {number} of {len(self.project.migrate)}"
+                heads += runner.run_step(step, database, place, fence=fence).heads
+        return heads
+
+    def run(self, scratch: Scratch) -> None:
+        """Run all steps on a scratch database, and store nothing."""
+        with tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
+            for level in self.levels:
+                self._runner(Path(folder)).run(level.role, level.steps, scratch)
+
+    def _build(self, target: Dsn, *, extensions: bool = False) -> Snapshot:
+        from dbtools.build.replay import restore
+        from dbtools.build.scratch import scratch_database
+
+        with scratch_database(target, self.project.schema, extensions=extensions) as scratch:
+            base: Snapshot | None = None
+            held: Snapshot | None = None
+            """What the scratch database holds."""
+            for level in self.levels:
+                found = None
+                if not self.rebuild:
+                    found = self._find_level(level, base, scratch.session, lambda _: None)
+                if found is None:
+                    if base is not None and base is not held:
+                        restore(scratch.session, base)
+                    found = held = self._make(level, base, scratch)
+                base = found
+        assert base is not None
+        return base
+
+    def _find_level(
+        self, level: Level, base: Snapshot | None, work: psycopg.Connection, note: Callable[[str], None]
+    ) -> Snapshot | None:
+        reason = ""
+        for snapshot in self.store.find(self._recipe(level, base.manifest.key if base else "")):
+            if different := self._difference(snapshot.manifest) or _other_extensions(work, snapshot.manifest):
+                reason = reason or different  # what has changed since the latest
+                continue
+            try:
+                snapshot.check()
+            except SnapshotDamaged as error:
+                note(f"{error.what} {error.why} It is built again")
+                continue
+            return snapshot
+        if reason:
+            note(f"No snapshot of the {level.role} steps fits any more: {reason}")
+        return None
+
+    def _make(self, level: Level, base: Snapshot | None, scratch: Scratch) -> Snapshot:
+        from dbtools.build.dump import write_content
+        from dbtools.build.inputs import describe, list_inputs
+        from dbtools.build.moment import Moment
+
+        project, recipe = self.project, self._recipe(level, base.manifest.key if base else "")
+        with self.store.draft() as draft, tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
+            record = Path(folder) / "record"
+            before = Moment.take(str(project.root), list_inputs(project.root, self._patterns, self.environ))
+            ran = self._runner(Path(folder), record).run(level.role, level.steps, scratch)
+            inputs = describe(
+                project.root,
+                self._digests,
+                patterns=self._patterns,
+                names=project.variables,
+                record=record,
+                opaque=False,
+                environ=self.environ,
+                ignore=self._given,
+            )
+            content = write_content(scratch.session, scratch.dsn, project.schema, draft, project.schemas)
+            key = hashlib.sha256(repr((recipe, json.dumps(inputs.to_json(), sort_keys=True))).encode()).hexdigest()
+            manifest = Manifest(
+                recipe=recipe,
+                key=key,
+                made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                made_by=_account(),
+                project=project.root.name,
+                steps=((base.manifest.steps if base else ()) + tuple(step.title for step in level.steps)),
+                role=scratch.role,
+                inputs=inputs.to_json(),
+                revisions=ran.revisions or (base.manifest.revisions if base else ()),
+                heads=ran.heads or (base.manifest.heads if base else ()),
+                **content,
+            )
+            (draft / MANIFEST).write_text(manifest.to_json(), "utf-8")
+            reason = before.change_since(inputs)
+            if reason:
+                self.note(f"{reason} while the steps ran, so this snapshot is not kept")
+            elif not inputs.known:
+                self.note("Nothing tells what the steps read, so they run every time: set [tool.dbtools] inputs")
+            return self.store.publish(draft, recipe, key, once=bool(reason) or not inputs.known)
+
+    def _recipe(self, level: Level, base: str) -> str:
+        """Return the hash of all that decides which inputs there are."""
+        project = self.project
+        steps = [
+            (step.kind, step.words, os.path.relpath(step.cwd, project.root), sorted(step.env.items()))
+            for step in level.steps
+        ]
+        settings = (sorted(project.env.items()), project.variables, project.schema, project.schemas)
+        text = repr((FORMAT, __version__, self._facts, base, steps, settings))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _difference(self, manifest: Manifest) -> str:
+        """Return in words what has changed since a snapshot was made, "" where it fits."""
+        return difference(
+            Inputs.from_json(manifest.inputs),
+            self.project.root,
+            self._digests,
+            patterns=self._patterns,
+            names=self.project.variables,
+            environ=self.environ,
+            ignore=self._given,
+        )
+
+    @property
+    def _patterns(self) -> tuple[str, ...] | None:
+        """The patterns of input files; None where they are found in another way."""
+        steps = [step for level in self.levels for step in level.steps]
+        if self.project.inputs is None and all(step.kind == "sql" for step in steps):
+            return tuple(word for step in steps for word in step.words)
+        return self.project.inputs
+
+    @property
+    def _given(self) -> set[str]:
+        """The variables that steps get values of their own for."""
+        from dbtools.build.environment import url_variables
+
+        steps = (*self.project.migrate, *self.project.seed)
+        urls = url_variables(self.environ, (self.project.root, *(step.cwd for step in steps)))
+        return {*self.project.env, *urls, *(name for step in steps for name in step.env)}
+
+    @cached_property
+    def _digests(self) -> Digests:
+        return Digests(self.project.root, self.store.folder)
+
+    def _runner(self, folder: Path, record: Path | None = None) -> Runner:
+        from dbtools.build.runner import Runner
+
+        return Runner(self.project, self.environ, folder, self.output, record)
+
+
+def _other_extensions(work: psycopg.Connection, manifest: Manifest) -> str:
+    """Return in words which extension would be another version now."""
+    if not manifest.extensions:
+        return ""
+    names = [extension.name for extension in manifest.extensions]
+    here = {name: versions for name, *versions in work.execute(_VERSIONS, (names,))}
+    for extension in manifest.extensions:
+        # A build makes the version that is there, or the newest one, whoever creates the extension.
+        if extension.version not in here.get(extension.name, ()):
+            available = here.get(extension.name, ("not available",))[0]
+            return f"extension {extension.name} is {available} here, and was {extension.version}"
+    return ""
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry in the password database
+        return f"account {os.geteuid()}"

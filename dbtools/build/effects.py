@@ -1,0 +1,163 @@
+"""What a step did to its scratch database: enough to tell success from nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from dbtools.db.revisions import current_revisions
+from dbtools.db.sql import scalar
+from dbtools.errors import UNCHANGED, StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from dbtools.build.scratch import Scratch
+
+LINGERING_S = 5.0
+"""How long a session of a step may outlive its process."""
+IDLE_S = 0.5
+"""How long one may be idle meanwhile before it is taken for one that a pooler keeps, and ended."""
+
+# Every change of a catalog row shows in its xmin; rows that were added or deleted in the statistics, once the session
+# has ended. Neither counts what was rolled back.
+_STATE = """
+select md5(string_agg(c, '' order by c)) from (
+    select format('%s %s', oid, xmin) as c from pg_class where relnamespace::regnamespace::text !~ '^pg_(toast|catalog)'
+    union all select format('%s %s', oid, xmin) from pg_type where typnamespace <> 'pg_catalog'::regnamespace
+    union all select format('%s %s', oid, xmin) from pg_proc where pronamespace <> 'pg_catalog'::regnamespace
+    union all select format('%s %s', oid, xmin) from pg_namespace
+    union all select format('%s %s', oid, xmin) from pg_extension
+    union all select format('%s %s', relid, n_live_tup) from pg_stat_user_tables
+) changes
+"""
+_SESSIONS = """
+select pid, coalesce(nullif(application_name, ''), 'a session without a name'),
+       state = 'idle' and state_change < clock_timestamp() - make_interval(secs => %s)
+from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
+_PREPARED = "select gid from pg_prepared_xacts where database = current_database()"
+_TABLES = """
+select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_class'::regclass, c.oid, 'e'))
+  and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'version_num')
+"""
+
+
+class Effects:
+    """Around one step: at its end all its sessions have ended, nothing is left open, and something has changed.
+
+    Raises:
+        StepFailed: The database is gone, a transaction is left open, or the step did nothing.
+    """
+
+    def __init__(self, scratch: Scratch, title: str) -> None:
+        self._scratch = scratch
+        self._title = title
+
+    def __enter__(self) -> Self:
+        if self._scratch.session.info.server_version >= 150000:
+            # What this session did before, such as restoring a snapshot, must not be counted during the step.
+            self._scratch.session.execute("select pg_stat_force_next_flush()")
+        self._before = self._state()
+        self._first_xid = str(
+            scalar(self._scratch.session, "select pg_snapshot_xmax(pg_current_snapshot())::xid::text")
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import psycopg
+
+        if error is not None:
+            return
+        try:
+            self._wait_for_sessions()
+            left = [str(name) for (name,) in self._scratch.session.execute(_PREPARED)]
+            changed = self._state() != self._before or self._has_newer_rows()
+        except psycopg.OperationalError as gone:
+            raise StepFailed(
+                f"Step {self._title} dropped the database that it was to fill, or ended its sessions.",
+                f"{' '.join(str(gone).split()).rstrip('.')}.",
+                "Take that out of the step: dbtools gives it an empty database, and drops it afterwards.",
+                UNCHANGED,
+            ) from gone
+        if left:
+            raise StepFailed(
+                f"Step {self._title} left a prepared transaction open: {', '.join(left)}.",
+                "What it did is not committed.",
+                "Have the step commit it: commit prepared.",
+                UNCHANGED,
+            )
+        if not changed:
+            raise StepFailed(
+                f"Step {self._title} ended with exit code 0, but changed nothing in the database that it was given.",
+                "It may have nothing to do, may not have committed, or reads another variable for its database.",
+                'Map that variable in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
+                UNCHANGED,
+            )
+
+    def _state(self) -> str:
+        self._scratch.session.execute("select pg_stat_clear_snapshot()")
+        return str(scalar(self._scratch.session, _STATE))
+
+    def _has_newer_rows(self) -> bool:
+        """Whether a row was updated. Reads every table, and is asked only where nothing else has changed."""
+        session = self._scratch.session
+        tables = session.execute("select relid::regclass::text from pg_stat_user_tables where n_tup_upd > 0").fetchall()
+        newer = "select exists (select from only {} where age(xmin) <= age(%s::text::xid))"
+        return any(scalar(session, newer.format(name), (self._first_xid,)) for (name,) in tables)
+
+    def _wait_for_sessions(self) -> None:
+        session, deadline, ended = self._scratch.session, time.monotonic() + LINGERING_S, False
+        while found := session.execute(_SESSIONS, (IDLE_S,)).fetchall():
+            over = time.monotonic() > deadline
+            # A program that goes on connects again; a pooler does not.
+            if over or (not ended and all(idle for _, _, idle in found)):
+                ended = True
+                for pid, _, _ in found:
+                    session.execute("select pg_terminate_backend(%s)", (pid,))
+            if over:
+                raise StepFailed(
+                    f"Step {self._title} has ended, but a session of it goes on: {found[0][1]}.",
+                    "A program that it left behind would change the content while it is read.",
+                    "End that program in the step itself.",
+                    UNCHANGED,
+                )
+            time.sleep(0.01)
+
+
+def check_migrated(scratch: Scratch, titles: Sequence[str]) -> None:
+    """Refuse a database without a table, that of Alembic's revision apart.
+
+    Raises:
+        StepFailed: It is empty.
+    """
+    row = scratch.session.execute(_TABLES).fetchone()
+    if row and not row[0]:
+        raise StepFailed(
+            f"The migrate steps ({', '.join(titles)}) made no table.",
+            "They ran to their end, but the database that they were given is empty.",
+            'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
+            UNCHANGED,
+        )
+
+
+def check_alembic(scratch: Scratch, heads: Sequence[str]) -> None:
+    """Refuse a database that is not at all the heads of the history.
+
+    Raises:
+        StepFailed: Says where it is.
+    """
+    here = current_revisions(scratch.session)
+    if not here >= set(heads):
+        raise StepFailed(
+            "Alembic ended without an error, but the database is not at the newest revision.",
+            f"It is at {', '.join(sorted(here)) or 'none'}; the history ends at {', '.join(heads)}.",
+            "See what env.py connects to: invoke build --keep leaves the database for a look.",
+            UNCHANGED,
+        )

@@ -1,0 +1,76 @@
+"""Run the steps of a level on a scratch database, one after the other, and see that each of them did something."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbtools.build.child import StepResult, run_step
+from dbtools.build.effects import Effects, check_alembic, check_migrated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dbtools.build.scratch import Scratch
+    from dbtools.config import Project
+    from dbtools.config.steps import Step
+    from dbtools.db.dsn import Dsn
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs steps of a project."""
+
+    project: Project
+    environ: Mapping[str, str] = field(repr=False)
+    folder: Path
+    """For the files that steps need."""
+    output: Callable[[str], None] | None = None
+    record: Path | None = None
+    """Where Python steps note what they read."""
+
+    def run(self, role: str, steps: Sequence[Step], scratch: Scratch) -> StepResult:
+        """Run the steps and return what they tell together.
+
+        Raises:
+            StepFailed: One failed, left something behind, or did nothing; or after all of them there is no table.
+        """
+        told = StepResult(0.0)
+        for number, step in enumerate(steps, 1):
+            size = self._recorded()
+            with Effects(scratch, step.title):
+                result = self.run_step(step, scratch.dsn, f"{role} {number} of {len(steps)}")
+            if self.record and self._recorded() == size:  # whatever it read is not known
+                with self.record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"program": step.title}) + "\n")
+            if result.heads:
+                check_alembic(scratch, result.heads)
+            told = StepResult(
+                told.seconds + result.seconds, told.heads + result.heads, told.revisions + result.revisions
+            )
+        if role == "migrate":
+            check_migrated(scratch, [step.title for step in steps])
+        return told
+
+    def _recorded(self) -> int:
+        return self.record.stat().st_size if self.record and self.record.exists() else 0
+
+    def run_step(self, step: Step, database: Dsn, place: str, *, fence: int | None = None) -> StepResult:
+        """Run one step; `place` is what its errors call it.
+
+        Raises:
+            StepFailed: It failed.
+        """
+        return run_step(
+            step,
+            database,
+            self.project,
+            workspace=self.folder,
+            output=self.output,
+            record=self.record,
+            fence=fence,
+            environ=self.environ,
+            label=place,
+        )

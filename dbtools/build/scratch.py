@@ -1,0 +1,208 @@
+"""A scratch database: fresh, known to the build alone, gone at the end.
+
+It is made on the target's server where the role may create databases, with the target's encoding, locale and settings.
+Else it is on a throwaway server of the same major version, under a role of the same name and password.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbtools.db.connect import open_session
+from dbtools.db.dsn import Dsn
+from dbtools.db.sql import literal, quote, scalar
+from dbtools.errors import UNCHANGED, ChainFailed, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import psycopg
+
+PREFIX = "dbtools_build_"
+KEPT_PREFIX = "dbtools_kept_"
+"""Of a database that `invoke build --keep` leaves."""
+YOUNG_S = 60.0
+
+_MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
+# template0 has nothing in it and nobody connected to it; a throwaway server has none.
+_CREATE = """
+select format('create database %%I template %%s encoding %%L lc_collate %%L lc_ctype %%L', %(name)s::text,
+              case when exists (select from pg_database where datname = 'template0') then 'template0'
+                   else 'template1' end, pg_encoding_to_char(encoding), datcollate, datctype)
+from pg_database where datname = current_database()
+"""
+_SETTINGS = """
+select format('alter database %%I set %%s to %%s', %(name)s::text, quote_ident(split_part(s, '=', 1)),
+              case when split_part(s, '=', 1) in ('search_path', 'temp_tablespaces', 'DateStyle')
+                   then substr(s, strpos(s, '=') + 1) else quote_literal(substr(s, strpos(s, '=') + 1)) end)
+from pg_db_role_setting d, unnest(d.setconfig) s
+where d.setdatabase = (select oid from pg_database where datname = current_database()) and d.setrole = 0
+"""
+_LEFT = "select datname from pg_database where datname like %s and pg_has_role(datdba, 'USAGE') order by 1"
+# The extensions that an administrator made in the target, and whether the content may need one that only an
+# administrator can make: its types, not the views and functions of a monitor.
+_GIVEN = """
+select e.extname, e.extversion, n.nspname, not coalesce(v.trusted, false) and exists (
+    select from pg_depend d where (d.classid, d.refclassid, d.refobjid, d.deptype)
+        = ('pg_type'::regclass, 'pg_extension'::regclass, e.oid, 'e'))
+from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+left join pg_available_extension_versions v on (v.name, v.version) = (e.extname, e.extversion)
+where e.extname <> 'plpgsql' and (%(all)s or not pg_has_role(e.extowner, 'USAGE')) order by e.oid
+"""
+_OTHER_ROLE = "select case when current_user <> session_user then current_user else '' end"
+_ROLES = "select rolname from pg_roles where rolname !~ '^pg_' order by 1"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """An empty database, and a session on it that keeps others from dropping it."""
+
+    dsn: Dsn
+    session: psycopg.Connection
+    place: str
+    """"the same server", or "a throwaway server"."""
+    role: str
+    """The role of the steps."""
+
+
+@contextmanager
+def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep: bool = False) -> Iterator[Scratch]:
+    """Make a database for a build in the block, and drop it at the end; with `keep` leave it for a look.
+
+    It has the extensions that another role made in the target, as far as they can be made; with `extensions`, those
+    that this role made too.
+
+    Raises:
+        DatabaseUnreachable: The target's server did not let us in.
+        ServerError: The role may not create a database, and a throwaway server could not be started.
+    """
+    with open_session(target, "build") as session:
+        given = session.execute(_GIVEN, {"all": extensions}).fetchall()
+        forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
+        beyond = [name for name, _, _, needs_superuser in given if needs_superuser]
+        if beyond and not keep:
+            forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
+        if not forbidden:
+            with _on_same_server(session, target, schema, keep=keep) as scratch:
+                _give(scratch, given)
+                yield scratch
+            return
+        version = int(session.info.server_version) // 10000
+        role = str(scalar(session, "select current_user"))
+        others = [str(name) for (name,) in session.execute(_ROLES) if name != role]
+    if keep:
+        raise ChainFailed(
+            f"Role {role} may not create a database on this server, so none can be kept.",
+            "",
+            f"As a superuser: alter role {quote(role)} createdb;",
+            UNCHANGED,
+        )
+    with _on_throwaway_server(version, role, target.password, forbidden, others, schema) as scratch:
+        _give(scratch, given)
+        yield scratch
+
+
+@contextmanager
+def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, keep: bool) -> Iterator[Scratch]:
+    _drop_left(session)
+    name = f"{KEPT_PREFIX if keep else PREFIX}{int(time.time()):x}_{secrets.token_hex(4)}"
+    values = {"name": name}
+    session.execute(str(_first(session, _CREATE, values)))
+    dsn = target.pinned(session).with_database(name)
+    try:
+        for (statement,) in session.execute(_SETTINGS, values).fetchall():
+            with _suppress_errors():  # one that this role may not set
+                session.execute(statement)
+        with _prepared(dsn, schema) as inside:
+            yield Scratch(dsn, inside, "the same server", str(scalar(inside, "select current_user")))
+    finally:
+        if not keep:
+            _drop(session, name)
+
+
+@contextmanager
+def _on_throwaway_server(
+    major: int, role: str, password: str, forbidden: str, others: list[str], schema: str
+) -> Iterator[Scratch]:
+    from dbtools.server.binaries import TREES
+    from dbtools.server.embedded import EmbeddedServer
+
+    try:
+        server = EmbeddedServer.start(major)
+    except ServerError as error:
+        may = "createdb" if "database on" in forbidden else "superuser"
+        other = f"; or, for a throwaway server: {error.hint}" if major in TREES else ""
+        raise ServerError(
+            f"Role {role} may not {forbidden}, and no throwaway server could be started.",
+            f"{error.what} {error.why}",
+            f"As a superuser: alter role {quote(role)} {may};{other}",
+            UNCHANGED,
+        ) from error
+    with server:
+        # The role's own password, where we know it: a program may have it from its settings.
+        name, password = "scratch", password or secrets.token_urlsafe(18)
+        with server.connect_admin() as admin:
+            existing = {found for (found,) in admin.execute("select rolname from pg_roles")}
+            for other in others:
+                if other not in existing:
+                    admin.execute(f"create role {quote(other)}")  # it may be named in a grant
+            make = "alter" if role in existing else "create"
+            admin.execute(f"{make} role {quote(role)} login superuser password {literal(password)}")
+            admin.execute(f"create database {name} owner {quote(role)} strategy file_copy")
+        url = Dsn.parse(server.url_of(name), source="the server's URL")
+        dsn = url.changed(user=role, password=password)
+        with _prepared(dsn, schema) as inside:
+            yield Scratch(dsn, inside, "a throwaway server", role)
+
+
+@contextmanager
+def _prepared(dsn: Dsn, schema: str) -> Iterator[psycopg.Connection]:
+    with open_session(dsn, "build") as session:
+        if role := scalar(session, _OTHER_ROLE):  # the URL's options chose it, and the steps get no options
+            session.execute(f"alter database {quote(dsn.dbname)} set role to {quote(role)}")
+        if schema != "public":
+            session.execute(f"create schema {quote(schema)}")
+            session.execute(f"alter database {quote(dsn.dbname)} set search_path to {quote(schema)}, public")
+        yield session
+
+
+def _give(scratch: Scratch, extensions: Sequence[tuple[str, str, str, bool]]) -> None:
+    for name, version, schema, _ in extensions:
+        with _suppress_errors(), scratch.session.transaction():
+            scratch.session.execute(
+                f"create schema if not exists {quote(schema)};"
+                f" create extension {quote(name)} with schema {quote(schema)} version {literal(version)} cascade"
+            )
+
+
+def _drop_left(session: psycopg.Connection) -> None:
+    """Drop what builds that were killed have left. A build that goes on has a session there, which prevents it."""
+    for (name,) in session.execute(_LEFT, (PREFIX.replace("_", r"\_") + "%",)).fetchall():
+        born = name.removeprefix(PREFIX).partition("_")[0]
+        if not int(born, 16) > time.time() - YOUNG_S:  # else its session may be on the way
+            _drop(session, name, force=False)
+
+
+def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None:
+    with _suppress_errors():
+        session.execute(f"drop database if exists {quote(name)}{' with (force)' if force else ''}")
+
+
+@contextmanager
+def _suppress_errors() -> Iterator[None]:
+    """Go on after an error of the server: the statement is not needed for the result."""
+    import psycopg
+
+    with suppress(psycopg.Error):
+        yield
+
+
+def _first(connection: psycopg.Connection, query: str, values: dict[str, str]) -> object:
+    """Return the first column of the row that `query` returns."""
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return row[0]
