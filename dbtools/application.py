@@ -1,13 +1,13 @@
 """What dbtools needs from the application whose database it rebuilds.
 
-pyproject.toml names the application (`[tool.dbtools] application = "package.module:object"`); dbtools imports that
+pyproject.toml names the application (`[tool.dbtools] seed = { rows = "package.module:object" }`); dbtools imports that
 object and nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import datetime
@@ -25,21 +25,31 @@ class Invariant:
 
 
 class Application(Protocol):
-    """An application that dbtools can seed."""
+    """An application whose rows dbtools can load. Two more protocols say what it may offer besides."""
 
     @property
     def profiles(self) -> Sequence[str]:
         """The names `--profile` accepts; the first one is the default."""
-
-    @property
-    def invariants(self) -> Sequence[Invariant]:
-        """The rules that a seeded database keeps."""
 
     def generate(self, profile: str, seed: int, as_of: datetime.date) -> Dataset:
         """Return the rows of a profile: a pure function of its three arguments.
 
         It reads no clock, no environment and no database. dbtools calls it with a profile from `profiles` only.
         """
+
+
+@runtime_checkable
+class HasInvariants(Protocol):
+    """An application with rules that `invoke doctor` checks."""
+
+    @property
+    def invariants(self) -> Sequence[Invariant]:
+        """The rules that a seeded database keeps."""
+
+
+@runtime_checkable
+class HasKnownUsers(Protocol):
+    """An application with users that are inserted where they are missing, and never replaced."""
 
     def environment_users(self, environ: Mapping[str, str], as_of: datetime.date) -> Dataset:
         """Return the users that the environment asks for. dbtools inserts the missing ones after `generate`'s rows.

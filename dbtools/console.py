@@ -22,7 +22,7 @@ class Console:
     """The chain's report, for people. With `quiet`, only `data` writes to standard output."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self.quiet = quiet
         self.lines: list[str] = []
         """The transcript: all lines for standard output, with `quiet` as well."""
 
@@ -41,7 +41,7 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         self.lines.append(text)
-        if not self._quiet:
+        if not self.quiet:
             print(text, flush=True)
 
     def data(self, value: dict[str, Any]) -> None:

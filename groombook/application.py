@@ -1,4 +1,4 @@
-"""GroomBook as dbtools sees it: the object that `[tool.dbtools] application` names."""
+"""GroomBook as dbtools sees it: the object that `[tool.dbtools] seed` names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
-    from dbtools.application import Application, Invariant
+    from dbtools.application import Invariant
     from dbtools.dataset import Dataset
 
 
@@ -48,4 +48,4 @@ class GroomBook:
         return known_users(environ, as_of)
 
 
-application: Application = GroomBook()
+application = GroomBook()

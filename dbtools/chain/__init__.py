@@ -1,56 +1,88 @@
 """The chain: lock, drop, migrate, seed, as one unit that no concurrent run can break.
 
-`reset` has two strategies. `swap`, the default, builds a new schema aside and puts it in place at once; `in_place`
-rebuilds the live one, for migrations that cannot be run aside. `seed` and `migrate` keep the schema. All of them
-exclude each other by the one lock.
+`reset` installs a snapshot that was built before. It has two strategies: `swap`, the default, fills a new schema aside
+and puts it in place at once; `in_place` refills the live one, for content that cannot be moved. `seed` and `migrate`
+keep the schema. All of them exclude each other by the one lock.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard, in_place, swap
 from dbtools.chain.copy import own_views, with_referencing_tables
-from dbtools.chain.locked_session import open_work_session, session_lock
+from dbtools.chain.lock import FENCE
+from dbtools.chain.locked_session import session_lock
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
-from dbtools.chain.migrations import AlembicMigrations, current_revision, load_rendered
 from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
 from dbtools.chain.report import Report, waiting_for_tables
 from dbtools.chain.schema import check_row_security
 from dbtools.chain.seeding import seed_tables
+from dbtools.db.connect import open_session
+from dbtools.db.revisions import current_revisions
 from dbtools.db.table_locks import lock_tables
+from dbtools.errors import UNCHANGED, ChainFailed, StepFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
+    import psycopg
+
+    from dbtools.build.snapshot import Snapshot
+    from dbtools.chain.install import SnapshotSource
     from dbtools.chain.prefetch import SeedRows
     from dbtools.chain.target import Target
+    from dbtools.db.dsn import Dsn
 
 
-def reset(target: Target, migrations: Path, cache: Path, rows: SeedRows, report: Report) -> Outcome:
-    """Rebuild the database: drop what the application owns, migrate to head, seed; all under the seed lock.
+def reset(target: Target, source: SnapshotSource, rows: SeedRows, report: Report) -> Outcome:
+    """Put the content of the snapshot, and `rows`, in the place of what the schemas hold, under the seed lock.
 
-    `migrations` is Alembic's folder, `cache` a folder for what can be made again.
+    The snapshot is built first where there is none, outside of the lock: nobody else knows the scratch database.
 
     Raises:
         ResetRefused: The guard said no. Nothing was changed.
         DatabaseUnreachable: The server did not let us in. Nothing was changed.
         LockTimeout: Another session kept the lock, or the tables. Nothing was changed.
+        StepFailed: A step of the project failed, or did nothing. Nothing was changed.
         ChainFailed: A phase failed; the message says what state the database is in.
     """
-    guard.check_environment("reset", rows.plan.environ)
     outcome = Outcome("reset")
-    history = load_rendered(migrations, cache, report.note)
-    if target.in_place or target.unprotected:
-        in_place.rebuild(target, history, migrations, rows, report, outcome)
-    else:
-        swap.rebuild(target, history, migrations, rows, report, outcome)
+    _install(target, source, rows, report, outcome)
     report.done(f"Reset complete (advisory lock key=0x{target.lock_key:x})")
     return outcome
 
 
-def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
+def _install(target: Target, source: SnapshotSource, rows: SeedRows, report: Report, outcome: Outcome) -> None:
+    guard.check_environment(outcome.action, rows.plan.environ)
+    rebuild = in_place.rebuild if target.in_place or target.unprotected else swap.rebuild
+    with _open_with_snapshot(target, source, rows, outcome) as (work, snapshot):
+        rebuild(work, target, snapshot, rows, report, outcome)
+
+
+@contextmanager
+def _open_with_snapshot(
+    target: Target, source: SnapshotSource, rows: SeedRows, outcome: Outcome
+) -> Iterator[tuple[psycopg.Connection, Snapshot]]:
+    """Open the session of the run, and find the snapshot or build it.
+
+    A build takes long, so no session of ours waits for it: afterwards another one is opened.
+    """
+    with open_guarded_session(target, outcome.action, rows.plan) as work:
+        with phase("build", UNCHANGED, outcome):
+            snapshot = source.find(work)
+        if snapshot:
+            yield work, snapshot
+            return
+        here = target.dsn.pinned(work)
+    with phase("build", UNCHANGED, outcome):
+        snapshot = source.build(here)
+    with open_guarded_session(target, outcome.action, rows.plan) as work:
+        yield work, snapshot
+
+
+def seed(target: Target, source: SnapshotSource, rows: SeedRows, report: Report) -> Outcome:
     """Empty the seeded tables and load them again, in one transaction under the seed lock.
 
     Readers wait from the emptying to the commit, but do not fail: all the tables are locked at one moment. Only a
@@ -58,14 +90,20 @@ def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
 
     In the known-users mode nothing is emptied: rows are inserted where they are missing.
 
+    Where the project's own programs seed, their rows come from the snapshot, and the whole content is put in place as
+    `reset` does it, if the live schema is the one that the migrate steps make.
+
     Raises:
         ResetRefused: The guard said no. Nothing was changed.
         DatabaseUnreachable: The server did not let us in. Nothing was changed.
         LockTimeout: Another session kept the lock, or the tables. Nothing was changed.
         ChainFailed: The tables are not there yet, or a statement failed; the message says what state that leaves.
     """
-    guard.check_environment("seed", rows.plan.environ)
     outcome = Outcome("seed")
+    if source.seeds and not rows.plan.known_users_only:
+        _install(target, source, rows, report, outcome)
+        return outcome
+    guard.check_environment("seed", rows.plan.environ)
     with (
         open_guarded_session(target, "seed", rows.plan) as work,
         transaction_lock(work, target, report, outcome),
@@ -86,32 +124,48 @@ def seed(target: Target, rows: SeedRows, report: Report) -> Outcome:
     return outcome
 
 
-def migrate(target: Target, migrations: Path, report: Report) -> tuple[str, str]:
-    """Upgrade to head under the seed lock, keeping the data; return the revisions before and after.
+def migrate(
+    target: Target, upgrade: Callable[[Dsn, int], Sequence[str]], report: Report
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Run the migrate steps under the seed lock and keep the data; return the revisions before and after.
 
-    The guard is not asked: nothing is destroyed.
+    `upgrade` runs them on the database that it is given, every session behind the fence whose key it is given, and
+    returns the heads of the history, if it knows them. The guard is not asked: nothing is destroyed.
 
     Raises:
         DatabaseUnreachable: The server did not let us in. Nothing was changed.
         LockTimeout: Another session kept the lock. Nothing was changed.
-        ChainFailed: A revision failed; the message says what state the database is in.
+        StepFailed: A step failed; what it committed before stays.
+        ChainFailed: The steps ended, but the database is not at the heads; or the lock was lost.
     """
     outcome = Outcome("migrate")
+    stays = "What was committed before stays; invoke doctor shows the revision."
     with (
-        session_lock(target, "migrate", None, report, outcome) as locked,
-        open_work_session(locked, target, whole=True) as work,
-        ExitStack() as stack,
-        phase("migrate", "What was committed before stays; invoke doctor shows the revision.", outcome),
+        session_lock(target, "migrate", report, outcome) as lock,
+        open_session(target.dsn.pinned(lock.connection), "migrate") as work,
+        phase("migrate", stays, outcome),
     ):
-        online = AlembicMigrations(work, migrations, owned=False)
-        stack.callback(online.close)
-        before = current_revision(work)
-        work.rollback()
+        before = current_revisions(work)
         report.doing("Running migrations...")
-        online.run(work)
-        after = current_revision(work)
-        work.rollback()
-        report.done(
-            f"Migrations applied: {before or 'nothing'} to {after}" if before != after else f"Already at {after}"
-        )
-    return before, after
+        try:
+            heads = upgrade(target.dsn.pinned(work), FENCE | target.lock_key)
+        except StepFailed as error:
+            error.state = stays  # no scratch database was at stake
+            raise
+        lock.check(work)
+        after = current_revisions(work)
+        if not after >= set(heads):
+            raise ChainFailed(
+                "The migrate steps ended without an error, but the database is not at the newest revision.",
+                f"It is at {_listed(after)}; the history ends at {', '.join(heads)}.",
+                "See what env.py connects to, and which table it keeps its revision in.",
+            )
+        if before != after:
+            report.done(f"Migrations applied: {_listed(before)} to {_listed(after)}")
+        else:
+            report.done(f"Already at {_listed(after)}" if after else "Migrations applied")
+    return sorted(before), sorted(after)
+
+
+def _listed(revisions: set[str]) -> str:
+    return ", ".join(sorted(revisions)) or "nothing"

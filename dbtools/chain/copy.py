@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from dbtools.db.sql import literal, quote
 from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import psycopg
 
@@ -48,21 +47,10 @@ where s.seqrelid in (select sequence from feeds where relation = any(%(tables)s:
 group by s.seqrelid order by s.seqrelid
 """
 
-# One row a table: its foreign keys as the actions of one ALTER TABLE. A partition's keys go with its parent's. A key
-# with a comment would lose the comment, so it stays.
-_FOREIGN_KEYS = """
-select c.conrelid::regclass::text, string_agg('drop constraint ' || quote_ident(c.conname), ', ' order by c.conname),
-       string_agg(format('add constraint %%I %%s', c.conname, pg_get_constraintdef(c.oid)), ', ' order by c.conname)
-from pg_constraint c
-where c.contype = 'f' and c.conparentid = 0 and c.connamespace = %(schema)s::regnamespace
-  and obj_description(c.oid, 'pg_constraint') is null
-group by c.conrelid order by c.conrelid
-"""
-
-# Ordinary tables that COPY FREEZE accepts and whose rows can be rewritten without side effects.
+# Ordinary tables that COPY FREEZE accepts.
 _FREEZABLE = """
 select '"' || replace(c.relname, '"', '""') || '"' from pg_class c
-where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
+where c.relnamespace = any (%s::regnamespace[]) and c.relkind = 'r' and not c.relispartition and not c.relrowsecurity
   and not exists (select from pg_trigger t where t.tgrelid = c.oid)
 order by c.oid
 """
@@ -115,46 +103,14 @@ def copy_rows(connection: psycopg.Connection, tables: Iterable[EncodedTable], fr
     return total
 
 
-@contextmanager
-def foreign_keys_suspended(connection: psycopg.Connection, schema: str) -> Iterator[None]:
-    """Drop the schema's foreign keys, and add them again under their names at the end of the block.
+def freezable_tables(connection: psycopg.Connection, schemas: Sequence[str]) -> list[str]:
+    """Return the tables of `schemas` (quoted names) whose rows can be frozen while they are loaded.
 
-    Adding a key checks all rows in one join; left in place it costs a query a row. For tables that the open transaction
-    has made: no other session sees them without their keys.
+    A frozen row is visible to every snapshot, even to one older than the table. Partitioned tables, and tables with
+    triggers or row security, are left out.
     """
-    tables = connection.execute(_FOREIGN_KEYS, {"schema": quote(schema)}).fetchall()
-    if not tables:
-        yield
-        return
-    # A table with a deferred check still to be done cannot be altered.
-    connection.execute("set constraints all immediate")
-    connection.execute("; ".join(f"alter table {table} {dropped}" for table, dropped, _ in tables))
-    yield
-    connection.execute("set constraints all immediate")
-    connection.execute("; ".join(f"alter table {table} {added}" for table, _, added in tables))
-
-
-def freezable_tables(connection: psycopg.Connection, schema: str) -> list[str]:
-    """Return the tables of `schema` (quoted names) whose rows can be frozen while they are loaded.
-
-    A frozen row is visible to every snapshot, even to one older than the table. Call this while the foreign keys are
-    suspended. Partitioned tables, and tables with triggers or row security, are left out.
-    """
-    names = connection.execute(_FREEZABLE, {"schema": quote(schema)}).fetchall()
+    names = connection.execute(_FREEZABLE, ([*map(quote, schemas)],)).fetchall()
     return [str(name) for (name,) in names]
-
-
-def freeze_rows(connection: psycopg.Connection, tables: Iterable[str]) -> None:
-    """Rewrite the rows of tables that the open transaction has made, frozen."""
-    for table in tables:
-        with connection.cursor() as cursor:
-            if cursor.execute(f"select from only {table} limit 1").fetchone() is None:
-                continue
-            with cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
-                data = b"".join(copy)
-            cursor.execute(f"truncate only {table}")
-            with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)") as copy:
-                copy.write(data)
 
 
 def analyze(connection: psycopg.Connection, schema: str) -> None:

@@ -25,27 +25,28 @@ _ONE_BY_ONE = ("operator class", "operator family", "conversion", "text search")
 """Kinds of which DROP takes one name, not a list."""
 
 
-def find_owned(connection: psycopg.Connection, schema: str) -> list[SchemaObject]:
-    """Return everything in `schema`, if this role may drop all of it.
+def find_owned(connection: psycopg.Connection, schemas: Sequence[str]) -> list[SchemaObject]:
+    """Return everything in `schemas`, if this role may drop all of it.
 
     Raises:
-        ChainFailed: Something belongs to another role, or something outside the schema depends on it. Nothing was
+        ChainFailed: Something belongs to another role, or something outside of them depends on it. Nothing was
             changed.
     """
-    found = schema_objects(connection, schema)
+    found = [item for schema in schemas for item in schema_objects(connection, schema)]
+    where = f"schema{'s' * (len(schemas) > 1)} {', '.join(schemas)}"
     foreign = [item for item in found if not (item.owned or item.is_dependent)]
     others = [f"{item.kind} {item.name} (owner {item.owner})" for item in foreign]
     if others:
         raise ChainFailed(
-            f"Cannot drop everything in schema {schema}: {summarize(others)} belongs to another role.",
+            f"Cannot drop everything in {where}: {summarize(others)} belongs to another role.",
             "",
             f"Connect as the owner, or have it given to this role: {_give(connection, foreign[0])};",
             UNCHANGED,
         )
-    dependents = external_dependents(connection, schema)
+    dependents = external_dependents(connection, schemas)
     if dependents:
         raise ChainFailed(
-            f"Cannot drop everything in schema {schema}: {summarize(dependents)} in another schema depends on it.",
+            f"Cannot drop everything in {where}: {summarize(dependents)} in another schema depends on it.",
             "Dropping it too would go beyond the application's own schema.",
             "Drop that object first, or move it into the application's schema.",
             UNCHANGED,
@@ -57,7 +58,7 @@ def _give(connection: psycopg.Connection, item: SchemaObject) -> str:
     return f"alter {item.kind} {item.name} owner to {quote(str(scalar(connection, 'select current_user')))}"
 
 
-def drop_all(connection: psycopg.Connection, schema: str, *, batch: int | None = None) -> int:
+def drop_all(connection: psycopg.Connection, schemas: Sequence[str], *, batch: int | None = None) -> int:
     """Drop everything `find_owned` returns and return how many objects that were.
 
     Without `batch`, each kind goes in one statement; with it, at most that many objects in each: under autocommit a
@@ -66,7 +67,7 @@ def drop_all(connection: psycopg.Connection, schema: str, *, batch: int | None =
     Raises:
         ChainFailed: As `find_owned`.
     """
-    owned = find_owned(connection, schema)
+    owned = find_owned(connection, schemas)
     for statement in drop_statements(owned, batch):
         connection.execute(statement)
     return sum(not item.is_dependent for item in owned)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from dbtools.chain.target import Target
 
+ADMINISTRATIVE = {"postgres", "template0", "template1"}
+
 # Names and operators are qualified: the search_path of a role or a database could substitute others.
 _DATABASE = """
 select d.datname, coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),
@@ -78,6 +80,13 @@ def check_database(
             f"Refused to {what} database {shown}: it {mark[0]}.",
             f"{mark[1]}.",
             f"If it may really be destroyed: ALLOW_RESET=true and --confirm {shlex.quote(name)}",
+            UNCHANGED,
+        )
+    if name in ADMINISTRATIVE and target.confirm != name:
+        raise ResetRefused(
+            f"Refused to {what} database {shown}: tools and administrators connect to it, and no application should.",
+            "Every server has one of that name.",
+            f"Create a database of its own: createdb NAME; or, if it may really be destroyed: --confirm {name}",
             UNCHANGED,
         )
     allowed_hosts = {host.casefold() for host in target.rules.allow_hosts}

@@ -166,15 +166,6 @@ class SeedLock(_Lock):
         self.pid = int(scalar(connection, "select pg_backend_pid()"))  # a pooler tells its clients another one
         disable_timeouts(connection, local=False)
 
-    def join_fence(self, work: psycopg.Connection) -> None:
-        """Put the session `work` behind the fence, until it ends.
-
-        Raises:
-            ChainFailed: The lock was lost already.
-        """
-        work.execute("select pg_advisory_lock_shared(%s)", (FENCE | self.key,))
-        self.check(work)
-
     def check(self, work: psycopg.Connection) -> None:
         """Ask on the session `work` whether this run's session still holds the lock.
 

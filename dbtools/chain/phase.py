@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbtools.db.connect import CONNECTION_LOST
 from dbtools.db.sql import scalar
-from dbtools.errors import ChainFailed, TransactionEnded
+from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,6 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except TransactionEnded:  # its state is not for us to say
-        raise
     except ChainFailed as error:
         error.state = _state(error.__cause__, state)
         raise
@@ -106,6 +104,8 @@ def hint(error: psycopg.Error, action: str = "") -> str:
             return "The rows of the application repeat a key, or one that the migrations insert: correct either."
         case "0A000" if "row-level security" in str(error):
             return "Connect as a role with BYPASSRLS, or: alter table TABLE no force row level security."
+        case "42704" if "role " in str(error):
+            return "The content names this role in a grant: create role NAME; with that name, then run this again."
         case "42P01":
             return "The tables are not there: run invoke migrate, or invoke reset."
         case "42501":

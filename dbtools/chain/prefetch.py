@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from dbtools.application import HasKnownUsers
 from dbtools.chain.copy import EncodedTable, encode
+from dbtools.dataset import Dataset
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dbtools.application import Application
     from dbtools.config import SeedPlan
-    from dbtools.dataset import Dataset
 
 
 class CopyData(NamedTuple):
@@ -41,13 +43,26 @@ class SeedRows:
 
 
 @contextmanager
-def generate_in_background(application: Application, plan: SeedPlan) -> Iterator[SeedRows]:
+def generate_in_background(application: Application | None, plan: SeedPlan) -> Iterator[SeedRows]:
     """Compute the rows of `plan` in a child process, which is gone at the end of the block.
 
+    A project without an application has no rows but those of its snapshot.
+
     Raises:
-        ConfigurationError: The variables that name users contradict each other.
+        ConfigurationError: The variables that name users contradict each other; or the known users are asked for, and
+            the application has none.
     """
+    if application is None:
+        yield SeedRows(plan, Dataset(()), CopyData)
+        return
     if plan.known_users_only:
+        if not isinstance(application, HasKnownUsers):
+            raise ConfigurationError(
+                "There are no known users.",
+                f"{type(application).__name__} has no method known_users.",
+                "Seed without --known-users-only; and unset SEED_KNOWN_USERS_ONLY.",
+                UNCHANGED,
+            )
         yield SeedRows(plan, application.known_users(plan.environ, plan.as_of), CopyData)
         return
 
@@ -55,7 +70,9 @@ def generate_in_background(application: Application, plan: SeedPlan) -> Iterator
         dataset = application.generate(plan.profile, plan.seed, plan.as_of)
         return CopyData(encode(dataset), dataset.summary)
 
-    missing = application.environment_users(plan.environ, plan.as_of)
+    missing = Dataset(())
+    if isinstance(application, HasKnownUsers):
+        missing = application.environment_users(plan.environ, plan.as_of)
     with _compute_in_child(generate) as copy_data:
         yield SeedRows(plan, missing, functools.cache(copy_data))
 

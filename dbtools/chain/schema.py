@@ -19,6 +19,13 @@ def search_path(schema: str) -> str:
     return quote(schema) if schema == "public" else f"{quote(schema)}, public"
 
 
+_RIGHTS = """
+select current_user, has_database_privilege(current_database(), 'CREATE'),
+       (select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE') from pg_namespace
+        where nspname = %(schema)s)
+"""
+
+
 def check_row_security(work: psycopg.Connection, schema: str, tables: Collection[str] | None = None) -> None:
     """Refuse to copy rows into tables whose row security applies to this role: COPY cannot, and others would be hidden.
 
@@ -49,21 +56,16 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
     """Refuse to drop what this role could not build again.
 
     Raises:
-        ChainFailed: The schema does not exist, or this role may not create in it.
+        ChainFailed: This role may not create in the schema; or there is none, and it may not create one.
     """
-    row = work.execute(
-        "select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE'), current_user"
-        " from pg_namespace where nspname = %s",
-        (schema,),
-    ).fetchone()
-    if row is None:
+    role, may_create, may_use = work.execute(_RIGHTS, {"schema": schema}).fetchone() or ("", False, None)
+    if may_use is None and not may_create:
         raise ChainFailed(
-            f"The schema {schema} does not exist.",
-            "There is nothing to reset.",
-            f"Create it: create schema {quote(schema)}; or set [tool.dbtools] schema.",
+            f"The schema {schema} does not exist, and role {role} may not create it.",
+            "",
+            f"As the database's owner: create schema {quote(schema)} authorization {quote(role)};",
         )
-    if not row[0]:
-        role = str(row[1])  # the role that the URL's options chose, where they do
+    if may_use is False:
         raise ChainFailed(
             f"Role {role} may not create anything in schema {schema}.",
             "It would drop what it cannot build again.",

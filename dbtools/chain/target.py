@@ -58,7 +58,7 @@ class Target:
     pool_size: int = 6
     schema: str = "public"
     in_place: bool = False
-    """Rebuild in the live schema, under the session lock, instead of building a new one aside."""
+    """Refill the live schema itself, instead of filling a new one aside."""
     confirm: str | None = None
     """The database's name, typed by a person: one of the two things that open a database marked as production."""
     rules: GuardRules = field(default_factory=GuardRules)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.chain import reset
 from dbtools.chain.guard import check_database
+from dbtools.chain.install import GivenSnapshot
 from dbtools.chain.markers import names_environment
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
@@ -33,6 +34,7 @@ from dbtools.errors import VerificationFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dbtools.chain.install import SnapshotSource
     from dbtools.chain.target import Target
     from dbtools.config import Project, SeedPlan
 
@@ -153,6 +155,7 @@ def verify(
     project: Project,
     target: Target,
     plan: SeedPlan,
+    source: SnapshotSource,
     *,
     rounds: int,
     seeders: int,
@@ -171,13 +174,15 @@ def verify(
         ChainFailed: An undisturbed reset between the rounds failed.
         VerificationFailed: A round took too long.
     """
-    target = _guarded(target, plan)
-    expected = _undisturbed_reset(project, target, plan)
+    target, ready = _prepared(target, plan, source)
+    expected = _undisturbed_reset(project, target, plan, ready)
 
     def play(arm: str, number: int) -> Round:
         unprotected = arm == "unprotected"
         actions = ["seed"] * (seeders + resets) if number % 2 else ["seed"] * seeders + ["reset"] * resets
-        results = _race([_job(project, target, plan, action, unprotected=unprotected) for action in actions], timeout)
+        results = _race(
+            [_job(project, target, plan, ready, action, unprotected=unprotected) for action in actions], timeout
+        )
         with open_session(target.dsn, "verify-concurrency") as connection:
             found = digest(connection, target.schema).sha256
         played = Round(tuple(results), found, found == expected)
@@ -190,30 +195,38 @@ def verify(
     ):
         unprotected.append(play("unprotected", len(unprotected) + 1))
         # An unprotected round may leave anything behind; the next one starts from a whole database.
-        _undisturbed_reset(project, target, plan)
+        _undisturbed_reset(project, target, plan, ready)
     locked = [play("locked", number) for number in range(1, rounds + 1)]
     setting = {"profile": plan.profile, "as_of": plan.as_of.isoformat(), "seed": plan.seed, "digest": expected}
     setting |= {"seeders": seeders, "resets": resets, "rounds": rounds, "lock_key": target.lock_key}
     return Evidence(setting, tuple(unprotected), tuple(locked))
 
 
-def _guarded(target: Target, plan: SeedPlan) -> Target:
-    """Ask the guard, and return the target pinned to the server it checked: the unprotected runs do not ask again."""
+def _prepared(target: Target, plan: SeedPlan, source: SnapshotSource) -> tuple[Target, GivenSnapshot]:
+    """Ask the guard, and make the snapshot that all processes will install.
+
+    The target is pinned to the server that the guard looked at: the unprotected runs do not ask it again.
+    """
     with open_session(target.dsn, "verify-concurrency") as connection:
         check_database(connection, target, "verify-concurrency", environ=plan.environ)
         dsn = target.dsn.pinned(connection)
+        found = source.find(connection)
+    snapshot = found or source.build(dsn)
     allow_hosts = (*target.rules.allow_hosts, *filter(None, [dsn.hostaddr]))
-    return replace(target, dsn=dsn, rules=replace(target.rules, allow_hosts=allow_hosts))
+    pinned = replace(target, dsn=dsn, rules=replace(target.rules, allow_hosts=allow_hosts))
+    return pinned, GivenSnapshot(snapshot, source.seeds)
 
 
-def _undisturbed_reset(project: Project, target: Target, plan: SeedPlan) -> str:
+def _undisturbed_reset(project: Project, target: Target, plan: SeedPlan, ready: GivenSnapshot) -> str:
     with generate_in_background(project.load_application(), plan) as rows:
-        reset(target, project.migrations, project.cache, rows, NullReport())
+        reset(target, ready, rows, NullReport())
     with open_session(target.dsn, "verify-concurrency") as connection:
         return digest(connection, target.schema).sha256
 
 
-def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unprotected: bool) -> Job:
+def _job(
+    project: Project, target: Target, plan: SeedPlan, ready: GivenSnapshot, action: str, *, unprotected: bool
+) -> Job:
     return Job(
         action=action,
         url=target.dsn.url,
@@ -225,6 +238,8 @@ def _job(project: Project, target: Target, plan: SeedPlan, action: str, *, unpro
         lock_timeout=target.waits.lock,
         schema=target.schema,
         unprotected=unprotected,
+        snapshot=str(ready.snapshot.folder),
+        seeds=ready.seeds,
         environ={
             name: text
             for name, text in plan.environ.items()

@@ -5,23 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.application import HasInvariants
 from dbtools.chain import guard
 from dbtools.chain.drop import find_owned
-from dbtools.chain.migrations import current_revision, load_rendered
-from dbtools.chain.schema import check_rights, check_row_security
-from dbtools.chain.shadow import check_swappable
+from dbtools.chain.mark import read_mark
+from dbtools.chain.ownership import check_ours
+from dbtools.chain.schema import check_rights
+from dbtools.chain.shadow import check_snapshot_movable, check_swappable
 from dbtools.db.blockers import find_holder
 from dbtools.db.connect import open_session
+from dbtools.db.revisions import current_revisions
 from dbtools.db.sql import quote
 from dbtools.errors import DbtoolsError, ResetRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     import psycopg
 
     from dbtools.application import Application
+    from dbtools.build.snapshot import Snapshot
+    from dbtools.chain.install import SnapshotSource
     from dbtools.chain.target import Target
 
 LOCK_WAIT_S = 5
@@ -46,7 +50,7 @@ class Finding:
 
 
 def examine(
-    target: Target, migrations: Path, cache: Path, application: Application, environ: Mapping[str, str]
+    target: Target, source: SnapshotSource, application: Application | None, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Yield findings in the order in which a reset meets them. Changes nothing.
 
@@ -60,26 +64,42 @@ def examine(
         assert version is not None
         yield Finding("server", True, f"PostgreSQL {version[0]}, {target.dsn.target}")
         yield _guard(connection, target, environ)
-        yield _rebuild(connection, target)
+        snapshot = source.find(connection)
+        yield _snapshot(snapshot)
+        yield _rebuild(connection, target, snapshot)
+        marks = [read_mark(connection, schema) for schema in _schemas(target, snapshot)]
+        mark = next(filter(None, marks), None)
+        yield Finding("content", None, str(mark) if mark else "no reset has marked it")
         holder = find_holder(connection, target.lock_key)
         yield Finding("seed lock", None if holder else True, f"held by {holder}" if holder else "free")
-        connection.execute(f"set search_path to {quote(target.schema)}")
         connection.execute(f"set lock_timeout = '{LOCK_WAIT_S}s'")
-        history = load_rendered(migrations, cache)
         try:
-            here = current_revision(connection)
+            here = current_revisions(connection)
         except LockNotAvailable:
-            yield Finding("migrations", None, "cannot be read: another session has locked alembic_version")
+            yield Finding("migrations", None, "cannot be read: another session has locked the table of revisions")
             return
-        head = history.revisions[-1].name if history and history.revisions else ""
-        if not here:
-            yield Finding("migrations", None, "none has run here")
-            return
-        behind = bool(head) and here != head
-        yield Finding("migrations", not behind, f"at {here}" + (f", behind {head}: invoke migrate" if behind else ""))
-        if behind:
-            return
-        yield from _invariants(connection, application)
+        heads = set(snapshot.manifest.heads) if snapshot else set()
+        behind = bool(here) and not here >= heads
+        if here or heads:
+            yield Finding("migrations", not behind if here else None, _revisions(here, heads))
+        if isinstance(application, HasInvariants) and not behind and (here or mark):
+            connection.execute(f"set search_path to {quote(target.schema)}")
+            yield from _invariants(connection, application)
+
+
+def _snapshot(snapshot: Snapshot | None) -> Finding:
+    if snapshot is None:
+        return Finding("snapshot", None, "none fits; the next reset runs the steps (now: invoke build)")
+    manifest = snapshot.manifest
+    return Finding("snapshot", True, f"{manifest.key[:16]} fits: {len(manifest.tables)} tables, {manifest.rows} rows")
+
+
+def _revisions(here: set[str], heads: set[str]) -> str:
+    if not here:
+        return "none has run here"
+    return f"at {', '.join(sorted(here))}" + (
+        f", behind {', '.join(sorted(heads - here))}: invoke migrate" if heads - here else ""
+    )
 
 
 def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str, str]) -> Finding:
@@ -91,21 +111,31 @@ def _guard(connection: psycopg.Connection, target: Target, environ: Mapping[str,
     return Finding("guard", True, "may be reset")
 
 
-def _rebuild(connection: psycopg.Connection, target: Target) -> Finding:
-    """Ask what a reset asks before it changes anything: rights, owners, row security, dependents elsewhere …"""
+def _rebuild(connection: psycopg.Connection, target: Target, snapshot: Snapshot | None) -> Finding:
+    """Ask what a reset asks before it changes anything: rights, owners, dependents elsewhere, publications, origin."""
+    schemas = _schemas(target, snapshot)
     try:
+        if snapshot:
+            check_ours(connection, target, snapshot)
         if target.in_place:
-            check_rights(connection, target.schema)
-            find_owned(connection, target.schema)
+            for schema in schemas:
+                check_rights(connection, schema)
+            find_owned(connection, schemas)
         else:
-            check_swappable(connection, target.schema)
-        check_row_security(connection, target.schema)
+            if snapshot:
+                check_snapshot_movable(snapshot.manifest)
+            check_swappable(connection, schemas)
     except DbtoolsError as error:
         return Finding("rights", False, " ".join(filter(None, (error.what, error.why, error.hint))))
-    return Finding("rights", True, f"may rebuild schema {target.schema}")
+    return Finding("rights", True, f"may rebuild schema {', '.join(schemas)}")
 
 
-def _invariants(connection: psycopg.Connection, application: Application) -> Iterator[Finding]:
+def _schemas(target: Target, snapshot: Snapshot | None) -> Sequence[str]:
+    """Return the schemas that a reset replaces, as far as that is known before it."""
+    return snapshot.manifest.schemas if snapshot else (target.schema,)
+
+
+def _invariants(connection: psycopg.Connection, application: HasInvariants) -> Iterator[Finding]:
     from psycopg.errors import LockNotAvailable
 
     for rule in application.invariants:

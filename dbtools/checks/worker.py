@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dbtools.build.snapshot import Snapshot
 from dbtools.chain import reset, seed
+from dbtools.chain.install import GivenSnapshot
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.chain.target import GuardRules, Target, Waits
@@ -39,6 +41,10 @@ class Job:
     lock_timeout: float
     schema: str
     unprotected: bool
+    snapshot: str
+    """The folder of the snapshot that resets install."""
+    seeds: bool
+    """Whether the snapshot holds the rows of the seed steps."""
     environ: dict[str, str]
     """The variables that decide which users to add and what the guard allows."""
     confirm: str | None
@@ -84,6 +90,7 @@ def run(job: Job) -> Result:
         rules=GuardRules(tuple(job.allow_hosts), tuple(job.protect)),
         unprotected=job.unprotected,
     )
+    source = GivenSnapshot(Snapshot(Path(job.snapshot)), job.seeds)
     with generate_in_background(application, plan) as rows:
         rows.copy_data()  # also before the signal: the race is between chains, not generators
         print("ready", flush=True)
@@ -91,9 +98,9 @@ def run(job: Job) -> Result:
             sys.exit(1)  # the parent is gone
         try:
             if job.action == "reset":
-                outcome = reset(target, project.migrations, project.cache, rows, NullReport())
+                outcome = reset(target, source, rows, NullReport())
             else:
-                outcome = seed(target, rows, NullReport())
+                outcome = seed(target, source, rows, NullReport())
         except DbtoolsError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, psycopg.Error):

@@ -6,7 +6,7 @@ A tasks.py needs one line: from dbtools.commands import namespace.
 from invoke.collection import Collection
 from invoke.main import program
 
-from dbtools.commands import checks, database, race, server, spec
+from dbtools.commands import build, checks, database, race, server, spec
 
 namespace = Collection(
     checks.doctor,
@@ -14,12 +14,16 @@ namespace = Collection(
     database.reset,
     database.seed,
     database.migrate,
+    build.build,
     database.digest,
     checks.verify_concurrency,
 )
 _server = Collection("server", server.start, server.stop, server.status, server.url, server.psql)
 _server.__doc__ = server.__doc__
 namespace.add_collection(_server)
+_snapshot = Collection("snapshot", build.snapshot_list, build.snapshot_show, build.snapshot_save, build.snapshot_drop)
+_snapshot.__doc__ = "The snapshots that builds have left."
+namespace.add_collection(_snapshot)
 _race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
+from dbtools.commands.build import builder
 from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes
 from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
@@ -69,7 +70,7 @@ def verify_concurrency(
         )
     plan = config.SeedPlan.resolve(project.load_application(), profile=options.profile, as_of=options.as_of)
     target = find_target(project, out, options)
-    evidence = verify(project, target, plan, note=out.note, **counts)
+    evidence = verify(project, target, plan, builder(project, out), note=out.note, **counts)
     by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)
     complaints = [*by_schedules.complaints, *evidence.complaints]
     for line in by_schedules.lines():
@@ -103,7 +104,7 @@ def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
     project = config.Project.find()
     target = find_target(project, out)
     findings = []
-    for finding in examine(target, project.migrations, project.cache, project.load_application(), os.environ):
+    for finding in examine(target, builder(project, out), project.load_application(), os.environ):
         findings.append(finding)
         out.say(str(finding))
     if json:

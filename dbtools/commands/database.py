@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from dbtools import config, console
+from dbtools.commands.build import builder, open_source
 from dbtools.commands.common import (
     RUN_OPTIONS,
     Options,
@@ -20,7 +21,7 @@ from dbtools.commands.common import (
     takes,
 )
 from dbtools.commands.interrupts import Interruption
-from dbtools.errors import DbtoolsError, VerificationFailed
+from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -54,23 +55,29 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
     auto_shortflags=False,
     iterable=["allow_host"],
     help=option_help(
-        *RUN_OPTIONS, **{"in-place": "Rebuild the live schema itself, for migrations that cannot be run aside"}
+        *RUN_OPTIONS,
+        rebuild="Run the steps again, even where a snapshot fits",
+        **{
+            "in-place": "Refill the live schema itself, for content that cannot be moved",
+            "from": "Install this file (invoke snapshot.save) instead of the project's own steps",
+        },
     ),
 )
 @handle_errors
 @takes(*RUN_OPTIONS)
-def reset(_context: Context, options: Options, in_place: bool = False) -> None:
+def reset(_context: Context, options: Options, in_place: bool = False, rebuild: bool = False, from_: str = "") -> None:
     """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
 
-    Destroys the data in the application's schema. The new tables are built aside and put in place at one moment:
-    readers go on, and a failure at any point leaves the database as it was. Refused (exit code 5) where the
-    environment says production or staging, on another machine, and where the database is marked or on the protect list;
-    the message says what opens it.
+    The project's steps (migrate, seed) run on a scratch database, and only when something they read has changed; the
+    result is kept as a snapshot. Destroys the data in the application's schemas. The new tables are filled aside and
+    put in place at one moment: readers go on, and a failure at any point leaves the database as it was. Refused (exit
+    code 5) where the environment says production or staging, on another machine, where the database is marked or on the
+    protect list, and where the tables are another project's; the message says what opens it.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
     """
-    _run("reset", options, in_place=in_place)
+    _run("reset", options, in_place=in_place, rebuild=rebuild, file=from_)
 
 
 @task(
@@ -96,7 +103,15 @@ def seed(_context: Context, options: Options, known_users_only: bool = False) ->
     _run("seed", options, known_users_only=known_users_only)
 
 
-def _run(action: str, options: Options, *, known_users_only: bool = False, in_place: bool = False) -> None:
+def _run(
+    action: str,
+    options: Options,
+    *,
+    known_users_only: bool = False,
+    in_place: bool = False,
+    rebuild: bool = False,
+    file: str = "",
+) -> None:
     from dbtools import chain
     from dbtools.chain import guard
     from dbtools.chain.prefetch import generate_in_background
@@ -106,6 +121,13 @@ def _run(action: str, options: Options, *, known_users_only: bool = False, in_pl
     started = time.monotonic()
     project = config.Project.find()
     application = project.load_application()
+    if (action == "seed" and not project.seed) or (known_users_only and application is None):
+        raise ConfigurationError(
+            "There is nothing to seed." if not project.seed else "There are no known users.",
+            f"[tool.dbtools] in {project.root / 'pyproject.toml'} has no {'rows in its ' * bool(project.seed)}seed.",
+            'For example: seed = ["python", "-m", "app.seed"], or seed = { rows = "package.module:application" }',
+            UNCHANGED,
+        )
     plan = config.SeedPlan.resolve(
         application,
         profile=options.profile,
@@ -114,14 +136,17 @@ def _run(action: str, options: Options, *, known_users_only: bool = False, in_pl
         known_users_only=known_users_only,
     )
     # From here on a second process computes the rows, while this one goes on.
-    with generate_in_background(application, plan) as rows:
+    with (
+        generate_in_background(None if file else application, plan) as rows,
+        open_source(project, plan, options, out, rebuild=rebuild, file=file) as source,
+    ):
         target = find_target(project, out, options, in_place=in_place)
         code = 1
         try:
             if action == "reset":
-                outcome = chain.reset(target, project.migrations, project.cache, rows, out)
+                outcome = chain.reset(target, source, rows, out)
             else:
-                outcome = chain.seed(target, rows, out)
+                outcome = chain.seed(target, source, rows, out)
             code = 0
         except DbtoolsError as error:
             code = error.exit_code
@@ -156,7 +181,7 @@ def _run(action: str, options: Options, *, known_users_only: bool = False, in_pl
 @handle_errors
 @takes(*_MIGRATE_OPTIONS)
 def migrate(_context: Context, options: Options) -> None:
-    """Upgrade the database to the newest revision and keep its data; under the seed lock.
+    """Run the migrate steps on the database itself and keep its data; under the seed lock.
 
     invoke migrate
     """
@@ -164,9 +189,9 @@ def migrate(_context: Context, options: Options) -> None:
 
     out = console.Console(quiet=options.json)
     project = config.Project.find()
-    before, after = run(find_target(project, out, options), project.migrations, out)
+    before, after = run(find_target(project, out, options), builder(project, out).upgrade, out)
     if options.json:
-        out.data({"from": before, "to": after})
+        out.data({"from": ", ".join(before), "to": ", ".join(after)})
 
 
 @task(
@@ -176,6 +201,7 @@ def migrate(_context: Context, options: Options) -> None:
 def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
     """Print a fingerprint: rows and hash of each table, and SHA-256 sums of content, structure and both.
 
+    It covers all schemas that the last reset filled; before the first, the one of [tool.dbtools], else public.
     `structure` covers columns, types, defaults, constraints, indexes, views, routines, triggers, policies and the
     positions of sequences, in the words of the server's major version. --expect takes the sum of the content, or that
     of both.
@@ -183,14 +209,15 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
         invoke digest
         invoke digest --expect 2f1c...
     """
+    from dbtools.chain.mark import marked_schemas
     from dbtools.db.connect import open_session
-    from dbtools.db.digest import LEFT_OUT
-    from dbtools.db.digest import digest as fingerprint
+    from dbtools.db.digest import LEFT_OUT, digest_all
 
     out = console.Console(quiet=json)
     project = config.Project.find()
     with open_session(find_dsn(project, out), "digest") as connection:
-        found = fingerprint(connection, project.schema, lock_timeout=project.lock_timeout)
+        schemas = marked_schemas(connection, project.root.name) or [project.schema]
+        found = digest_all(connection, schemas, lock_timeout=project.lock_timeout)
     rows = [(table.name, str(table.rows), table.md5) for table in found.tables]
     out.say(console.table(("table", "rows", "md5"), rows) if rows else "No tables.")
     out.say(f"content    sha256 {found.sha256}")

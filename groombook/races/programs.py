@@ -9,50 +9,50 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Imported here once, so that not every program that the lab forks has to.
-import alembic.command
-import sqlalchemy.dialects.postgresql.psycopg
-
 from dbtools import chain
+from dbtools.chain.install import GivenSnapshot
 from dbtools.chain.lock import SeedLock
 from dbtools.chain.report import NullReport
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
+from dbtools.db.connect import open_session
 from dbtools.db.dsn import Dsn
 from dbtools.db.sessions import Sessions
-from groombook.races.till import MIGRATIONS, rows
+from groombook.races.till import builder, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = ["alembic", "reset", "seed", "sqlalchemy", "start"]
 
 WAITS = Waits(lock=3600.0, first_try=3600.0, longest_try=3600.0)
 """One slice for the whole wait: slices end by the clock, and no outcome in the lab may depend on a clock."""
 
 with rows() as _rows:
     _rows.copy_data()  # generated once, for all programs to load
-_cache = Path(__file__).parents[2] / ".dbtools" / "cache" / "till"
+_started: list[GivenSnapshot] = []
+"""What `start` has installed. The lab forks the programs from the process that called it, so they have it at hand."""
 
 
 def start(url: str) -> None:
     """Make the start state: the till, migrated and seeded."""
-    chain.reset(Target(Dsn.parse(url), LOCK_KEY, WAITS), MIGRATIONS, _cache, _rows, NullReport())
+    source, dsn = builder(), Dsn.parse(url)
+    with open_session(dsn, "race") as session:
+        found = source.find(session)
+    _started[:] = [GivenSnapshot(found or source.build(dsn), seeds=False)]
+    chain.reset(Target(dsn, LOCK_KEY, WAITS), _started[0], _rows, NullReport())
 
 
 def reset(url: str) -> None:
     """Drop, migrate, seed."""
     with _locked(url) as target:
-        chain.reset(target, MIGRATIONS, _cache, _rows, NullReport())
+        chain.reset(target, _started[0], _rows, NullReport())
 
 
 def seed(url: str) -> None:
     """Empty the tables and load them again."""
     with _locked(url) as target:
-        chain.seed(target, _rows, NullReport())
+        chain.seed(target, _started[0], _rows, NullReport())
 
 
 @contextmanager

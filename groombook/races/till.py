@@ -7,12 +7,16 @@ application.
 from __future__ import annotations
 
 import datetime
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools.build.builder import Builder
+from dbtools.build.store import Store
 from dbtools.chain.prefetch import generate_in_background
-from dbtools.config import SeedPlan
+from dbtools.config import Project, SeedPlan
+from dbtools.config.steps import Step
 from dbtools.dataset import Dataset, TableRows
 from groombook.prng import Mulberry32
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "till_migrations"
 """Alembic's folder."""
+_ROOT = Path(__file__).parents[2]
 
 
 class Till:
@@ -49,6 +54,14 @@ class Till:
         return Dataset(())
 
     known_users = environment_users
+
+
+def builder() -> Builder:
+    """Return what finds and makes the snapshot of the till's tables, without rows."""
+    step = Step("call", ("groombook.races.classics:upgrade",), _ROOT)
+    project = Project(root=_ROOT, migrate=(step,))
+    store = Store(project.cache / "till", project.snapshot_cache_bytes)
+    return Builder(project, store, os.environ, note=lambda _: None)
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
-from dbtools.errors import ChainFailed, LockTimeout, ResetRefused
+from dbtools.errors import UNCHANGED, ChainFailed, LockTimeout, ResetRefused, StepFailed
 from tests.support.runs import PLAN, TODAY, Log, Runner, content, holder, query, seed
-from tests.support.toy import TABLES, ToyShop, execute, write_history
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES, ToyShop
 
 
 @pytest.fixture(params=["swap", "in-place"])
@@ -34,12 +35,12 @@ def test_text_arrives_as_it_was_generated(run: Runner, target: Target) -> None:
 
 
 def test_a_reset_returns_what_it_did(target: Target, tmp_path: Path) -> None:
-    history = write_history(tmp_path / "migrations", execute(TABLES))
+    source = sql_source(tmp_path / "project", TABLES)
     with generate_in_background(ToyShop(), PLAN) as rows:
-        outcome = chain.reset(target, history, tmp_path / "cache", rows, Log())
+        outcome = chain.reset(target, source, rows, Log())
     assert outcome.rows == 6
     assert "" < outcome.acquired_at < outcome.released_at
-    assert {"lock", "migrate", "seed", "commit"} <= set(outcome.seconds)
+    assert {"build", "lock", "migrate", "seed", "commit"} <= set(outcome.seconds)
 
 
 def test_a_reset_over_a_seeded_database_gives_the_same_content(run: Runner, target: Target) -> None:
@@ -55,13 +56,13 @@ def test_sequences_stand_past_the_loaded_keys(run: Runner, target: Target) -> No
     assert query(target, "insert into items (shop_id) values (1) returning id") == [(4,)]
 
 
-def test_seed_empties_what_refers_to_its_tables_too(run: Runner, target: Target) -> None:
-    run(execute(TABLES), execute("create table notes (item int references items (id))"))
+def test_seed_empties_what_refers_to_its_tables_too(run: Runner, target: Target, tmp_path: Path) -> None:
+    run(TABLES, "create table notes (item int references items (id))")
     first = content(target)
     query(target, "insert into notes values (1)")
     query(target, "update shops set name = 'changed'")
     log = Log()
-    outcome = seed(target, PLAN, log)
+    outcome = seed(target, tmp_path, PLAN, log)
     assert content(target) == first
     assert outcome.rows == 6
     assert log.lines == [
@@ -73,101 +74,63 @@ def test_seed_empties_what_refers_to_its_tables_too(run: Runner, target: Target)
     ]
 
 
-def test_the_known_users_mode_adds_what_is_missing_and_nothing_else(run: Runner, target: Target) -> None:
+def test_the_known_users_mode_adds_what_is_missing_and_nothing_else(
+    run: Runner, target: Target, tmp_path: Path
+) -> None:
     run()
     before = query(target, "select * from shops order by id")
     plan = SeedPlan("small", TODAY, known_users_only=True)
-    assert seed(target, plan).rows == 1
+    assert seed(target, tmp_path, plan).rows == 1
     assert query(target, "select * from shops order by id") == [*before, (9000, "Known", "here")]
-    assert seed(target, plan).rows == 0
+    assert seed(target, tmp_path, plan).rows == 0
 
 
-def test_seed_without_tables_says_what_to_run(target: Target) -> None:
+def test_seed_without_tables_says_what_to_run(target: Target, tmp_path: Path) -> None:
     with pytest.raises(ChainFailed) as caught:
-        seed(target)
+        seed(target, tmp_path)
     assert caught.value.what == "The seed phase failed."
     assert ROLLED_BACK in caught.value.reason
     assert caught.value.hint == "The tables are not there: run invoke migrate, or invoke reset."
 
 
-@pytest.mark.parametrize(
-    ("bodies", "what"),
-    [
-        ([execute(TABLES), execute("select 1 / 0")], "Migration 0002 failed."),
-        (
-            ["op.get_bind()", execute(TABLES), execute("select 1 / 0")],
-            "Migration 0003 failed.",
-        ),
-    ],
-    ids=["rendered", "through Alembic"],
-)
-def test_a_migration_that_fails_half_way_loses_nothing(
-    run: Runner, target: Target, bodies: list[str], what: str
-) -> None:
+def test_a_step_that_fails_half_way_loses_nothing_and_never_takes_the_lock(run: Runner, target: Target) -> None:
     run()
     before = content(target)
-    if "get_bind" in bodies[0]:
-        bodies[0] = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
-    with pytest.raises(ChainFailed) as caught:
-        run(*bodies)
-    assert caught.value.what == what
-    assert caught.value.reason == f"division by zero. {ROLLED_BACK}"
+    with psycopg.connect(target.dsn.url, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(1196576591)")
+        with pytest.raises(StepFailed) as caught:
+            run(TABLES, "select 1 / 0", waits=Waits(0))
+    assert caught.value.what == "Step migrate 1 of 1 (sql *.sql) failed."
+    assert "0002.sql:1: ERROR:  division by zero" in caught.value.why
+    assert caught.value.state == UNCHANGED
+    assert run.log.lines == []
+    assert content(target) == before
+
+
+def test_a_session_that_is_lost_while_the_content_is_built_is_not_ours(run: Runner, target: Target) -> None:
+    run()
+    before = content(target)
+    with pytest.raises(StepFailed) as caught:
+        run(TABLES, "select pg_terminate_backend(pg_backend_pid())")
+    assert "terminating connection due to administrator command" in caught.value.why
+    assert caught.value.state == UNCHANGED
     assert content(target) == before
     assert holder(target) is None
 
 
-def test_a_revision_that_raises_anything_is_named(run: Runner, target: Target) -> None:
+def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target) -> None:
     run()
     before = content(target)
     with pytest.raises(ChainFailed) as caught:
-        run(execute(TABLES), "{}['no such key']")
-    assert str(caught.value) == (
-        f"Migration 0002 failed.\n'no such key'. {ROLLED_BACK}\nCorrect that revision and run this again."
-    )
-    assert content(target) == before
-
-
-@pytest.mark.parametrize("through", ["rendered", "through Alembic"])
-def test_a_lost_connection_is_not_held_against_the_revision(run: Runner, target: Target, through: str) -> None:
-    run()
-    before = content(target)
-    asks = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()\n"
-    ends = execute("select pg_terminate_backend(pg_backend_pid())")
-    with pytest.raises(ChainFailed) as caught:
-        run(execute(TABLES), (asks if through == "through Alembic" else "") + ends)
-    assert str(caught.value) == (
-        f"Migration 0002 failed.\nterminating connection due to administrator command. {ROLLED_BACK}\n"
-        "The connection to the server broke; once it is back, run this again."
-    )
-    assert content(target) == before
-
-
-@pytest.mark.parametrize("through", ["rendered", "through Alembic"])
-def test_a_seed_that_fails_loses_nothing(run: Runner, target: Target, through: str) -> None:
-    run()
-    before = content(target)
-    asks = "op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()"
-    with pytest.raises(ChainFailed) as caught:
-        run(
-            *([asks] if through == "through Alembic" else []),
-            execute(TABLES),
-            execute("alter table items add check (price < 300)"),
-        )
+        run(TABLES, "alter table items add check (price < 300)")
     assert caught.value.what == "The seed phase failed."
     assert "items_price_check" in caught.value.reason
     assert ROLLED_BACK in caught.value.reason
     assert content(target) == before
+    assert holder(target) is None
 
 
-def test_a_history_that_asks_the_database_runs_through_alembic(run: Runner, target: Target) -> None:
-    run()
-    first = content(target)
-    run("op.get_bind().execute(__import__('sqlalchemy').text('select 1')).scalar_one()", execute(TABLES))
-    assert content(target) == first
-    assert query(target, "select version_num from alembic_version") == [("0002",)]
-
-
-def test_another_program_with_the_same_key_keeps_us_out(run: Runner, target: Target) -> None:
+def test_another_program_with_the_same_key_keeps_us_out(run: Runner, target: Target, tmp_path: Path) -> None:
     run()
     before = content(target)
     with psycopg.connect(target.dsn.url, autocommit=True, application_name="old seeder") as other:
@@ -175,7 +138,7 @@ def test_another_program_with_the_same_key_keeps_us_out(run: Runner, target: Tar
         pid = other.info.backend_pid
         for start in (
             run,
-            lambda **options: seed(Target(target.dsn, LOCK_KEY, **options)),
+            lambda **options: seed(Target(target.dsn, LOCK_KEY, **options), tmp_path),
         ):
             with pytest.raises(LockTimeout) as caught:
                 start(waits=Waits(0))

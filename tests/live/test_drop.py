@@ -50,13 +50,13 @@ def left(connection: psycopg.Connection) -> list[str]:
 def test_everything_the_application_owns_goes(pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute(EVERYTHING)
-        assert drop_all(connection, "public") == 21
+        assert drop_all(connection, ["public"]) == 21
         assert left(connection) == []
 
 
 def test_an_empty_schema_is_nothing_to_do(pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
-        assert drop_all(connection, "public") == 0
+        assert drop_all(connection, ["public"]) == 0
 
 
 def test_the_schema_its_grants_and_comment_stay(pg_database: str) -> None:
@@ -69,14 +69,14 @@ def test_the_schema_its_grants_and_comment_stay(pg_database: str) -> None:
         )
         before = connection.execute(facts).fetchall()
         connection.execute(EVERYTHING)
-        drop_all(connection, "public")
+        drop_all(connection, ["public"])
         assert connection.execute(facts).fetchall() == before
 
 
 def test_other_schemas_stay(pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute("create schema other; create table other.t (a int); create table mine (a int)")
-        drop_all(connection, "public")
+        drop_all(connection, ["public"])
         assert connection.execute("select count(*) from other.t").fetchone() == (0,)
         assert left(connection) == []
 
@@ -108,7 +108,7 @@ def test_what_others_depend_on_is_refused_by_name(pg_database: str, sql: str, ou
         connection.execute("create table parted (a int) partition by list (a)")
         connection.execute(sql)
         with pytest.raises(ChainFailed) as caught:
-            drop_all(connection, "public")
+            drop_all(connection, ["public"])
         assert str(caught.value) == (
             f"Cannot drop everything in schema public: {outsider} in another schema depends on it.\n"
             "Dropping it too would go beyond the application's own schema. Nothing was changed.\n"
@@ -123,7 +123,7 @@ def test_a_table_of_another_role_is_refused_by_name(pg_database: str, pg_admin: 
         owner = admin.info.user
     with psycopg.connect(pg_database, autocommit=True) as connection:
         with pytest.raises(ChainFailed) as caught:
-            find_owned(connection, "public")
+            find_owned(connection, ["public"])
         assert str(caught.value) == (
             f"Cannot drop everything in schema public: table public.theirs (owner {owner}) belongs to another role.\n"
             "Nothing was changed.\n"
@@ -136,7 +136,7 @@ def test_extensions_and_what_belongs_to_them_stay(pg_database: str, pg_admin: st
         admin.execute("create extension vector")
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute("create table items (embedding vector(3))")
-        drop_all(connection, "public")
+        drop_all(connection, ["public"])
         assert connection.execute("select '[1,2,3]'::vector::text").fetchone() == ("[1,2,3]",)
         assert "items" not in left(connection)
 
@@ -148,5 +148,5 @@ def test_thousands_of_tables_go_in_batches(pg_database: str) -> None:
                 f"do $$ begin for i in {start}..{start + 99} loop"
                 " execute format('create table t%s (id int primary key)', i); end loop; end $$"
             )
-        assert drop_all(connection, "public", batch=100) == 600
+        assert drop_all(connection, ["public"], batch=100) == 600
         assert left(connection) == []

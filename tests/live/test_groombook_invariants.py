@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from sqlalchemy import create_engine, pool
 
 from dbtools.chain.copy import copy_rows, encode, insert_missing
-from dbtools.chain.migrations import load_rendered
+from dbtools.db.dsn import Dsn
 from groombook.application import application
+from tests.support.migrations import configure
 
-MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 DAY = dt.date(2026, 11, 23)
 ENVIRONMENT = {
     "SEED_ADMIN_EMAIL": "a@example.com",
@@ -145,12 +146,11 @@ FAULTS = [
 
 
 @pytest.fixture
-def database(pg_database: str, tmp_path: Path) -> Iterator[psycopg.Connection]:
+def database(pg_database: str) -> Iterator[psycopg.Connection]:
     """A migrated database without data."""
-    found = load_rendered(MIGRATIONS, tmp_path)
-    assert found is not None
+    with create_engine(Dsn.parse(pg_database).sqlalchemy_url, poolclass=pool.NullPool).begin() as migrating:
+        command.upgrade(configure(migrating), "head")
     with psycopg.connect(pg_database, autocommit=True) as connection:
-        found.run(connection)
         connection.execute("set timezone = 'UTC'")
         yield connection
 

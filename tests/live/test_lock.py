@@ -23,6 +23,11 @@ def ignore(holder: Blocker | None) -> None:
     """A waiter that says nothing."""
 
 
+def join_fence(work: psycopg.Connection) -> None:
+    """Put a session behind the fence, as the sessions of a project's programs are."""
+    work.execute("select pg_advisory_lock_shared(%s)", (FENCE | LOCK_KEY,))
+
+
 def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
     lock, other = SeedLock(connect(), LOCK_KEY), connect()
     lock.acquire(Waits(0), ignore)
@@ -107,7 +112,7 @@ def test_releasing_what_is_not_held_is_an_error(connect: Connect) -> None:
 def test_work_is_refused_once_the_lock_is_lost(connect: Connect) -> None:
     lock, work, other = SeedLock(connect("mine"), LOCK_KEY), connect(), connect("theirs")
     lock.acquire(Waits(0), ignore)
-    lock.join_fence(work)
+    join_fence(work)
     lock.check(work)
     other.execute("select pg_terminate_backend(%s)", (lock.pid,))
     until(lambda: SeedLock(other, LOCK_KEY).holder() is None)
@@ -126,7 +131,7 @@ def test_work_is_refused_once_the_lock_is_lost(connect: Connect) -> None:
 def test_a_new_holder_waits_for_the_work_of_the_one_before(connect: Connect) -> None:
     lost, work, watcher = SeedLock(connect(), LOCK_KEY), connect("still at work"), connect()
     lost.acquire(Waits(0), ignore)
-    lost.join_fence(work)
+    join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     new = SeedLock(connect(), LOCK_KEY)
     new.acquire(Waits(LIMIT_S), ignore)
@@ -286,15 +291,6 @@ def test_the_session_form_disables_timeouts_for_good(connect: Connect) -> None:
     assert shown(lock.connection, *TIMEOUTS[:3], "client_connection_check_interval") == ["0", "0", "0", "3s"]
 
 
-def test_a_lost_lock_is_noticed_when_the_work_joins_the_fence(connect: Connect) -> None:
-    lock, work, other = SeedLock(connect(), LOCK_KEY), connect(), connect()
-    lock.acquire(Waits(0), ignore)
-    other.execute("select pg_terminate_backend(%s)", (lock.pid,))
-    until(lambda: SeedLock(other, LOCK_KEY).holder() is None)
-    with pytest.raises(ChainFailed, match="was lost before the work was done"):
-        lock.join_fence(work)
-
-
 def test_a_session_that_only_waits_for_the_lock_does_not_hold_it(connect: Connect) -> None:
     holder, lock, work = connect("holder"), SeedLock(connect(), LOCK_KEY), connect()
     holder.execute("select pg_advisory_lock(1196576591)")
@@ -327,7 +323,7 @@ def test_the_fence_lets_the_sessions_of_one_run_in_together(connect: Connect) ->
     lock.wait_for_fence(Waits(0), ignore)
     for work in works:
         work.execute("set lock_timeout = '10s'")
-        lock.join_fence(work)
+        join_fence(work)
         held = advisory_locks(work, work.info.backend_pid)
         assert held == [(0x46454E43, LOCK_KEY, "ShareLock")]
     assert advisory_locks(works[0], lock.pid) == [(0, LOCK_KEY, "ExclusiveLock")]
@@ -336,7 +332,7 @@ def test_the_fence_lets_the_sessions_of_one_run_in_together(connect: Connect) ->
 def test_the_transaction_form_waits_for_earlier_work_too_and_keeps_the_lock_meanwhile(connect: Connect) -> None:
     lost, work, watcher = SeedLock(connect(), LOCK_KEY), connect("still at work"), connect()
     lost.acquire(Waits(0), ignore)
-    lost.join_fence(work)
+    join_fence(work)
     watcher.execute("select pg_terminate_backend(%s)", (lost.pid,))
     lock = TransactionLock(connect(autocommit=False), LOCK_KEY)
     lock.acquire(Waits(LIMIT_S), ignore)

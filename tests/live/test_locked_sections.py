@@ -14,7 +14,7 @@ import pytest
 from dbtools import chain
 from dbtools.chain import locked_session, locked_transaction
 from dbtools.chain.lock import FENCE
-from dbtools.chain.locked_session import open_work_session, session_lock
+from dbtools.chain.locked_session import session_lock
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
 from dbtools.chain.phase import ROLLED_BACK, Outcome, server_time
 from dbtools.chain.target import GuardRules, Target, Waits
@@ -22,10 +22,15 @@ from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
 from tests.support.runs import PLAN, TODAY, Log, Runner, holder, query, seed
-from tests.support.sessions import TIMEOUTS, Connect, advisory_locks, freed_at_last, shown
-from tests.support.toy import TABLES, execute, write_history
+from tests.support.sessions import Connect, advisory_locks, freed_at_last, shown
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES
 from tests.support.waiting import LIMIT_S, until
 
+VERSIONED = """
+create table if not exists alembic_version (version_num text primary key);
+insert into alembic_version values ('0001') on conflict do nothing;
+"""
 SEED_LOCK = (0, LOCK_KEY, "ExclusiveLock")
 FENCED = (FENCE >> 32, LOCK_KEY, "ShareLock")
 
@@ -67,73 +72,37 @@ def protected(target: Target) -> Target:
     return Target(target.dsn, LOCK_KEY, rules=GuardRules(protect=("*",)))
 
 
-def test_a_session_holds_the_lock_and_nothing_else_while_another_works(target: Target) -> None:
+def test_a_session_holds_the_lock_and_nothing_else_while_others_work(target: Target, connect: Connect) -> None:
     log, outcome = Log(), Outcome()
-    with session_lock(target, "reset", PLAN, log, outcome) as locked:
+    with session_lock(target, "migrate", log, outcome) as lock:
         assert log.lines == ["✓ Acquired seed advisory lock (key=1196576591)"]
         inside = server_clock(target)
-        assert locked.lock is not None
-        assert held_by(target, locked.lock.connection) == [SEED_LOCK]
+        assert held_by(target, lock.connection) == [SEED_LOCK]
         assert query(target, "select application_name, state from pg_stat_activity where pid = "
-                     f"{locked.lock.pid}") == [("dbtools reset", "idle")]  # fmt: skip
-        with open_work_session(locked, target, whole=True) as work:
-            assert held_by(target, work) == [FENCED]
-            locked.check(work)
-        with open_work_session(locked, target, whole=False) as work:
-            assert held_by(target, work) == [FENCED]
-            assert work.autocommit
+                     f"{lock.pid}") == [("dbtools migrate", "idle")]  # fmt: skip
+        lock.check(connect())
     assert advisory_holders(target) == 0
     assert log.lines[1:] == ["✓ Released seed advisory lock"]
     assert outcome.acquired_at <= inside <= outcome.released_at
     assert set(outcome.seconds) == {"lock", "unlock"}
 
 
-def test_a_work_session_has_no_timeouts_and_works_in_the_schema(target: Target) -> None:
-    for setting in TIMEOUTS[:3]:
-        query(target, f"alter database {target.dsn.dbname} set {setting} = '1h'")
-    query(target, "create schema shop")
-    there = Target(target.dsn, LOCK_KEY, schema="shop")
-    with session_lock(there, "reset", PLAN, Log(), Outcome()) as locked:
-        with open_work_session(locked, there, whole=True) as work:
-            assert shown(work, *TIMEOUTS[:3], "search_path") == ["0", "0", "0", "shop, public"]
-            work.execute("create table gone ()")
-        with open_work_session(locked, there, whole=False) as work:
-            assert shown(work, *TIMEOUTS[:3], "search_path") == ["0", "0", "0", "shop, public"]
-            work.execute("create table kept ()")
-    assert query(target, "select tablename from pg_tables where schemaname = 'shop'") == [("kept",)]
-
-
-def test_a_work_session_is_refused_after_the_lock_was_lost(target: Target) -> None:
-    def work() -> None:
-        with session_lock(target, "reset", PLAN, Log(), Outcome()) as locked:
-            assert locked.lock is not None
-            query(target, f"select pg_terminate_backend({locked.lock.pid})")
-            until(lambda: holder(target) is None)
-            with open_work_session(locked, target, whole=True):
-                pytest.fail("it was let in")
-
-    with pytest.raises(ChainFailed, match="was lost before the work was done"):
-        work()
-
-
-def test_work_is_checked_against_the_lock(target: Target) -> None:
-    with session_lock(target, "reset", PLAN, Log(), Outcome()) as locked:
-        assert locked.lock is not None
-        with open_work_session(locked, target, whole=True) as work:
-            locked.check(work)
-            locked.lock.connection.execute("select pg_advisory_unlock_all()")
-            with pytest.raises(ChainFailed, match="It is free now"):
-                locked.check(work)
-            locked.lock.connection.execute("select pg_advisory_lock(1196576591)")
+def test_work_is_checked_against_the_lock(target: Target, connect: Connect) -> None:
+    work = connect()
+    with session_lock(target, "migrate", Log(), Outcome()) as lock:
+        lock.check(work)
+        lock.connection.execute("select pg_advisory_unlock_all()")
+        with pytest.raises(ChainFailed, match="It is free now"):
+            lock.check(work)
+        lock.connection.execute("select pg_advisory_lock(1196576591)")
 
 
 def test_a_lock_that_was_lost_during_the_work_is_noticed_at_its_end(target: Target) -> None:
     log = Log()
 
     def work() -> None:
-        with session_lock(target, "reset", PLAN, log, Outcome()) as locked:
-            assert locked.lock is not None
-            locked.lock.connection.execute("select pg_advisory_unlock_all()")
+        with session_lock(target, "migrate", log, Outcome()) as lock:
+            lock.connection.execute("select pg_advisory_unlock_all()")
 
     with pytest.raises(ChainFailed) as caught:
         work()
@@ -145,11 +114,6 @@ def test_a_lock_that_was_lost_during_the_work_is_noticed_at_its_end(target: Targ
 def test_an_unprotected_section_has_no_lock_and_no_check(target: Target, connect: Connect) -> None:
     connect().execute("select pg_advisory_lock(1196576591)")
     bare, log = Target(target.dsn, LOCK_KEY, unprotected=True, rules=GuardRules(protect=("*",))), Log()
-    with session_lock(bare, "reset", PLAN, log, Outcome()) as locked:
-        assert locked.lock is None
-        with open_work_session(locked, bare, whole=False) as work:
-            locked.check(work)
-            assert held_by(target, work) == []
     with open_guarded_session(target, "seed", PLAN) as work, transaction_lock(work, bare, log, Outcome()):
         assert work.autocommit
         assert held_by(target, work) == []
@@ -157,20 +121,12 @@ def test_an_unprotected_section_has_no_lock_and_no_check(target: Target, connect
     assert log.lines == []
 
 
-@pytest.mark.parametrize("plan", [PLAN, None], ids=["asked", "not asked"])
-def test_the_guard_is_asked_where_data_is_at_stake(target: Target, plan: SeedPlan | None) -> None:
-    if plan is None:
-        with session_lock(protected(target), "migrate", None, Log(), Outcome()):
-            assert holder(target) is not None
-        return
+def test_the_guard_is_asked_where_data_is_at_stake(target: Target) -> None:
+    with session_lock(protected(target), "migrate", Log(), Outcome()):
+        assert holder(target) is not None
     with (
         pytest.raises(ResetRefused, match="Refused to truncate database"),
-        session_lock(protected(target), "truncate", plan, Log(), Outcome()),
-    ):
-        pytest.fail("it was let in")
-    with (
-        pytest.raises(ResetRefused, match="Refused to truncate database"),
-        open_guarded_session(protected(target), "truncate", plan),
+        open_guarded_session(protected(target), "truncate", PLAN),
     ):
         pytest.fail("it was let in")
 
@@ -178,8 +134,6 @@ def test_the_guard_is_asked_where_data_is_at_stake(target: Target, plan: SeedPla
 def test_the_guard_reads_the_plans_environment(target: Target) -> None:
     allowed = SeedPlan("small", TODAY, environ={"ALLOW_RESET": "true"})
     there = Target(target.dsn, LOCK_KEY, rules=GuardRules(protect=("*",)), confirm=target.dsn.dbname)
-    with session_lock(there, "reset", allowed, Log(), Outcome()):
-        pass
     with open_guarded_session(there, "seed", allowed) as work:
         assert work.autocommit
         assert query(target, "select count(*) from pg_stat_activity where application_name = 'dbtools seed'") == [(1,)]
@@ -226,7 +180,7 @@ def enter(request: pytest.FixtureRequest, target: Target) -> Enter:
     def through(waits: Waits, log: Log) -> Outcome:
         there, outcome = Target(target.dsn, LOCK_KEY, waits), Outcome()
         if request.param == "session":
-            with session_lock(there, "reset", PLAN, log, outcome):
+            with session_lock(there, "reset", log, outcome):
                 pass
         else:
             with open_guarded_session(there, "reset", PLAN) as work, transaction_lock(work, there, log, outcome):
@@ -323,30 +277,65 @@ def test_a_section_that_had_to_wait_says_for_whom_and_how_long(target: Target, e
 def test_seed_waits_for_readers_instead_of_meeting_them_in_a_deadlock(
     target: Target, tmp_path: Path, connect: Connect, table: str
 ) -> None:
-    Runner(target, tmp_path)(execute(TABLES), execute("create table notes (item int references items (id))"))
+    Runner(target, tmp_path)(TABLES, "create table notes (item int references items (id))")
     reader = connect("report", autocommit=False)
     reader.execute(f"select from {table}")
     quick = Target(target.dsn, LOCK_KEY, Waits(0))
     with freed_at_last(reader), pytest.raises(LockTimeout) as caught:
-        seed(quick)
+        seed(quick, tmp_path)
     assert caught.value.what == "The seeded tables are in use and could not be emptied."
     assert "(application 'report', " in caught.value.reason
     # Nothing is emptied where rows are only added.
-    assert seed(quick, SeedPlan("small", TODAY, known_users_only=True)).rows == 1
+    assert seed(quick, tmp_path, SeedPlan("small", TODAY, known_users_only=True)).rows == 1
 
 
 def test_migrate_takes_the_lock_and_does_not_ask_the_guard(target: Target, tmp_path: Path, connect: Connect) -> None:
-    history = write_history(tmp_path / "migrations", execute(TABLES))
+    upgrade = sql_source(tmp_path / "project", VERSIONED).upgrade
     other = connect("holder")
     other.execute("select pg_advisory_lock(1196576591)")
     with freed_at_last(other), pytest.raises(LockTimeout):
-        chain.migrate(Target(target.dsn, LOCK_KEY, Waits(0)), history, Log())
+        chain.migrate(Target(target.dsn, LOCK_KEY, Waits(0)), upgrade, Log())
     other.execute("select pg_advisory_unlock(1196576591)")
     log = Log()
-    assert chain.migrate(protected(target), history, log) == ("", "0001")
+    assert chain.migrate(protected(target), upgrade, log) == ([], ["0001"])
     assert "✓ Migrations applied: nothing to 0001" in log.lines
-    assert chain.migrate(target, history, log) == ("0001", "0001")
+    assert chain.migrate(target, upgrade, log) == (["0001"], ["0001"])
     assert "✓ Already at 0001" in log.lines
+
+
+def test_migrate_finds_out_that_the_steps_went_elsewhere(target: Target) -> None:
+    with pytest.raises(ChainFailed) as caught:
+        chain.migrate(target, lambda _dsn, _fence: ("0007",), Log())
+    assert str(caught.value) == (
+        "The migrate steps ended without an error, but the database is not at the newest revision.\n"
+        "It is at nothing; the history ends at 0007. What was committed before stays; invoke doctor shows the"
+        " revision.\n"
+        "See what env.py connects to, and which table it keeps its revision in."
+    )
+    assert advisory_holders(target) == 0
+
+
+def test_migrate_notices_a_lock_that_was_lost_meanwhile(target: Target) -> None:
+    def lose(_dsn: Dsn, _fence: int) -> tuple[str, ...]:
+        found = holder(target)
+        query(target, f"select pg_terminate_backend({found})")
+        until(lambda: holder(target) is None)
+        return ()
+
+    with pytest.raises(ChainFailed) as caught:
+        chain.migrate(target, lose, Log())
+    assert caught.value.what == "The seed advisory lock (key=1196576591) was lost before the work was done."
+    assert caught.value.reason == ("It is free now. What was committed before stays; invoke doctor shows the revision.")
+
+
+def test_migrate_gives_the_steps_the_fence_that_the_next_run_waits_for(target: Target) -> None:
+    def work(dsn: Dsn, fence: int) -> tuple[str, ...]:
+        assert fence == FENCE | LOCK_KEY
+        assert dsn.dbname == target.dsn.dbname
+        assert holder(target) is not None
+        return ()
+
+    assert chain.migrate(target, work, Log()) == ([], [])
 
 
 @pytest.mark.parametrize("task", ["reset", "seed"])
@@ -354,7 +343,7 @@ def test_a_production_environment_is_refused_before_a_connection_is_opened(task:
     nowhere = Target(Dsn.parse("postgresql://nobody@127.0.0.1:1/nothing"), LOCK_KEY)
     plan = SeedPlan("small", TODAY, environ={"NODE_ENV": "production"})
     start: dict[str, Callable[[], object]] = {
-        "seed": lambda: seed(nowhere, plan),
+        "seed": lambda: seed(nowhere, tmp_path, plan),
         "reset": lambda: Runner(nowhere, tmp_path)(plan=plan),
     }
     with pytest.raises(ResetRefused, match=f"^Refused to {task}: this is a production environment"):
@@ -363,5 +352,5 @@ def test_a_production_environment_is_refused_before_a_connection_is_opened(task:
 
 def test_a_pool_of_one_is_refused_before_a_connection_is_opened() -> None:
     nowhere = Target(Dsn.parse("postgresql://nobody@127.0.0.1:1/nothing"), LOCK_KEY, pool_size=1)
-    with pytest.raises(ConfigurationError), session_lock(nowhere, "reset", PLAN, Log(), Outcome()):
+    with pytest.raises(ConfigurationError), session_lock(nowhere, "migrate", Log(), Outcome()):
         pytest.fail("it was let in")

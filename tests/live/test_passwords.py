@@ -143,7 +143,7 @@ def test_no_password_gets_out(server: EmbeddedServer, project: Path, tmp_path: P
         for body in (execute("create table t (id int)"), RAISES_ITS_URL):
             failing = broken(project, tmp_path, body)
             failed = invoke(good, "reset", "--debug", "--evidence", next(evidence), code=1, folder=failing)
-            assert "Migration 0002 failed." in failed
+            assert "Step migrate 1 of 1 (alembic) failed." in failed
             assert "Traceback" in failed
             invoke(good, "migrate", "--json", code=1, folder=failing)
     finally:

@@ -450,7 +450,7 @@ def project(tmp_path: Path) -> Project:
         '[variants.more]\nactors.b.sql = ["update counter set n = 20"]\n',
         "utf-8",
     )
-    return Project(tmp_path, "a:b", tmp_path / "migrations", tmp_path / "races")
+    return Project(tmp_path, races=tmp_path / "races")
 
 
 def found_in(project: Project) -> ExplorationResult:

@@ -29,7 +29,8 @@ from dbtools.db.dsn import Dsn
 from dbtools.db.sessions import Sessions
 from dbtools.errors import DatabaseUnreachable, ResetRefused
 from dbtools.server import Server
-from tests.support.toy import TABLES, ToyShop, execute, write_history
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES, ToyShop
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TODAY = dt.date(2026, 11, 23)
@@ -122,11 +123,8 @@ def precious(pg_database: str) -> Callable[[], bool]:
 
 
 def reset(target: Target, folder: Path, environ: dict[str, str] | None = None) -> None:
-    history = folder / "migrations"
-    if not history.exists():
-        write_history(history, execute(TABLES))
     with generate_in_background(ToyShop(), SeedPlan("small", TODAY, environ=environ or {})) as rows:
-        chain.reset(target, history, folder / "cache", rows, NullReport())
+        chain.reset(target, sql_source(folder / "project", TABLES), rows, NullReport())
 
 
 def refused(target: Target, environ: dict[str, str] | None = None) -> str:
@@ -157,7 +155,11 @@ def test_another_machines_database_is_refused_and_nothing_is_changed(
         f' for good: [tool.dbtools] allow-hosts = ["{remote.host}"]'
     )
     assert precious()
-    reset(replace(target, rules=GuardRules(allow_hosts=("db", remote.host))), tmp_path)
+    allowed = replace(target, rules=GuardRules(allow_hosts=("db", remote.host)))
+    with pytest.raises(ResetRefused, match="holds tables that this project did not make"):
+        reset(allowed, tmp_path)
+    assert precious()
+    reset(replace(allowed, confirm=remote.dbname), tmp_path)
     assert not precious()
     reset(target, tmp_path, ALLOWED)
 
@@ -186,10 +188,13 @@ def test_the_command_line_is_guarded_and_says_how_to_go_on(
         assert invoke("migrate", "--json").returncode == 0  # destroys nothing
         assert invoke(task, "--allow-host", "other", "--allow-host", remote.host).returncode == 0
     elif task == "reset":
-        assert invoke(task, "--allow-host", remote.host).returncode == 0
+        done = invoke(task, "--allow-host", remote.host)
+        assert done.returncode == 5
+        assert "holds tables that this project did not make" in done.stderr
+        assert invoke(task, "--allow-host", remote.host, "--confirm", remote.dbname).returncode == 0
     else:
         small = ("--rounds", "1", "--seeders", "2", "--resets", "0", "--as-of", "2026-11-23", "--no-schedules")
-        done = invoke(task, *small, "--allow-host", remote.host)
+        done = invoke(task, *small, "--allow-host", remote.host, "--confirm", remote.dbname)
         assert done.returncode == 0, done.stderr
 
 
@@ -446,11 +451,10 @@ def test_a_session_that_checks_no_keys_is_refused(pg_admin: str, role: str) -> N
 
 
 def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> None:
-    write_history(tmp_path / "migrations", execute(TABLES))
     target = Target(Dsn.parse(pg_database), LOCK_KEY)
 
     def guard(target: Target) -> str:
-        found = examine(target, tmp_path / "migrations", tmp_path / "cache", ToyShop(), {})
+        found = examine(target, sql_source(tmp_path / "project", TABLES), ToyShop(), {})
         return next(str(one) for one in found if one.name == "guard")
 
     assert guard(target) == "✓ guard: may be reset"

@@ -118,7 +118,9 @@ def test_it_is_postgresql_16_and_answers(server: EmbeddedServer) -> None:
 
 def test_the_application_role_owns_its_database_and_is_no_superuser(server: EmbeddedServer) -> None:
     assert (
-        scalar(server.url, "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user")
+        scalar(
+            server.url, "select rolsuper or rolcreaterole or not rolcreatedb from pg_roles where rolname = current_user"
+        )
         is False
     )
     owner = "select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()"

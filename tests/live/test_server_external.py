@@ -26,10 +26,15 @@ def test_it_is_used_and_left_running(pg_admin: str) -> None:
         assert server.version == row[0]
 
 
-def test_a_role_that_may_not_create_databases_is_told_what_to_grant(pg_database: str) -> None:
+def test_a_role_that_may_not_create_databases_is_told_what_to_grant(pg_database: str, pg_admin: str) -> None:
     server = ExternalServer(pg_database)
-    with pytest.raises(ServerError) as caught:
-        server.create_database("more")
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute("alter role app nocreatedb")
+        try:
+            with pytest.raises(ServerError) as caught:
+                server.create_database("more")
+        finally:
+            admin.execute("alter role app createdb")
     assert caught.value.what.startswith("Cannot create a database on 127.0.0.1:")
     assert caught.value.reason == "permission denied to create database."
     assert caught.value.hint == 'As a superuser: alter role "app" createdb;'

@@ -27,8 +27,9 @@ from dbtools.db.dsn import Dsn
 from dbtools.db.wait import wait_for_db
 from dbtools.errors import UNCHANGED, ChainFailed, DatabaseUnreachable, LockTimeout
 from tests.support.relay import Mute, SilentPeer
-from tests.support.runs import PASS_GATE, PLAN, Log, Runner, closed_gate, content, query, seed, waits_at_gate
-from tests.support.toy import TABLES, ToyShop, execute, write_history
+from tests.support.runs import GATE, PASS_GATE, PLAN, Log, Runner, closed_gate, content, query, seed, waits_at_gate
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES, ToyShop
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,6 +38,7 @@ SILENT = "the server fell silent, and does not answer a new session either: "
 NO_ANSWER = "the server let us in, and gave no answer in"
 FORGOTTEN = "no answer came, and the server does not know this session any more"
 LOST_ON_THE_WAY = "no answer came, and the server waits for this session: what was sent is lost on the way"
+VERSIONED = f"{TABLES}; create table alembic_version (version_num text); insert into alembic_version values ('0001')"
 AGAIN = "The connection to the server broke; once it is back, run this again."
 
 
@@ -65,11 +67,11 @@ def mute_dsn(peer: Mute) -> Dsn:
 
 
 def run_migrate(target: Target, folder: Path) -> None:
-    chain.migrate(target, write_history(folder / "history", execute(TABLES)), Log())
+    chain.migrate(target, sql_source(folder / "history", TABLES).upgrade, Log())
 
 
 def run_doctor(target: Target, folder: Path) -> None:
-    list(doctor.examine(target, write_history(folder / "history"), folder, ToyShop(), {}))
+    list(doctor.examine(target, sql_source(folder / "history", TABLES), ToyShop(), {}))
 
 
 def run_digest(target: Target, folder: Path) -> None:
@@ -85,7 +87,7 @@ def run_in_place(target: Target, folder: Path) -> None:
     Runner(target, folder)(in_place=True)
 
 
-ACTIONS = [run_reset, run_in_place, lambda target, folder: seed(target), run_migrate, run_doctor, run_digest]
+ACTIONS = [run_reset, run_in_place, seed, run_migrate, run_doctor, run_digest]
 NAMES = ["reset", "in-place", "seed", "migrate", "doctor", "digest"]
 
 
@@ -149,7 +151,7 @@ def test_nothing_waits_for_one_that_lets_log_in(
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("word", [b"create table", b"COPY", b"drop constraint"])
+@pytest.mark.parametrize("word", [b"CREATE TABLE", b"COPY", b"ADD CONSTRAINT"])
 def test_silence_during_the_work_leaves_the_old_database(
     target: Target, tmp_path: Path, in_place: bool, word: bytes
 ) -> None:
@@ -166,9 +168,11 @@ def test_silence_during_the_work_leaves_the_old_database(
 @pytest.mark.parametrize("hears", [False, True])
 def test_silence_at_the_commit_is_not_known(target: Target, tmp_path: Path, hears: bool) -> None:
     run = Runner(target, tmp_path)
+    marked = f"{TABLES}; create table marks as select 'new' as mark"
+    run(marked)  # a build commits too
     run()
     with SilentPeer(target.dsn.url, b"COMMIT", hears=hears) as peer, pytest.raises(ChainFailed) as caught:
-        run(execute(f"{TABLES}; create table marks as select 'new' as mark"), dsn=peer.dsn)
+        run(marked, dsn=peer.dsn)
     assert SILENT in caught.value.why
     assert caught.value.state == COMMIT_UNKNOWN
     if hears:
@@ -179,7 +183,7 @@ def test_what_is_lost_on_the_way_is_found_out(target: Target, tmp_path: Path) ->
     """The server is well and answers others; only what one session says does not arrive."""
     run = Runner(target, tmp_path)
     run()
-    with SilentPeer(target.dsn.url, b"create table", first=True) as peer, pytest.raises(ChainFailed) as caught:
+    with SilentPeer(target.dsn.url, b"CREATE TABLE", first=True) as peer, pytest.raises(ChainFailed) as caught:
         run(dsn=peer.dsn)
     assert LOST_ON_THE_WAY in caught.value.why
     assert caught.value.state == NOT_COMMITTED
@@ -188,17 +192,20 @@ def test_what_is_lost_on_the_way_is_found_out(target: Target, tmp_path: Path) ->
 def test_a_session_that_the_server_has_ended_is_found_out(target: Target, tmp_path: Path) -> None:
     """What stands between keeps the connection open, and says nothing of the end."""
     run = Runner(target, tmp_path)
-    run()
-    ending = execute(f"{TABLES}; select pg_terminate_backend(pg_backend_pid())")
-    peer = SilentPeer(target.dsn.url, b"pg_terminate", first=True, hears=True)
-    with peer, pytest.raises(ChainFailed) as caught:
-        run(ending, dsn=peer.dsn)
+    ending = (
+        "create materialized view ending as select pg_terminate_backend(pg_backend_pid()) from pg_locks"
+        f" where locktype = 'advisory' and objid = {GATE} and granted limit 1"
+    )
+    run(TABLES, ending)
+    peer = SilentPeer(target.dsn.url, b"refresh materialized view", first=True, hears=True)
+    with closed_gate(target), peer, pytest.raises(ChainFailed) as caught:
+        run(TABLES, ending, dsn=peer.dsn)
     assert FORGOTTEN in caught.value.why
     assert caught.value.state == NOT_COMMITTED
 
 
 def test_a_server_at_work_is_left_to_work(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Questions are asked while a migration waits for a lock; it goes on when the lock is free."""
+    """Questions are asked while a statement waits for a lock; it goes on when the lock is free."""
     monkeypatch.setattr(watch, "PROBE_S", 60.0)
     asked: list[str] = []
     ask = watch.doubt
@@ -208,9 +215,9 @@ def test_a_server_at_work_is_left_to_work(target: Target, tmp_path: Path, monkey
         return asked[-1]
 
     monkeypatch.setattr(watch, "doubt", counted)
-    history = write_history(tmp_path / "history", f"{execute(TABLES)}\n{PASS_GATE}")
+    source = sql_source(tmp_path / "history", TABLES, PASS_GATE)
     with generate_in_background(ToyShop(), PLAN) as rows:
-        work = threading.Thread(target=chain.reset, args=(target, history, tmp_path / "cache", rows, Log()))
+        work = threading.Thread(target=chain.reset, args=(target, source, rows, Log()))
         with closed_gate(target):
             work.start()
             until(lambda: waits_at_gate(target) and asked.count("") > watch.DOUBTS)
@@ -221,7 +228,7 @@ def test_a_server_at_work_is_left_to_work(target: Target, tmp_path: Path, monkey
 @pytest.fixture
 def locked(target: Target, tmp_path: Path) -> Iterator[psycopg.Connection]:
     """A session that has locked the tables and does nothing."""
-    Runner(target, tmp_path)()
+    Runner(target, tmp_path)(VERSIONED)
     with psycopg.connect(target.dsn.url, application_name="idler") as idler:
         idler.execute("lock table shops, alembic_version")
         yield idler
@@ -240,31 +247,17 @@ def test_doctor_does_not_wait_for_ever_for_a_locked_table(
     target: Target, locked: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "LOCK_WAIT_S", 1)
+    source = sql_source(tmp_path / "history", VERSIONED)
 
     def findings() -> list[str]:
-        return [str(found) for found in doctor.examine(target, tmp_path / "migrations1", tmp_path, ToyShop(), {})]
+        return [str(found) for found in doctor.examine(target, source, ToyShop(), {})]
 
-    assert findings()[-1] == "· migrations: cannot be read: another session has locked alembic_version"
+    assert findings()[-1] == "· migrations: cannot be read: another session has locked the table of revisions"
     locked.rollback()
     locked.execute("lock table items")
     assert findings()[-1] == (
         "· prices are positive: cannot be checked: another session has locked a table that it reads"
     )
-
-
-def test_a_migration_does_not_wait_for_ever_for_a_table_in_use(
-    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Waits, "statement", 0.1)
-    run_migrate(target, tmp_path)
-    history = write_history(tmp_path / "longer", execute(TABLES), execute("alter table shops add more int"))
-    with psycopg.connect(target.dsn.url) as reader:
-        reader.execute("select from shops")
-        with pytest.raises(ChainFailed) as caught:
-            chain.migrate(target, history, Log())
-    assert caught.value.what == "Migration 0002 failed."
-    assert "lock timeout" in caught.value.why
-    assert "end that session, or raise lock-timeout" in caught.value.hint
 
 
 def test_known_users_do_not_wait_for_ever_for_a_row_of_others(
@@ -275,4 +268,4 @@ def test_known_users_do_not_wait_for_ever_for_a_row_of_others(
     with psycopg.connect(target.dsn.url) as writer:
         writer.execute("insert into shops (id, name) values (9000, 'theirs')")
         with pytest.raises(ChainFailed, match="lock timeout"):
-            seed(target, replace(PLAN, known_users_only=True))
+            seed(target, tmp_path, replace(PLAN, known_users_only=True))

@@ -17,7 +17,8 @@ from dbtools.dataset import Dataset, TableRows
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from tests.support.runs import PLAN
-from tests.support.toy import ToyShop, execute, write_history
+from tests.support.sources import sql_source
+from tests.support.toy import ToyShop
 
 TABLES = """
 create table visits (id int primary key, at timestamptz, day date, length interval, weight float8, raw bytea,
@@ -47,10 +48,11 @@ class Visits(ToyShop):
 def run(url: str, folder: Path, **options: bool) -> str:
     target = Target(Dsn.parse(url), LOCK_KEY, **options)  # type: ignore[arg-type]
     with generate_in_background(Visits(), PLAN) as rows:
-        chain.reset(target, folder / "migrations", folder / "cache", rows, NullReport())
+        source = sql_source(folder / "project", TABLES)
+        chain.reset(target, source, rows, NullReport())
         with psycopg.connect(url, autocommit=True) as connection:
             after_reset = digest(connection).both
-        chain.seed(target, rows, NullReport())
+        chain.seed(target, source, rows, NullReport())
         with psycopg.connect(url, autocommit=True) as connection:
             return f"{after_reset} {digest(connection).both}"
 
@@ -60,7 +62,6 @@ def run(url: str, folder: Path, **options: bool) -> str:
 def test_the_same_seed_is_the_same_bytes(
     where: str, in_place: bool, pg_database: str, pg_admin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_history(tmp_path / "migrations", execute(TABLES))
     before = run(pg_database, tmp_path, in_place=in_place)
     dsn = Dsn.parse(pg_database)
     if where == "environment":

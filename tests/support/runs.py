@@ -16,18 +16,17 @@ from dbtools.chain.target import Target
 from dbtools.config import SeedPlan
 from dbtools.db.blockers import find_holder
 from dbtools.db.digest import digest
-from tests.support.toy import TABLES, ToyShop, execute, write_history
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES, ToyShop
 
 TODAY = dt.date(2026, 11, 23)
 PLAN = SeedPlan("small", TODAY)
-AUTOCOMMIT = (
-    "with op.get_context().autocommit_block():\n    op.execute('create index concurrently byprice on items (price)')"
-)
-
-
 GATE = 4711
-"""The key of an advisory lock. `PASS_GATE` in a migration waits for as long as `closed_gate` holds it."""
-PASS_GATE = f"op.execute('select pg_advisory_xact_lock_shared({GATE})')"
+"""The key of an advisory lock. With `PASS_GATE` in the history, rows wait as long as `closed_gate` holds it.
+
+A build waits for nothing: its database is another one, in which nobody holds the lock.
+"""
+PASS_GATE = f"alter table shops add check (pg_advisory_xact_lock_shared({GATE})::text is not null)"
 
 
 class Log:
@@ -67,7 +66,7 @@ class Acting(Log):
 
 
 class Runner:
-    """Runs resets over histories of the given upgrades, on one target."""
+    """Runs resets over histories of SQL, on one target."""
 
     def __init__(self, target: Target, folder: Path) -> None:
         self.target = target
@@ -76,19 +75,20 @@ class Runner:
         """Of the run that began last."""
         self._count = 0
 
-    def __call__(self, *bodies: str, plan: SeedPlan = PLAN, log: Log | None = None, **options: object) -> Log:
+    def __call__(self, *migrations: str, plan: SeedPlan = PLAN, log: Log | None = None, **options: object) -> Log:
         log = self.log = log or Log()
         self._count += 1
-        history = write_history(self._folder / f"migrations{self._count}", *(bodies or [execute(TABLES)]))
         changed = Target(**{**self.target.__dict__, **options})
+        source = sql_source(self._folder / f"project{self._count}", *(migrations or [TABLES]), schema=changed.schema)
         with generate_in_background(ToyShop(), plan) as rows:
-            chain.reset(changed, history, self._folder / "cache", rows, log)
+            chain.reset(changed, source, rows, log)
         return log
 
 
-def seed(target: Target, plan: SeedPlan = PLAN, log: Log | None = None) -> Outcome:
+def seed(target: Target, folder: Path, plan: SeedPlan = PLAN, log: Log | None = None) -> Outcome:
+    """Seed a database whose history is that of the toys."""
     with generate_in_background(ToyShop(), plan) as rows:
-        return chain.seed(target, rows, log or Log())
+        return chain.seed(target, sql_source(folder / "project", TABLES, schema=target.schema), rows, log or Log())
 
 
 def query(target: Target, sql: str) -> list[tuple[object, ...]]:
@@ -104,14 +104,14 @@ def content(target: Target) -> str:
 
 @contextmanager
 def closed_gate(target: Target) -> Iterator[None]:
-    """Hold up migrations with `PASS_GATE` until the end of the block."""
+    """Hold up rows with `PASS_GATE` until the end of the block."""
     with psycopg.connect(target.dsn.url, autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", (GATE,))
         yield
 
 
 def waits_at_gate(target: Target) -> bool:
-    """Return whether a migration is held up: its run then stays at work until the gate opens."""
+    """Return whether the rows are held up: its run then stays at work until the gate opens."""
     waiting = f"select pid from pg_locks where locktype = 'advisory' and not granted and objid = {GATE}"
     return query(target, waiting) != []
 

@@ -45,14 +45,16 @@ create table items (id serial primary key, shop_id bigint not null references sh
 """
 
 _ENV = """
+import os
+
 from alembic import context
-connection = context.config.attributes.get("connection")
-if connection is None:
-    context.configure(dialect_name="postgresql", literal_binds=True)
-else:
+from sqlalchemy import create_engine, pool
+
+url = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+with create_engine(url, poolclass=pool.NullPool).connect() as connection:
     context.configure(connection=connection)
-with context.begin_transaction():
-    context.run_migrations()
+    with context.begin_transaction():
+        context.run_migrations()
 """
 
 

@@ -34,9 +34,9 @@ def test_a_task_takes_shared_options_and_its_own() -> None:
     assert seen == [(Options(seed="7"), "mine")]
 
 
-def test_reset_and_seed_differ_in_one_option() -> None:
+def test_reset_has_what_decides_on_the_snapshot_beside_what_seed_has() -> None:
     reset, seed = (
         {argument.name for argument in command.get_arguments()} for command in (database.reset, database.seed)
     )
-    assert reset - seed == {"in_place"}
+    assert reset - seed == {"in_place", "rebuild", "from_"}
     assert seed - reset == {"known_users_only"}

@@ -117,8 +117,9 @@ def test_how_a_child_ended() -> None:
         assert not child.finish().ok
 
 
-def test_an_error_that_blames_a_migration_for_the_server_is_not_clear() -> None:
-    assert not Ended(error="ChainFailed: ...\nCorrect that revision and run this again.", code=1).clear
+@pytest.mark.parametrize("text", ["StepFailed: Step alembic failed.", "ChainFailed: ...: correct them, or the rows"])
+def test_an_error_that_blames_the_project_for_the_server_is_not_clear(text: str) -> None:
+    assert not Ended(error=text, code=1).clear
 
 
 def test_a_child_that_hangs_is_ended_and_one_that_is_killed_is_known_to_have_worked() -> None:

@@ -15,15 +15,26 @@ from dbtools import config, errors
 from dbtools.chain import markers
 from dbtools.commands import namespace
 from dbtools.commands.interrupts import SIGNALS
-from dbtools.config.project import KEYS
+from dbtools.config.entry import Entry
+from dbtools.config.table import READERS, STEPS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = ("dbtools", "groombook", "migrations", "tests", "scripts", ".ci")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
+FOLDERS = ("dbtools", "groombook", "migrations", "tests", "scripts", "examples", ".ci")
+
+
+def of_page(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
 EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
 """Files that pages write, or tell a project to write."""
-OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade"}
-"""Options of Invoke, nox, Alembic and our scripts."""
+OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app"}
+"""Options of Invoke, nox, Alembic, Flask and our scripts."""
 WIDEST = 120
 
 
@@ -59,7 +70,7 @@ def source(name: str) -> str:
     return "".join(text(module) for module in modules if module.is_file())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=of_page)
 def test_links_lead_to_pages_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         path, _, anchor = link.partition("#")
@@ -76,12 +87,12 @@ def test_the_readme_leads_to_every_page() -> None:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=of_page)
 def test_lines_are_not_too_wide(page: Path) -> None:
     assert [line for line in text(page).splitlines() if len(line) > WIDEST and not line.lstrip().startswith("|")] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=of_page)
 def test_files_that_are_named_are_there(page: Path) -> None:
     files = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")}
     files |= {path.name for path in ROOT.iterdir()}
@@ -89,10 +100,10 @@ def test_files_that_are_named_are_there(page: Path) -> None:
         assert name in EXAMPLES or any(f"/{file}".endswith(f"/{name}") for file in files), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=of_page)
 def test_options_that_are_named_are_there(page: Path) -> None:
     options = {
-        f"--{argument.name.replace('_', '-')}"
+        f"--{argument.name.rstrip('_').replace('_', '-')}"
         for name in namespace.task_names
         for argument in namespace[name].get_arguments()
     }
@@ -114,17 +125,36 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
 def test_the_keys_are_those_of_the_project() -> None:
     documented = {quoted(row[0])[0]: row[2].strip("`") for row in rows(ROOT / "docs" / "configuration.md", "key")}
-    assert documented.keys() == KEYS.keys()
-    for field in fields(config.Project):
-        if (name := field.name.replace("_", "-")) in KEYS and documented[name] != "required":
-            assert documented[name] == str([*field.default] if field.default == () else field.default)
+    assert documented.keys() == {*STEPS, *READERS}
+    defaults = {field.name: field.default for field in fields(config.Project)}
+    for key, (name, _) in READERS.items():
+        if isinstance(default := defaults[name], (str, int, float, tuple)) and key != "snapshot-cache":
+            assert documented[key] == str([*default] if default == () else default)
+    assert (
+        READERS["snapshot-cache"][1](Entry(ROOT, "snapshot-cache", documented["snapshot-cache"]))
+        == (defaults["snapshot_cache_bytes"])
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of_page)
+def test_tables_that_are_shown_are_read(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "backend").mkdir()
+    for folder in (tmp_path, tmp_path / "backend"):
+        (folder / "alembic.ini").touch()
+    for block in re.findall(r"^```toml\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL):
+        if "[tool.dbtools" in block:
+            (tmp_path / "pyproject.toml").write_text(block, "utf-8")
+            config.Project.find(tmp_path)
 
 
 def test_the_variables_are_those_that_are_read() -> None:
     sources = "".join(text(path) for folder in ("dbtools", "groombook") for path in (ROOT / folder).rglob("*.py"))
     read = re.findall(r'"((?:SEED|DBTOOLS)_[A-Z_]+|DATABASE_URL|ALLOW_RESET|NODE_ENV|APP_ENV|ENVIRONMENT)"', sources)
+    between_us_and_our_children = {"DBTOOLS_RECORD", "DBTOOLS_STEP"}
     documented = [name for row in rows(ROOT / "docs" / "configuration.md", "variable") for name in quoted(row[0])]
-    assert sorted(documented) == sorted(set(read))
+    assert sorted(documented) == sorted(
+        name for name in {*read} - between_us_and_our_children if not name.startswith("DBTOOLS_LEAD_")
+    )
 
 
 def test_the_words_of_the_guard_are_those_that_it_reads() -> None:

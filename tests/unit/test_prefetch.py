@@ -12,7 +12,8 @@ import pytest
 from dbtools.chain.copy import encode
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.config import SeedPlan
-from dbtools.dataset import Dataset
+from dbtools.dataset import Dataset, TableRows
+from dbtools.errors import ConfigurationError
 from tests.support.toy import ToyShop
 
 PLAN = SeedPlan("large", dt.date(2026, 11, 23))
@@ -109,3 +110,30 @@ def test_known_users_are_inserted_not_copied() -> None:
     with generate_in_background(ToyShop(), SeedPlan("small", PLAN.as_of, known_users_only=True)) as rows:
         assert rows.copy_data() == ((), ())
         assert [one.table for one in rows.missing.tables] == ["shops"]
+
+
+class Plain:
+    """An application that has rows, and nothing else."""
+
+    profiles = ("all",)
+
+    def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+        return Dataset((TableRows("t", ("a",), [(seed,)]),))
+
+
+def test_an_application_may_have_rows_alone() -> None:
+    with generate_in_background(Plain(), SeedPlan("all", dt.date(2026, 1, 1), 7)) as rows:
+        assert rows.copy_data().tables[0].data == b"7\n"
+        assert rows.missing == Dataset(())
+    only = SeedPlan("all", dt.date(2026, 1, 1), known_users_only=True)
+    with pytest.raises(ConfigurationError) as caught, generate_in_background(Plain(), only):
+        pass
+    assert str(caught.value) == (
+        "There are no known users.\nPlain has no method known_users. Nothing was changed.\n"
+        "Seed without --known-users-only; and unset SEED_KNOWN_USERS_ONLY."
+    )
+
+
+def test_no_application_is_no_rows() -> None:
+    with generate_in_background(None, SeedPlan("", dt.date(2026, 1, 1))) as rows:
+        assert rows.copy_data().tables == ()

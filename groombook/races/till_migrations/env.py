@@ -2,10 +2,6 @@
 
 from alembic import context
 
-connection = context.config.attributes.get("connection")
-if connection is None:
-    context.configure(dialect_name="postgresql", literal_binds=True)
-else:
-    context.configure(connection=connection)
+context.configure(connection=context.config.attributes["connection"])
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,78 @@
+"""What a reset would install, as one snapshot: that of the steps, and the rows that the application generates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbtools.build.dump import write_content
+from dbtools.build.replay import Replay, create_surroundings
+from dbtools.build.scratch import scratch_database
+from dbtools.build.snapshot import MANIFEST, Snapshot
+from dbtools.chain.install import fill
+from dbtools.chain.phase import Outcome
+from dbtools.chain.report import NullReport
+from dbtools.db.connect import open_session
+from dbtools.db.settings import fix_text_settings
+from dbtools.db.sql import quote
+from dbtools.errors import UNCHANGED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from dbtools.chain.install import SnapshotSource
+    from dbtools.chain.prefetch import SeedRows
+    from dbtools.db.dsn import Dsn
+
+
+@contextmanager
+def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Iterator[Snapshot]:
+    """Yield the snapshot, made on the server of `dsn`; its files are gone at the end of the block.
+
+    Where there are no generated rows, it is the steps' own snapshot. No live database is touched.
+
+    Raises:
+        DatabaseUnreachable: The server did not let us in.
+        StepFailed, ChainFailed: The content could not be made.
+    """
+    with open_session(dsn, "build") as session:
+        found = source.find(session)
+        pinned = dsn.pinned(session)
+    base = found or source.build(pinned)
+    if not rows.copy_data().tables and not rows.missing.tables:
+        yield base
+        return
+    schemas = base.manifest.schemas
+    with scratch_database(pinned, schemas[0]) as scratch, tempfile.TemporaryDirectory(prefix="dbtools-") as name:
+        _load(scratch.session, base, rows)
+        folder = Path(name)
+        content = write_content(scratch.session, scratch.dsn, schemas[0], folder, schemas)
+        plan = rows.plan
+        text = f"{base.manifest.key} {plan.profile} {plan.as_of} {plan.seed}"
+        manifest = replace(
+            base.manifest,
+            key=hashlib.sha256(text.encode()).hexdigest(),
+            made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            steps=(*base.manifest.steps, f"rows of profile {plan.profile}, {plan.as_of}, seed {plan.seed}"),
+            **content,
+        )
+        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+        yield Snapshot(folder)
+
+
+def _load(work: psycopg.Connection, base: Snapshot, rows: SeedRows) -> None:
+    schemas = base.manifest.schemas
+    work.autocommit = False
+    fix_text_settings(work, local=True)
+    create_surroundings(work, base.manifest, schemas)
+    work.execute(f"set local search_path to {', '.join(map(quote, dict.fromkeys([*schemas, 'public'])))}")
+    fill(work, Replay(work, base, schemas), base, schemas, rows, NullReport(), Outcome("build"), UNCHANGED)
+    work.commit()
+    work.autocommit = True

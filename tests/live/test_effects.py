@@ -1,0 +1,42 @@
+"""What counts as an effect of a step, and what does not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dbtools.build.effects import Effects
+from dbtools.build.replay import restore
+from dbtools.build.scratch import scratch_database
+from dbtools.db.connect import open_session
+from dbtools.db.dsn import Dsn
+from dbtools.errors import StepFailed
+from tests.support.sources import sql_source
+from tests.support.toy import TABLES
+
+REPORT_S = 1.5
+"""A server counts what a session has done at most once a second."""
+
+
+def test_rows_that_were_restored_before_the_step_are_not_its_own(pg_database: str, tmp_path: Path) -> None:
+    dsn = Dsn.parse(pg_database)
+    source = sql_source(tmp_path / "project", TABLES, "insert into shops (name) values ('one')")
+    with open_session(dsn, "test") as session:
+        snapshot = source.find(session) or source.build(dsn)
+        if session.info.server_version < 150000:
+            pytest.skip("before PostgreSQL 15 a session cannot be asked to report")
+    with scratch_database(dsn, "public") as scratch:
+        restore(scratch.session, snapshot)
+
+        def take_long() -> None:
+            with Effects(scratch, "a slow one"):
+                for _ in range(2):
+                    time.sleep(REPORT_S)
+                    scratch.session.execute("select 1")
+
+        with pytest.raises(StepFailed, match="changed nothing"):
+            take_long()
+        with Effects(scratch, "one that adds a row"), open_session(scratch.dsn, "test") as other:
+            other.execute("insert into shops (name) values ('two')")
