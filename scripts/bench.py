@@ -6,6 +6,7 @@
     nox -s bench -- reset           one or more parts
 
 reset   the whole process of `invoke reset`, beside the floor: `psql -1` replaying a pg_dump of the same result
+build   the migrations on a scratch database and their snapshot, beside `alembic upgrade head` on an empty database
 server  a throwaway server: start to the first query, and stop
 lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in slices beside polling
 gate    statements through the race lab's proxy, open and with the lab's scheduler, beside a direct connection
@@ -15,6 +16,7 @@ races   what a schedule of the shipped races costs
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import statistics
 import subprocess
@@ -69,13 +71,34 @@ def bench_reset(rounds: int) -> None:
             dump = server.directory / "data" / f"bench-{profile}.sql"  # removed with the server, also after kill -9
             run([str(programs / "pg_dump"), "--clean", "--if-exists", "-f", str(dump), address], environ)
             replay = [str(programs / "psql"), "-1", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), address]
-            times: dict[str, list[float]] = {"reset": [], "floor": []}
-            for _ in range(rounds):
+            times: dict[str, list[float]] = {"reset": [], "new day": [], "floor": []}
+            for number in range(1, rounds + 1):
                 times["reset"].append(seconds(partial(run, reset, environ)))
                 times["floor"].append(seconds(partial(run, replay, environ)))
-            whole, floor = (statistics.median(times[name]) for name in ("reset", "floor"))
-            rows.append((profile, f"{whole:.3f} s", f"{floor:.3f} s", f"{whole / floor:.1f}"))
-    print(table(("profile", "invoke reset", "psql -1 of a dump", "ratio"), rows))
+                another = [*reset[:-1], str(dt.date.fromisoformat(AS_OF) + dt.timedelta(number))]
+                times["new day"].append(seconds(partial(run, another, environ)))
+                run(reset, environ)
+            whole, day, floor = (statistics.median(times[name]) for name in ("reset", "new day", "floor"))
+            figures = (f"{whole:.3f} s", f"{day:.3f} s", f"{floor:.3f} s", f"{whole / floor:.1f}")
+            rows.append((profile, *figures))
+    print(table(("profile", "invoke reset", "of a new day", "psql -1 of a dump", "ratio"), rows))
+
+
+def bench_build(rounds: int) -> None:
+    """Measure a build beside the project's own command, alternating on one server."""
+    from dbtools.server.embedded import EmbeddedServer
+
+    times: dict[str, list[float]] = {"build": [], "by hand": []}
+    with EmbeddedServer.start() as server:
+        environ = {name: text for name, text in os.environ.items() if not name.startswith(("SEED_", "PG"))}
+        for number in range(rounds):
+            empty = environ | {"DATABASE_URL": server.create_database(f"by_hand_{number}")}
+            times["by hand"].append(seconds(partial(run, [sys.executable, "-m", "alembic", "upgrade", "head"], empty)))
+            build = [sys.executable, "-m", "invoke", "build", "--rebuild"]
+            times["build"].append(seconds(partial(run, build, environ | {"DATABASE_URL": server.url})))
+    whole, floor = (statistics.median(times[name]) for name in ("build", "by hand"))
+    row = (f"{whole:.3f} s", f"{floor:.3f} s", f"{whole / floor:.1f}")
+    print(table(("invoke build --rebuild", "alembic upgrade head", "ratio"), [row]))
 
 
 def bench_server(rounds: int) -> None:
@@ -254,7 +277,14 @@ def bench_races(rounds: int) -> None:
     print(table(("race", "a schedule", "schedules a second", "statements", "statements a second"), rows))
 
 
-PARTS = {"reset": bench_reset, "server": bench_server, "lock": bench_lock, "gate": bench_gate, "races": bench_races}
+PARTS = {
+    "reset": bench_reset,
+    "build": bench_build,
+    "server": bench_server,
+    "lock": bench_lock,
+    "gate": bench_gate,
+    "races": bench_races,
+}
 
 
 def main() -> None:

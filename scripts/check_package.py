@@ -12,16 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ("alembic", "invoke", "psycopg", "psycopg-binary", "sqlalchemy", "mako", "markupsafe", "typing-extensions")
-PROJECT = '[tool.dbtools]\napplication = "shop:application"\nmigrations = "migrations"\n'
+PROJECT = '[tool.dbtools]\nmigrate = { sql = "schema.sql" }\n'
 CHECK = """
-import importlib, importlib.metadata, pkgutil, sys, dbtools
+import importlib, importlib.metadata, pathlib, pkgutil, sys, dbtools
 assert dbtools.__version__ == importlib.metadata.version("dbtools")
 assert not {"alembic", "invoke", "psycopg", "sqlalchemy"} & sys.modules.keys(), "import dbtools is no longer cheap"
 for name in dbtools.__all__:
     getattr(dbtools, name)
 for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
-    if module.name != "dbtools.testing":
+    if module.name != "dbtools.testing" and not module.name.startswith("dbtools.build.lead."):
         importlib.import_module(module.name)
+# Programs that a project's Python runs.
+lead = pathlib.Path(dbtools.__path__[0]) / "build" / "lead"
+assert {"sitecustomize.py", "run_alembic.py", "run_call.py"} <= {path.name for path in lead.iterdir()}
 from dbtools.config import Project
 assert Project.find().pool_size == 6
 """

@@ -102,6 +102,11 @@ class Run:
         self.check("seed", "--as-of", AS_OF)
         self.same_content()
 
+    def build(self) -> None:
+        """Run the migrations again on a scratch database, and reset from what they made."""
+        self.check("build", "--rebuild")
+        self.reset_seeded()
+
     def among_seeders(self) -> None:
         """Start one reset and three seeders simultaneously: all succeed."""
         started = [self.invoke(action, "--as-of", AS_OF) for action in ("seed", "reset", "seed", "seed")]
@@ -139,6 +144,7 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "reset on an empty database": Run.reset_empty,
     "reset over a seeded one": Run.reset_seeded,
     "and once more": Run.reset_seeded,
+    "built again, and reset": Run.build,
     "seed over a seeded one": Run.seed,
     "a reset among three seeders": Run.among_seeders,
     "collision without the lock, none with it": Run.race,

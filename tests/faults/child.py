@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _context = multiprocessing.get_context("fork")
+BLAMES = ("StepFailed", "correct them", "correct either")
+"""What an error says that has the project corrected."""
 HUNG_S = 120.0
 """After this long a child counts as hung."""
 _ESTABLISHED = "01"
@@ -39,8 +41,8 @@ class Ended:
 
     @property
     def clear(self) -> bool:
-        """Whether it ended well, or with an error of dbtools' own that blames no migration."""
-        return self.foreseen and "Correct that revision" not in self.error
+        """Whether it ended well, or with an error of dbtools' own that blames neither a step nor the rows."""
+        return self.foreseen and not any(text in self.error for text in BLAMES)
 
     @property
     def ok(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dbtools import chain
+from dbtools.build.scratch import PREFIX
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.chain.target import Target
@@ -22,6 +23,7 @@ from dbtools.db.blockers import find_holder
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from tests.faults.child import Child
+from tests.support.sources import sample_source
 from tests.support.waiting import seconds_until
 
 if TYPE_CHECKING:
@@ -63,12 +65,11 @@ class Environment:
 
     def reset(self, seed: int, **options: Any) -> Outcome:
         """Reset to the content of a seed, in this process."""
-        project = Project.find()
-        return chain.reset(self.target(**options), project.migrations, project.cache, rows(seed), NullReport())
+        return chain.reset(self.target(**options), sample_source(), rows(seed), NullReport())
 
     def seed(self, seed: int) -> Outcome:
         """Seed, in this process."""
-        return chain.seed(self.target(), rows(seed), NullReport())
+        return chain.seed(self.target(), sample_source(), rows(seed), NullReport())
 
     def resetting(self, seed: int, **options: Any) -> Child:
         """Start a reset in a process of its own."""
@@ -147,8 +148,13 @@ class Environment:
         return seconds_until(lambda: not self.locks() and not self.sessions(), limit_s)
 
     def leftovers(self) -> list[str]:
-        """Return the schemas of ours that are there."""
-        return [str(name) for (name,) in self.query("select nspname from pg_namespace where nspname like 'dbtools%'")]
+        """Return the schemas of ours that are there, but for that of the mark; and databases of builds."""
+        found = self.query(
+            "select nspname from pg_namespace where starts_with(nspname, 'dbtools_') union all"
+            " select datname from pg_database where starts_with(datname, %s)",
+            PREFIX,
+        )
+        return [str(name) for (name,) in found]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from contextlib import ExitStack
@@ -9,26 +10,36 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools import chain
+from dbtools.build.builder import Builder
 from dbtools.chain.lock import FENCE
-from dbtools.config import LOCK_KEY
-from tests.faults import slow
+from dbtools.chain.report import NullReport
+from dbtools.config import LOCK_KEY, Project
+from dbtools.config.steps import Step
 from tests.faults.audit import Audit
 from tests.faults.child import Child
 from tests.faults.environment import NEW, OLD, Moments, environment, port
 from tests.faults.figures import at_least, at_most, exactly, none, shown
 from tests.faults.load import answers, crowd
 from tests.support.runs import GATE
+from tests.support.sources import store
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from dbtools.db.dsn import Dsn
     from dbtools.server.embedded import EmbeddedServer
     from tests.faults.environment import Environment
     from tests.faults.figures import Figure
 
 FREED_S = 5.0
 """Within this time nothing of a run that has ended is left on the server."""
+LATE_STEP = f"""
+def run(connection):
+    connection.execute("create table late (key int primary key)")
+    connection.execute("select pg_advisory_xact_lock_shared({GATE})")
+"""
 
 
 def client(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
@@ -104,22 +115,61 @@ def backend_swap(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
 
 
 def backend_in_place(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """End all sessions of one of two in-place resets at random moments, while the other waits."""
+    """End the session of one of two in-place resets at random moments, while the other waits."""
     with environment(server) as here:
         audit, length = Audit(here), here.duration(in_place=True)
         yield exactly("a planted interleaving is seen", audit.planted(), 1)
-        yield from _pairs(here, audit, 60 if full else 8, 0.5 * length, lock_only=False)
+        yield from _pairs(here, audit, 60 if full else 8, 0.5 * length)
 
 
 def lock_lost(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """End only the session that holds the lock of an in-place reset, while it works and another one waits."""
-    with environment(server) as here:
-        audit, length = Audit(here), here.duration(in_place=True)
-        yield from _pairs(here, audit, 60 if full else 8, 0.6 * length, lock_only=True)
-    yield from commits_without_lock(server)
+    """End only the session that holds the lock of a migrate, while its step works; then reset.
+
+    The reset gets the lock, but has to wait for the step, whose session is behind the fence. So what the step commits
+    late is replaced as a whole.
+    """
+    number, lost, waited = 20 if full else 3, 0, 0
+    silent: list[str] = []
+    failed: list[str] = []
+    wrong: list[str] = []
+    with environment(server) as here, tempfile.TemporaryDirectory() as folder:
+        upgrade = _late_step(Path(folder))
+        contents = here.contents()
+        for _ in range(number):
+            with ExitStack() as stack:
+                with here.holding(GATE):
+                    work = partial(chain.migrate, here.target(), upgrade, NullReport())
+                    first = stack.enter_context(Child(work, parent=True))
+                    until(lambda: here.waiters(GATE) == 1)
+                    lost += _end_lock_session(here, first)
+                    second = stack.enter_context(here.resetting(NEW))
+                    until(partial(_waits_for_fence_or_is_over, here, second))
+                    waited += second.working
+                migrated, reset = first.finish(), second.finish()
+            if migrated.code != 1 or not migrated.foreseen or "lock" not in migrated.error:
+                silent.append(migrated.error or "no error")
+            if not reset.ok:
+                failed.append(reset.error)
+            if contents.get(here.digest()) != NEW:
+                wrong.append(reset.error or "something of the step is left")
+                here.reset(NEW)
+        freed = here.freed()
+    yield exactly("migrates that lost their lock", lost, number)
+    yield none("of them did not say so, with exit code 1", silent)
+    yield exactly("resets that waited for the step of such a one", waited, number)
+    yield none("resets that failed", failed)
+    yield none("database not what the reset wrote", wrong)
+    yield at_most("lock free after", freed, FREED_S, "s")
 
 
-def _pairs(here: Environment, audit: Audit, number: int, length_s: float, *, lock_only: bool) -> Iterator[Figure]:
+def _late_step(folder: Path) -> Callable[[Dsn, int], Sequence[str]]:
+    """Return an upgrade that makes a table and waits at the gate before it commits."""
+    (folder / "late.py").write_text(LATE_STEP, "utf-8")
+    project = Project(root=folder, migrate=(Step("call", ("late:run",), folder),))
+    return Builder(project, store(), dict(os.environ), note=lambda _: None).upgrade
+
+
+def _pairs(here: Environment, audit: Audit, number: int, length_s: float) -> Iterator[Figure]:
     contents = here.contents(in_place=True)
     wrong: list[str] = []
     failed: list[str] = []
@@ -136,11 +186,11 @@ def _pairs(here: Environment, audit: Audit, number: int, length_s: float, *, loc
                 second = stack.enter_context(here.resetting(NEW, in_place=True))
                 until(lambda: here.waiters(LOCK_KEY) == 1)
             time.sleep(moment)
-            hit = _end_lock_session(here, first) if lock_only else here.terminate(first.ports(port(here.url))) > 0
+            hit = here.terminate(first.ports(port(here.url))) > 0
             first_run, next_run = first.finish(), second.finish()
         moments.hits += hit
         stopped += hit and first_run.code == 1
-        if not first_run.clear or (lock_only and hit and "lock" not in first_run.error):
+        if not first_run.clear:
             unclear.append(first_run.error or "no error")
         if not next_run.ok:
             failed.append(next_run.error)
@@ -159,28 +209,8 @@ def _pairs(here: Environment, audit: Audit, number: int, length_s: float, *, loc
     yield at_most("lock free after", here.freed(), FREED_S, "s")
 
 
-def commits_without_lock(server: EmbeddedServer) -> Iterator[Figure]:
-    """End the lock's session of an in-place reset that is held up in its migrations, then of one that seeds.
-
-    Both are before their last look at the lock. So neither may commit: the content has to be that of before.
-    """
-    lost, committed = 0, list[str]()
-    with environment(server) as here:
-        contents = here.contents(in_place=True)
-        for phase in slow.PHASES:
-            with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-                with here.holding(GATE):
-                    work = partial(slow.reset_through_gate, here.target(in_place=True), Path(folder), phase)
-                    child = stack.enter_context(Child(work, parent=True))
-                    until(lambda: here.waiters(GATE) == 1)
-                    lost += _end_lock_session(here, child)
-                    until(lambda: here.holder() is None)
-                ended = child.finish()
-            if contents.get(here.digest()) != OLD:
-                committed.append(f"{phase}: {ended.error or 'done'}")
-                here.reset(OLD, in_place=True)
-    yield exactly("runs that lost the lock before their commit", lost, len(slow.PHASES))
-    yield none("of them committed all the same", committed)
+def _waits_for_fence_or_is_over(here: Environment, child: Child) -> bool:
+    return here.waiters(FENCE | LOCK_KEY) == 1 or not child.working
 
 
 def _end_lock_session(here: Environment, child: Child) -> bool:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools import chain
+from dbtools.chain.install import GivenSnapshot
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.report import NullReport
 from dbtools.config import LOCK_KEY
+from dbtools.db.dsn import Dsn
 from dbtools.server import run_as
 from dbtools.server.embedded import EmbeddedServer
 from tests.faults import slow
@@ -24,7 +26,8 @@ from tests.faults.environment import NEW, OLD, Environment, Moments, database, e
 from tests.faults.figures import at_least, exactly, none, shown
 from tests.faults.namespaces import MOUNTS, apart, must
 from tests.support.runs import PLAN
-from tests.support.toy import ToyShop, execute, write_history
+from tests.support.sources import sql_source
+from tests.support.toy import ToyShop
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from tests.faults.figures import Figure
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-TABLES = 4000
-"""Tables in one transaction, more than the smallest lock table takes."""
+MANY_TABLES = r"select format('create table t%s (a int)', n) from generate_series(1, 4000) n \gexec"
+"""More tables than the smallest lock table takes in one transaction; psql creates each in one of its own."""
 IMPATIENT = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 
@@ -109,7 +112,7 @@ def _disk(*, full: bool) -> list[Figure]:
                     sizes = [64 * kilo for kilo in range(0, 64 if full else 32, 2 if full else 8)]
                     for in_place in (False, True):
                         for kilobytes in sizes:
-                            filler = _fill(Path(folder), kilobytes)
+                            filler = fill(Path(folder), kilobytes)
                             with inside.resetting(NEW, in_place=in_place) as child:
                                 ended = child.finish()
                             filler.unlink()
@@ -136,7 +139,7 @@ def _disk(*, full: bool) -> list[Figure]:
     ]
 
 
-def _fill(folder: Path, left: int) -> Path:
+def fill(folder: Path, left: int) -> Path:
     """Fill the disk up to the last `left` kilobytes."""
     info = os.statvfs(folder)
     path = folder / "filler"
@@ -145,9 +148,11 @@ def _fill(folder: Path, left: int) -> Path:
     return path
 
 
-def memory() -> Iterator[Figure]:
-    """Create more tables in one transaction than the server has room for in its lock table."""
-    body = f"do $$ begin for i in 1..{TABLES} loop execute 'create table t' || i || ' (a int)'; end loop; end $$"
+def memory(roomy: EmbeddedServer) -> Iterator[Figure]:
+    """Create more tables in one transaction than the server has room for in its lock table.
+
+    The snapshot with them was made on the server `roomy`. Then build it on the server itself: no better.
+    """
     settings = {"max_locks_per_transaction": "12", "max_connections": "20"}
     stopped, unclear, wrong, failed = 0, list[str](), list[str](), list[str]()
     with (
@@ -156,23 +161,27 @@ def memory() -> Iterator[Figure]:
         environment(own) as here,
         generate_in_background(ToyShop(), PLAN) as toys,
     ):
-        history = write_history(Path(folder) / "migrations", execute(body))
+        history = sql_source(Path(folder) / "history", MANY_TABLES)
+        ready = GivenSnapshot(history.build(Dsn.parse(roomy.url)), seeds=False)
         here.reset(OLD, in_place=True)
         before = here.digest()
-        for in_place in (False, True):
-            target = here.target(in_place=in_place)
-            with Child(partial(chain.reset, target, history, Path(folder), toys, NullReport()), parent=True) as child:
+        resets = {title: here.target(in_place=title == "in place") for title in ("swap", "in place")}
+        runs = {title: partial(chain.reset, target, ready, toys, NullReport()) for title, target in resets.items()}
+        fresh = sql_source(Path(folder) / "again", f"select 1;\n{MANY_TABLES}")
+        runs["build"] = partial(chain.reset, here.target(), fresh, toys, NullReport())
+        for title, run in runs.items():
+            with Child(run, parent=True) as child:
                 ended = child.finish()
             stopped += not ended.ok
-            if ended.ok or not (ended.foreseen and "Raise max_locks_per_transaction" in ended.error):
-                unclear.append(ended.error or "no error")
+            if ended.ok or not (ended.foreseen and "max_locks_per_transaction" in ended.error):
+                unclear.append(f"{title}: {ended.error or 'no error'}")
             if here.digest() != before:
-                wrong.append(ended.error)
-            with here.resetting(OLD, in_place=in_place) as child:
+                wrong.append(f"{title}: {ended.error}")
+            with here.resetting(OLD, in_place=title == "in place") as child:
                 ended = child.finish()
-            if not ended.ok or here.digest() != before:
-                failed.append(ended.error or "wrong content")
-    yield exactly("resets stopped", stopped, 2)
+            if not ended.ok or here.digest() != before or here.leftovers():
+                failed.append(f"{title}: {ended.error or 'wrong content, or something left behind'}")
+    yield exactly("resets stopped", stopped, 3)
     yield none("unclear errors", unclear)
     yield none("database not the old one", wrong)
     yield none("next resets failed", failed)

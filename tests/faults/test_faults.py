@@ -15,8 +15,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtools.chain.lock import SeedLock
-from tests.faults import contention, kill, peers, pooler, project_data, psql_interop, readers, server_faults, signals
+from dbtools.chain.lock import TransactionLock
+from tests.faults import (
+    builds,
+    contention,
+    kill,
+    peers,
+    pooler,
+    project_data,
+    psql_interop,
+    readers,
+    server_faults,
+    signals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,15 +52,16 @@ def test_backend_in_place(play: Play, server: EmbeddedServer, full: bool) -> Non
 
 
 def test_lock(play: Play, server: EmbeddedServer, full: bool) -> None:
-    play("lock's session ended, in place", kill.lock_lost(server, full=full))
+    play("lock's session ended, migrate", kill.lock_lost(server, full=full))
 
 
-def test_lock_row_would_see_a_commit_without_the_lock(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SeedLock, "check", lambda self, work: None)
-    lost, committed = kill.commits_without_lock(server)
+def test_lock_row_would_see_a_reset_that_does_not_wait(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TransactionLock, "wait_for_fence", lambda self, waits, waiting: None)
+    lost, _, waited, _, wrong, _ = kill.lock_lost(server, full=False)
     assert lost.holds
-    assert not committed.holds
-    assert committed.text.startswith("2: migrate: ")
+    assert not waited.holds
+    assert not wrong.holds
+    assert wrong.text.startswith("3: something of the step is left")
 
 
 def test_restart(play: Play, full: bool) -> None:
@@ -60,8 +72,8 @@ def test_disk(play: Play, full: bool) -> None:
     play("disk full", server_faults.disk(full=full))
 
 
-def test_memory(play: Play) -> None:
-    play("out of shared memory", server_faults.memory())
+def test_memory(play: Play, server: EmbeddedServer) -> None:
+    play("out of shared memory", server_faults.memory(server))
 
 
 def test_timeouts(play: Play, server: EmbeddedServer) -> None:
@@ -86,6 +98,18 @@ def test_concurrently(play: Play, server: EmbeddedServer, full: bool) -> None:
 
 def test_psql(play: Play, server: EmbeddedServer, full: bool) -> None:
     play("two programs, one key", psql_interop.psql(server, full=full))
+
+
+def test_broken_builds(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("build broken off", builds.broken_off(server, full=full))
+
+
+def test_first_runs(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("first runs at once", builds.first_runs(server, full=full))
+
+
+def test_store_disk(play: Play) -> None:
+    play("disk of the snapshots full", builds.full_disk())
 
 
 def test_commit(play: Play, server: EmbeddedServer, full: bool) -> None:
