@@ -121,7 +121,8 @@ def fill(
     with phase("seed", state, outcome):
         report.doing("Seeding database...")
         tables, summary = rows.copy_data()
-        _check_tables(work, names, [table.name for table in tables])
+        wanted = [table.name for table in tables] + [quote(table.table) for table in rows.missing.tables]
+        _check_tables(work, names, wanted)
         outcome.rows += copy_rows(work, tables, [] if early else freezable_tables(work, names))
         if not early:
             replay.finish()
