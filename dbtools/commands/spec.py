@@ -46,7 +46,7 @@ def spec(
     file goes to standard output as it is. Several files, or --expected, give a table of the results, and the
     differences. Every word after the task's name is read as a file or an option, so no other task can follow.
 
-        invoke race.spec tests/data/isolation/write-skew.spec
+        invoke race.spec specs/my-race.spec
         invoke race.spec postgresql/src/test/isolation/specs --expected postgresql/src/test/isolation/expected
     """
     from dbtools.isolation import suite

@@ -31,7 +31,7 @@ def read_spec(path: Path) -> Spec:
         raise ConfigurationError(
             f"Cannot read {path}.",
             f"{error.strerror}.",
-            "Give the path of an isolation spec, such as tests/data/isolation/write-skew.spec",
+            "Give the path of an isolation spec, such as specs/my-race.spec",
             NOT_RUN,
         ) from None
     return parse(text, path.stem, str(path))

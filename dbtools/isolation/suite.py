@@ -69,7 +69,7 @@ def find_specs(arguments: Sequence[str], root: Path) -> list[Path]:
         raise ConfigurationError(
             "There is no spec to run.",
             "No file was named, or only folders without a *.spec file.",
-            "For example: invoke race.spec tests/data/isolation/write-skew.spec",
+            "For example: invoke race.spec specs/my-race.spec",
             NOT_RUN,
         )
     return files

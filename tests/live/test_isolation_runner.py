@@ -351,7 +351,7 @@ def test_there_must_be_a_file_and_something_to_compare_with(tmp_path: Path) -> N
     assert str(caught.value) == (
         "There is no spec to run.\n"
         "No file was named, or only folders without a *.spec file. Nothing was run.\n"
-        "For example: invoke race.spec tests/data/isolation/write-skew.spec"
+        "For example: invoke race.spec specs/my-race.spec"
     )
     with pytest.raises(ConfigurationError) as caught:
         suite.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)

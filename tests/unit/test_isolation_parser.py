@@ -98,7 +98,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_spec(tmp_path / "no.spec")
     assert str(caught.value) == (
         f"Cannot read {tmp_path}/no.spec.\nNo such file or directory. Nothing was run.\n"
-        "Give the path of an isolation spec, such as tests/data/isolation/write-skew.spec"
+        "Give the path of an isolation spec, such as specs/my-race.spec"
     )
 
 
