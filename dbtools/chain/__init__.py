@@ -19,6 +19,7 @@ from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
 from dbtools.chain.report import Report, waiting_for_tables
 from dbtools.chain.schema import check_row_security
 from dbtools.chain.seeding import seed_tables
+from dbtools.chain.self_wait import end_self_waits
 from dbtools.db.connect import open_session
 from dbtools.db.revisions import current_revisions
 from dbtools.db.table_locks import lock_tables
@@ -135,7 +136,7 @@ def migrate(
     Raises:
         DatabaseUnreachable: The server did not let us in. Nothing was changed.
         LockTimeout: Another session kept the lock. Nothing was changed.
-        StepFailed: A step failed; what it committed before stays.
+        StepFailed: A step failed, or takes the lock that this run holds; what it committed before stays.
         ChainFailed: The steps ended, but the database is not at the heads; or the lock was lost.
     """
     outcome = Outcome("migrate")
@@ -147,10 +148,15 @@ def migrate(
     ):
         before = current_revisions(work)
         report.doing("Running migrations...")
+        here = target.dsn.pinned(work)
         try:
-            heads = upgrade(target.dsn.pinned(work), FENCE | target.lock_key)
+            with end_self_waits(here, target.lock_key) as waited:
+                heads = upgrade(here, FENCE | target.lock_key)
         except StepFailed as error:
             error.state = stays  # no scratch database was at stake
+            if waited.is_set():
+                error.what = "A migrate step takes the seed advisory lock itself, and would have waited for this run."
+                error.hint = "Leave the lock to invoke migrate: it holds it while the steps run."
             raise
         lock.check(work)
         after = current_revisions(work)

@@ -453,6 +453,44 @@ def test_first_runs_at_once_build_once(site: Site) -> None:
     assert site.query("select count(*) from items") == [(2,)]
 
 
+@pytest.mark.parametrize("step", ['["python", "migrate.py"]', '{ sql = "lock.sql" }'])
+def test_a_migrate_step_that_takes_the_lock_itself_does_not_wait_for_ever(site: Site, step: str) -> None:
+    lock = f"select pg_advisory_lock({LOCK_KEY})"
+    site.write(
+        "migrate.py", SEED.replace("insert into items (name) values ('one'), ('two')", f"create table t (); {lock}")
+    )
+    site.write("lock.sql", f"create table if not exists t (); {lock};")
+    site.configure(f"migrate = {step}")
+    if "sql" in step:
+        site.reset()  # in a scratch database nobody holds it
+    with pytest.raises(StepFailed) as caught:
+        chain.migrate(site.target, site.source().upgrade, Log())
+    assert caught.value.what == (
+        "A migrate step takes the seed advisory lock itself, and would have waited for this run."
+    )
+    assert caught.value.state == "What was committed before stays; invoke doctor shows the revision."
+    assert caught.value.hint == "Leave the lock to invoke migrate: it holds it while the steps run."
+
+
+def test_another_session_that_waits_for_the_lock_of_a_migrate_is_left_alone(site: Site) -> None:
+    site.reset()
+    with psycopg.connect(site.target.dsn.url, autocommit=True) as other:
+        waited = threading.Thread(target=other.execute, args=(f"select pg_advisory_lock({LOCK_KEY})",))
+        slow = site.source()
+
+        def upgrade(database: Dsn, fence: int) -> tuple[str, ...]:
+            waited.start()
+            waited.join(3.0)
+            assert waited.is_alive()
+            return slow.upgrade(database, fence)
+
+        chain.migrate(site.target, upgrade, Log())
+        waited.join()
+        assert other.execute(
+            "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
+        ).fetchone() == (1,)
+
+
 def test_a_role_that_may_not_create_databases_builds_on_a_throwaway_server(site: Site, pg_admin: str) -> None:
     role = site.target.dsn.user
     with psycopg.connect(pg_admin, autocommit=True) as admin:
