@@ -11,10 +11,8 @@ import getpass
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbtools import __version__
@@ -26,6 +24,7 @@ from dbtools.errors import StepFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import psycopg
 
@@ -134,9 +133,11 @@ class Builder:
 
     def upgrade(self, database: Dsn, fence: int) -> tuple[str, ...]:
         """Run the migrate steps on `database`, with every Python session behind the fence; return Alembic's heads."""
+        from dbtools.build.temporary import temporary_folder
+
         heads: tuple[str, ...] = ()
-        with tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
-            runner = self._runner(Path(folder))
+        with temporary_folder() as folder:
+            runner = self._runner(folder)
             for number, step in enumerate(self.project.migrate, 1):
                 place = f"migrate {number} of {len(self.project.migrate)}"
                 heads += runner.run_step(step, database, place, fence=fence).heads
@@ -144,9 +145,11 @@ class Builder:
 
     def run(self, scratch: Scratch) -> None:
         """Run all steps on a scratch database, and store nothing."""
-        with tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
+        from dbtools.build.temporary import temporary_folder
+
+        with temporary_folder() as folder:
             for level in self.levels:
-                self._runner(Path(folder)).run(level.role, level.steps, scratch)
+                self._runner(folder).run(level.role, level.steps, scratch)
 
     def _build(self, target: Dsn, *, extensions: bool = False) -> Snapshot:
         from dbtools.build.replay import restore
@@ -190,12 +193,13 @@ class Builder:
         from dbtools.build.dump import write_content
         from dbtools.build.inputs import describe, list_inputs
         from dbtools.build.moment import Moment
+        from dbtools.build.temporary import temporary_folder
 
         project, recipe = self.project, self._recipe(level, base.manifest.key if base else "")
-        with self.store.draft() as draft, tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
-            record = Path(folder) / "record"
+        with self.store.draft() as draft, temporary_folder() as folder:
+            record = folder / "record"
             before = Moment.take(str(project.root), list_inputs(project.root, self._patterns, self.environ))
-            ran = self._runner(Path(folder), record).run(level.role, level.steps, scratch)
+            ran = self._runner(folder, record).run(level.role, level.steps, scratch)
             inputs = describe(
                 project.root,
                 self._digests,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import tarfile
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.build.snapshot import Snapshot
+from dbtools.build.temporary import temporary_folder
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def pack(snapshot: Snapshot, file: Path) -> None:
@@ -44,7 +44,7 @@ def unpack(file: Path) -> Iterator[Snapshot]:
         ConfigurationError: There is no such file, or it is no snapshot.
         SnapshotDamaged: A part is missing or was changed.
     """
-    with tempfile.TemporaryDirectory(prefix="dbtools-") as folder:
+    with temporary_folder() as folder:
         try:
             with tarfile.open(file, "r:gz") as archive:
                 for member in archive:
@@ -58,6 +58,6 @@ def unpack(file: Path) -> Iterator[Snapshot]:
                 "Make one: invoke snapshot.save FILE",
                 UNCHANGED,
             ) from error
-        snapshot = Snapshot(Path(folder))
+        snapshot = Snapshot(folder)
         snapshot.check()
         yield snapshot

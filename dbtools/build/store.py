@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 import time
-import weakref
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,8 @@ from dbtools.server.lease import Lease, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dbtools.build.temporary import TemporaryFolder
 
 DRAFT = ".draft-"
 DRAFTS_LOCK = "drafts.lock"
@@ -38,6 +39,7 @@ class Store:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self._limit = limit_bytes
+        self._passing: list[TemporaryFolder] = []
         self.lasting = True
         """Whether the next run will find what this one stores."""
         with suppress(ServerError):
@@ -135,9 +137,10 @@ class Store:
 
     def _passing_folder(self) -> Path:
         """Return a folder that is gone with this object."""
-        name = tempfile.mkdtemp(prefix="dbtools-")
-        weakref.finalize(self, shutil.rmtree, name, ignore_errors=True)
-        return Path(name)
+        from dbtools.build.temporary import TemporaryFolder
+
+        self._passing.append(TemporaryFolder())
+        return self._passing[-1].path
 
     def _shrink(self, kept: Path) -> None:
         """Remove what was used longest ago until the limit holds; never the one just made."""

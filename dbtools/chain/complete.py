@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.build.dump import write_content
 from dbtools.build.replay import Replay, create_surroundings
 from dbtools.build.scratch import scratch_database
 from dbtools.build.snapshot import MANIFEST, Snapshot
+from dbtools.build.temporary import temporary_folder
 from dbtools.chain.install import fill
 from dbtools.chain.phase import Outcome
 from dbtools.chain.report import NullReport
@@ -50,9 +49,8 @@ def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Itera
         yield base
         return
     schemas = base.manifest.schemas
-    with scratch_database(pinned, schemas[0]) as scratch, tempfile.TemporaryDirectory(prefix="dbtools-") as name:
+    with scratch_database(pinned, schemas[0]) as scratch, temporary_folder() as folder:
         _load(scratch.session, base, rows)
-        folder = Path(name)
         content = write_content(scratch.session, scratch.dsn, schemas[0], folder, schemas)
         plan = rows.plan
         text = f"{base.manifest.key} {plan.profile} {plan.as_of} {plan.seed}"
