@@ -132,7 +132,7 @@ class Builder:
                     raise error from None  # they were not what was missing
 
     def upgrade(self, database: Dsn, fence: int) -> tuple[str, ...]:
-        """Run the migrate steps on `database`, with every Python session behind the fence; return Alembic's heads."""
+        """Run the migrate steps on `database`, sessions of Python and psql behind the fence; return Alembic's heads."""
         from dbtools.build.temporary import temporary_folder
 
         heads: tuple[str, ...] = ()

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from dbtools.build.inputs import Inputs
 
 
-def fits(
-    inputs: Inputs,
-    root: Path,
-    digests: Digests,
-    *,
-    patterns: tuple[str, ...] | None,
-    names: tuple[str, ...] | None,
-    environ: Mapping[str, str],
-    ignore: Collection[str] = (),
-) -> bool:
-    """Return whether a build now would have the same inputs. Raises as `difference`."""
-    return not difference(inputs, root, digests, patterns=patterns, names=names, environ=environ, ignore=ignore)
-
-
 def difference(
     inputs: Inputs,
     root: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.build.snapshot import CHUNK_BYTES, enum_placeholder, translator
-from dbtools.db.sql import literal, quote, quote_ident
+from dbtools.db.sql import literal, quote, quote_ident, search_path
 from dbtools.errors import ChainFailed
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def restore(work: psycopg.Connection, snapshot: Snapshot) -> None:
     manifest = snapshot.manifest
     with work.transaction():
         create_surroundings(work, manifest, manifest.schemas)
-        work.execute(f"set local search_path to {', '.join(map(quote, dict.fromkeys([*manifest.schemas, 'public'])))}")
+        work.execute(f"set local search_path to {search_path(manifest.schemas)}")
         replay = Replay(work, snapshot, manifest.schemas)
         replay.create()
         replay.load()

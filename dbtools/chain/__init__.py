@@ -1,8 +1,8 @@
 """The chain: lock, drop, migrate, seed, as one unit that no concurrent run can break.
 
 `reset` installs a snapshot that was built before. It has two strategies: `swap`, the default, fills a new schema aside
-and puts it in place at once; `in_place` refills the live one, for content that cannot be moved. `seed` and `migrate`
-keep the schema. All of them exclude each other by the one lock.
+and puts it in place at once; `in_place` refills the live one, for content that cannot be moved. `seed` leaves the
+structure as it is, and `migrate` the data. All of them exclude each other by the one lock.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def seed(target: Target, source: SnapshotSource, rows: SeedRows, report: Report)
         ResetRefused: The guard said no. Nothing was changed.
         DatabaseUnreachable: The server did not let us in. Nothing was changed.
         LockTimeout: Another session kept the lock, or the tables. Nothing was changed.
+        StepFailed: A step of the project failed, or did nothing. Nothing was changed.
         ChainFailed: The tables are not there yet, or a statement failed; the message says what state that leaves.
     """
     outcome = Outcome("seed")
@@ -111,7 +112,7 @@ def seed(target: Target, source: SnapshotSource, rows: SeedRows, report: Report)
         phase("seed", ROLLED_BACK, outcome),
     ):
         seeded = [table.name for table in rows.copy_data().tables]
-        check_row_security(work, target.schema, seeded)  # before readers have to wait
+        check_row_security(work, seeded)  # before readers have to wait
         emptied, only = with_referencing_tables(work, seeded, target.schema)
         if emptied and not target.unprotected:
             what = "The seeded tables are in use and could not be emptied."
@@ -169,7 +170,7 @@ def migrate(
         if before != after:
             report.done(f"Migrations applied: {_listed(before)} to {_listed(after)}")
         else:
-            report.done(f"Already at {_listed(after)}" if after else "Migrations applied")
+            report.done(f"Already at {_listed(after)}" if after else "The migrate steps ended without an error")
     return sorted(before), sorted(after)
 
 

@@ -31,7 +31,7 @@ select name from catalogs
 where dead > live / 2 and dead > 500 and exists (select from catalogs where dead > greatest(%s, 2 * live))
 """
 MANY_DEAD_ROWS = 5000
-"""In one catalog. Vacuuming takes some 50 ms, so it is left until it pays: every tenth reset or so."""
+"""In one catalog. Fewer are not worth the time that vacuuming takes."""
 
 
 def vacuum_catalogs(connection: psycopg.Connection) -> list[str]:

@@ -18,7 +18,7 @@ from dbtools.chain.phase import Outcome
 from dbtools.chain.report import NullReport
 from dbtools.db.connect import open_session
 from dbtools.db.settings import fix_text_settings
-from dbtools.db.sql import quote
+from dbtools.db.sql import search_path
 from dbtools.errors import UNCHANGED
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _load(work: psycopg.Connection, base: Snapshot, rows: SeedRows) -> None:
     work.autocommit = False
     fix_text_settings(work, local=True)
     create_surroundings(work, base.manifest, schemas)
-    work.execute(f"set local search_path to {', '.join(map(quote, dict.fromkeys([*schemas, 'public'])))}")
+    work.execute(f"set local search_path to {search_path(schemas)}")
     fill(work, Replay(work, base, schemas), base, schemas, rows, NullReport(), Outcome("build"), UNCHANGED)
     work.commit()
     work.autocommit = True

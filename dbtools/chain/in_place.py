@@ -19,7 +19,7 @@ from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
 from dbtools.chain.report import Report, waiting_for_tables
 from dbtools.chain.schema import check_rights
 from dbtools.db.catalog import schema_objects
-from dbtools.db.sql import quote
+from dbtools.db.sql import search_path
 from dbtools.db.table_locks import lock_tables
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def rebuild(
                 what = "The old tables are in use and could not be dropped."
                 lock_tables(work, found, target.waits.lock, waiting_for_tables(report), what)
             drop_all(work, live, batch=None if whole else BATCH)
-            path = dict.fromkeys([*live, "public"])
-            work.execute(f"set {'local ' * whole}search_path to {', '.join(map(quote, path))}")
+            work.execute(f"set {'local ' * whole}search_path to {search_path(live)}")
             report.done("All tables and enums dropped")
         replay = Replay(work, snapshot, live, frozen=whole)
         fill(work, replay, snapshot, live, rows, report, outcome, state)

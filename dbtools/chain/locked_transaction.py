@@ -9,9 +9,9 @@ from dbtools.chain import guard
 from dbtools.chain.lock import TransactionLock
 from dbtools.chain.phase import ROLLED_BACK, Outcome, commit, phase, server_time
 from dbtools.chain.report import Report, waiting_for_earlier_run, waiting_for_lock
-from dbtools.chain.schema import search_path
 from dbtools.db.connect import open_session
 from dbtools.db.settings import fix_text_settings
+from dbtools.db.sql import search_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
     """
     if target.unprotected:
         fix_text_settings(work, local=False)
-        work.execute(f"set search_path to {search_path(target.schema)}")
+        work.execute(f"set search_path to {search_path([target.schema])}")
         yield
         return
     with phase("lock", "Nothing was changed.", outcome):
@@ -58,7 +58,7 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         lock.wait_for_fence(target.waits.after(outcome.waited), waiting_for_earlier_run(report))
         outcome.acquired_at = server_time(work)
         fix_text_settings(work, local=True)
-        work.execute(f"set local search_path to {search_path(target.schema)}")
+        work.execute(f"set local search_path to {search_path([target.schema])}")
         work.execute(f"set local lock_timeout = '{target.waits.statement:.3f}s'")
     report.done(f"Acquired seed advisory lock (key={target.lock_key})")
     yield

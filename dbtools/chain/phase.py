@@ -70,10 +70,8 @@ def _state(cause: BaseException | None, state: str) -> str:
     return NOT_COMMITTED if broke and state == ROLLED_BACK else state
 
 
-def commit(
-    work: psycopg.Connection, outcome: Outcome, *, refused: str = ROLLED_BACK, unknown: str = COMMIT_UNKNOWN
-) -> None:
-    """Commit the open transaction of `work`; `refused` and `unknown` are the states that an error may leave.
+def commit(work: psycopg.Connection, outcome: Outcome) -> None:
+    """Commit the open transaction of `work`.
 
     Raises:
         ChainFailed: The server refused, so the transaction was rolled back; or its answer was lost.
@@ -81,12 +79,12 @@ def commit(
     import psycopg
 
     try:
-        with phase("commit", unknown, outcome):
+        with phase("commit", COMMIT_UNKNOWN, outcome):
             work.commit()
     except ChainFailed as error:
         cause = error.__cause__
         if isinstance(cause, psycopg.Error) and cause.sqlstate not in CONNECTION_LOST:
-            error.state = refused
+            error.state = ROLLED_BACK
         raise
 
 

@@ -1,4 +1,4 @@
-"""The schema that a run works in: may this role build there, and what do unqualified names mean."""
+"""The schemas that a run works in: may this role build there, and copy rows into their tables?"""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     import psycopg
 
 
-def search_path(schema: str) -> str:
-    """Return the search_path of work in `schema`: extensions may be in public."""
-    return quote(schema) if schema == "public" else f"{quote(schema)}, public"
-
-
 _RIGHTS = """
 select current_user, has_database_privilege(current_database(), 'CREATE'),
        (select has_schema_privilege(oid, 'CREATE') and has_schema_privilege(oid, 'USAGE') from pg_namespace
@@ -26,10 +21,10 @@ select current_user, has_database_privilege(current_database(), 'CREATE'),
 """
 
 
-def check_row_security(work: psycopg.Connection, schema: str, tables: Collection[str] | None = None) -> None:
+def check_row_security(work: psycopg.Connection, tables: Collection[str]) -> None:
     """Refuse to copy rows into tables whose row security applies to this role: COPY cannot, and others would be hidden.
 
-    Asks for `tables` (names in SQL form, found by the search_path), or for all of `schema`.
+    `tables` are names in SQL form, found by the search_path.
 
     Raises:
         ChainFailed: Names the tables, and the way out.
@@ -38,9 +33,8 @@ def check_row_security(work: psycopg.Connection, schema: str, tables: Collection
         str(name)
         for (name,) in work.execute(
             "select c.oid::regclass::text from pg_class c where c.relrowsecurity and row_security_active(c.oid)"
-            " and case when %(tables)s::text[] is null then c.relnamespace = %(schema)s::regnamespace"
-            " else c.oid in (select to_regclass(name) from unnest(%(tables)s::text[]) wanted(name)) end order by 1",
-            {"tables": None if tables is None else [*tables], "schema": quote(schema)},
+            " and c.oid in (select to_regclass(name) from unnest(%s::text[]) wanted(name)) order by 1",
+            ([*tables],),
         )
     ]
     if names:

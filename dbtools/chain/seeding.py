@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.chain.copy import copy_rows, insert_missing, own_views, refresh
-from dbtools.chain.schema import check_row_security
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,7 +20,6 @@ def seed_tables(work: psycopg.Connection, schema: str, rows: SeedRows, report: R
     """
     report.doing("Seeding database...")
     tables, summary = rows.copy_data()
-    check_row_security(work, schema, [table.name for table in tables])
     copied, inserted = copy_rows(work, tables), insert_missing(work, rows.missing)
     refresh(work, own_views(work, schema))
     for line in (*summary, *rows.missing.summary):

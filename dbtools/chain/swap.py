@@ -30,7 +30,7 @@ from dbtools.chain.shadow import (
     relations,
     shadow_name,
 )
-from dbtools.db.sql import quote
+from dbtools.db.sql import search_path
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,7 +65,7 @@ def rebuild(
                 create_shadow(work, schema, names[number])
                 replay.take_enums(number, schema)
             # Last the live schemas: extensions may be there.
-            work.execute(f"set local search_path to {', '.join(map(quote, dict.fromkeys([*names, *live, 'public'])))}")
+            work.execute(f"set local search_path to {search_path([*names, *live])}")
             before = relations(work, names)
         fill(work, replay, snapshot, names, rows, report, outcome, ROLLED_BACK)
         if snapshot.manifest.triggers:

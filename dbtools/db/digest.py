@@ -95,25 +95,23 @@ def digest(connection: psycopg.Connection, schema: str = "public", *, lock_timeo
     """
     from psycopg.errors import InsufficientPrivilege, InternalError_
 
-    for _ in range(MAX_DROPS):
+    drops = 0
+    while True:
         try:
             return _digest(connection, schema, lock_timeout)
         except InternalError_ as error:
             # The server describes objects by the catalog as it is now, and found one dropped since the snapshot.
-            if "cache lookup failed" not in str(error):
+            drops += 1
+            if "cache lookup failed" not in str(error) or drops > MAX_DROPS:
                 raise
-        except InsufficientPrivilege:
-            break
-    try:
-        return _digest(connection, schema, lock_timeout)
-    except InsufficientPrivilege as error:
-        raise VerificationFailed(
-            f"The digest of schema {schema} cannot be taken.",
-            f"{error.diag.message_primary}.",
-            "Connect as a role that may read every row: the owner of the tables, or with BYPASSRLS where policies are"
-            " forced on the owner too.",
-            UNCHANGED,
-        ) from error
+        except InsufficientPrivilege as error:
+            raise VerificationFailed(
+                f"The digest of schema {schema} cannot be taken.",
+                f"{error.diag.message_primary}.",
+                "Connect as a role that may read every row: the owner of the tables, or with BYPASSRLS where policies"
+                " are forced on the owner too.",
+                UNCHANGED,
+            ) from error
 
 
 def digest_all(connection: psycopg.Connection, schemas: Sequence[str], *, lock_timeout: float = 300.0) -> Digest:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import psycopg
 
 
 def quote(name: str) -> str:
     """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def search_path(schemas: Iterable[str]) -> str:
+    """Return a search_path of these schemas, with public at the end: extensions may be there."""
+    return ", ".join(map(quote, dict.fromkeys([*schemas, "public"])))
 
 
 def literal(text: str) -> str:
