@@ -8,7 +8,7 @@ from dbtools.chain.markers import names_environment
 
 pytest_plugins = ["dbtools.testing"]
 
-_OURS = ("DATABASE_URL", "ALLOW_RESET")
+_OURS = ("DATABASE_URL", "ALLOW_RESET", "COLUMNS", "LINES")  # pytest-xdist sets the last two
 _KEPT = ("DBTOOLS_TEST_URL", "DBTOOLS_POSTGRES_IMAGE", "DBTOOLS_ISOLATION")
 for _name in list(os.environ):
     if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from dbtools.db.watch import WatchedConnection
 
 CONNECT_TIMEOUT_S = 10.0
+ENDING_S = 3.0
+"""How long a session that was closed, such as our own of a moment ago, may still take one of a limit's places."""
+FULL_PAUSE_S = 0.05
 
 # These come after the user's own and win: the schema is that of [tool.dbtools], and a long statement may take long.
 _OPTIONS = (
@@ -30,7 +34,7 @@ CONNECTION_LOST = (None, "57P01", "57P02", "57P03", "08006", "08003")
 WAIT_FOR_IT = "wait for it: invoke wait-for-db --timeout 60"
 WAIT = f"Start the server, or {WAIT_FOR_IT}"
 MUTE = "Something accepts connections there and does not answer: look at the server, or at the proxy before it."
-FULL = f"The server is full: end sessions that are not needed, or {WAIT_FOR_IT}"
+FULL = f"No connection is free: end sessions that are not needed, or {WAIT_FOR_IT}"
 
 # libpq gives no SQLSTATE for a failed connection, so only its words tell why. psycopg's own libpq speaks English; the
 # server's words are matched in English too. Unknown ones count as permanent and are shown verbatim.
@@ -94,7 +98,7 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
         return Diagnosis(reason, True, "Correct the host's name, or wait longer: clusters publish names late.")
     if "gave no answer in" in words:
         return Diagnosis(reason, True, MUTE)
-    if "too many clients" in words or "connection slots" in words:
+    if any(mark in words for mark in ("too many clients", "too many connections", "connection slots")):
         return Diagnosis(reason, True, FULL)
     if any(mark in words for mark in _TRANSIENT):
         return Diagnosis(reason, True, WAIT)
@@ -106,15 +110,22 @@ def open_session(
 ) -> psycopg.Connection:
     """Return a new session on `dsn`; `purpose` is what pg_stat_activity shows: "dbtools reset".
 
+    Where a limit of connections is reached, tries again for `ENDING_S`.
+
     Raises:
         DatabaseUnreachable: With the reason in words and the next step. Never holds the password.
     """
     import psycopg
 
-    try:
-        return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
-    except psycopg.OperationalError as error:
-        raise unreachable(dsn, diagnose(error, dsn.password)) from None
+    began = time.monotonic()
+    while True:
+        try:
+            return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
+        except psycopg.OperationalError as error:
+            diagnosis = diagnose(error, dsn.password)
+        if diagnosis.hint != FULL or time.monotonic() - began > ENDING_S:
+            raise unreachable(dsn, diagnosis)
+        time.sleep(FULL_PAUSE_S)
 
 
 def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float, watched: bool = True) -> WatchedConnection:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from dbtools.db import wait
-from dbtools.db.connect import connect
+from dbtools.db.connect import connect, open_session
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import quote
 from dbtools.db.wait import wait_for_db
@@ -235,3 +235,29 @@ def test_one_connection_is_not_waited_for_beyond_the_time(
     monkeypatch.setattr(wait, "connect", watched)
     wait_for_db(fronts(0)[1], timeout=timeout)
     assert given == [("wait-for-db", True, first), ("wait-for-db", True, pytest.approx(second))]
+
+
+def test_a_session_that_has_just_ended_takes_no_place_for_long(
+    pg_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = Dsn.parse(pg_database)
+    last = psycopg.connect(pg_database, autocommit=True)
+    last.execute(f"alter database {quote(dsn.dbname)} connection limit 1".encode())
+    monkeypatch.setattr("dbtools.db.connect.time.sleep", lambda _: last.close())  # it was refused before
+    with open_session(dsn, "test") as session:
+        assert session.execute("select 1").fetchone() == (1,)
+    assert last.closed
+
+
+def test_a_full_database_is_told(pg_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn = Dsn.parse(pg_database)
+    monkeypatch.setattr("dbtools.db.connect.ENDING_S", 0.0)
+    with psycopg.connect(pg_database, autocommit=True) as last:
+        last.execute(f"alter database {quote(dsn.dbname)} connection limit 1".encode())
+        with pytest.raises(DatabaseUnreachable) as caught:
+            open_session(dsn, "test")
+    assert str(caught.value) == (
+        f"Cannot reach {dsn.target} as app.\n"
+        f'too many connections for database "{dsn.dbname}". Nothing was changed.\n'
+        "No connection is free: end sessions that are not needed, or wait for it: invoke wait-for-db --timeout 60"
+    )

@@ -17,6 +17,8 @@ PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
         ("FATAL:  the database system is shutting down", True),
         ("FATAL:  the database system is not yet accepting connections", True),
         ("FATAL:  sorry, too many clients already", True),
+        ('FATAL:  too many connections for database "app"', True),
+        ('FATAL:  too many connections for role "app"', True),
         ("server closed the connection unexpectedly", True),
         ("timeout expired", True),
         ('FATAL:  password authentication failed for user "app"', False),
@@ -36,7 +38,7 @@ def test_only_what_time_can_heal_is_healable(words: str, transient: bool) -> Non
 
 def test_a_full_server_and_a_mute_one_are_not_to_be_started() -> None:
     full = diagnose(psycopg.OperationalError(PREFIX + "FATAL:  sorry, too many clients already"))
-    assert full.hint.startswith("The server is full: end sessions that are not needed, or wait for it: ")
+    assert full.hint.startswith("No connection is free: end sessions that are not needed, or wait for it: ")
     mute = diagnose(psycopg.OperationalError("the server let us in, and gave no answer in 5.0 s"))
     assert (mute.transient, mute.hint.partition(" and")[0]) == (True, "Something accepts connections there")
 
