@@ -1,52 +1,107 @@
-"""The output for people: ticks and results on standard output, waiting and errors on standard error.
+"""The output: ticks and results on standard output, waiting and errors on standard error.
 
 It is plain text on purpose: six lines of ticks need no library, and a pipe, a log or NO_COLOR needs no special case.
+With DBTOOLS_LOG=json every line is a JSON object instead, all of them on standard output (docs/containers.md).
 """
 
 from __future__ import annotations
 
+import codecs
+import datetime as dt
 import json
+import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from dbtools.db.secrets import mask
-from dbtools.errors import DbtoolsError
+from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
+_PLAIN = {"✓": "OK", "✗": "FAILED", "·": "-", "…": "...", "→": "->", "│": "|", "┌": ",", "└": "`", "■": "#"}
+"""What stands for a character that the stream's encoding has not; "?" for any other."""
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAIN.get(character, "?") for character in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("dbtools", _plainly)
+
+
+def accept_any_text() -> None:
+    """Let standard output and error take any text, whatever their encoding: a tick must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a program that runs a task may have put another one there
+        if reconfigure is not None:
+            reconfigure(errors="dbtools")
+
+
+def logs_json() -> bool:
+    """Return whether DBTOOLS_LOG asks for JSON lines.
+
+    Raises:
+        ConfigurationError: It asks for something else.
+    """
+    wanted = os.environ.get("DBTOOLS_LOG", "")
+    if wanted not in ("", "text", "json"):
+        raise ConfigurationError(f"DBTOOLS_LOG is not known: {wanted!r}.", "", "Set it to json, or to text.", UNCHANGED)
+    return wanted == "json"
+
+
+def log(level: str, event: str, message: str, **facts: object) -> None:
+    """Print one line of a log for machines. Passwords are masked."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": now, "level": level, "event": event, "message": mask(message), "pid": os.getpid(), **facts}
+    print(json.dumps(line, ensure_ascii=False, default=str), flush=True)
+
+
 class Console:
-    """The chain's report, for people. With `quiet`, only `data` writes to standard output."""
+    """The chain's report. With `quiet`, only `data` writes to standard output."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.lines: list[str] = []
         """The transcript: all lines for standard output, with `quiet` as well."""
+        self._json = logs_json()
 
     def doing(self, text: str) -> None:
         """Print that a phase begins."""
-        self.say(text)
+        self._print("begin", text, text)
 
-    def done(self, text: str) -> None:
-        """Print a tick and what is done."""
-        self.say(f"✓ {text}")
+    def done(self, text: str, **facts: object) -> None:
+        """Print a tick and what is done. `facts` are for a log alone."""
+        self._print("done", f"✓ {text}", text, **facts)
 
     def note(self, text: str) -> None:
         """Print a line to standard error: a wait, or progress."""
-        print(text, file=sys.stderr, flush=True)
+        if self._json:
+            log("info", "note", text)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
-        self.lines.append(text)
-        if not self.quiet:
-            print(text, flush=True)
+        self._print("line", text, text)
 
     def data(self, value: dict[str, Any]) -> None:
         """Print the result as one JSON document, for a machine."""
-        print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+        if self._json:
+            log("info", "result", "", result=value)
+        else:
+            print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+
+    def _print(self, event: str, text: str, message: str, **facts: object) -> None:
+        self.lines.append(text)
+        if self._json:
+            log("info", event, message, **facts)
+        elif not self.quiet:
+            print(text, flush=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -74,20 +129,58 @@ def explain(error: DbtoolsError, *, debug: bool = False) -> str:
     return mask(trace + str(error))  # the text may come from a migration that shows its URL
 
 
-def unexpected(error: Exception, *, debug: bool = False) -> str:
-    """Format an unexpected exception (from the server, or a bug) like a DbtoolsError."""
+def unexpected(error: Exception) -> DbtoolsError:
+    """Return the error for an exception that was not foreseen: from the server, or a bug."""
     message = mask(" ".join(str(error).split())).rstrip(".")
     ours = DbtoolsError(
         "Unexpected error.",
-        f"{type(error).__name__}: {message}. What was not committed is rolled back by the server.",
+        f"{type(error).__name__}: {message}.",
         "Run it again with --debug to see where. If the server is healthy, please report it.",
+        "What was not committed is rolled back by the server.",
     )
     ours.__cause__ = error
-    return explain(ours, debug=debug)
+    return ours
+
+
+def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug: bool = False) -> str | None:
+    """Return what is to be printed on standard error where a task fails with the exit code `code`.
+
+    With `json`, prints {"error": …} on standard output; where the log is for machines, prints a line of it and returns
+    None. Passwords are masked.
+    """
+    texts = {"what": error.what, "why": error.why, "state": error.state, "hint": error.hint}
+    facts = {"type": type(error).__name__, "exit_code": code} | {name: mask(text) for name, text in texts.items()}
+    try:
+        for_machines = logs_json()
+    except ConfigurationError:  # which may be what failed
+        for_machines = False
+    if for_machines:
+        trace = {"traceback": explain(error, debug=True).splitlines()} if debug else {}
+        log("error", "error", error.what, **facts, **trace)
+        return None
+    if json:
+        Console().data({"error": facts})
+    return explain(error, debug=debug)
+
+
+def prepare_evidence(path: Path) -> None:
+    """Make the folder of a transcript, and see that the file can be written: before the run, not after it.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"The evidence cannot be written to {path}.", f"{error.strerror}.", "Name another file.", UNCHANGED
+        ) from None
 
 
 def write_evidence(path: Path, title: str, facts: dict[str, str], transcript: Sequence[str], code: int) -> None:
     """Write a transcript as Markdown, fit for a pull request."""
     lines = [f"# {title}", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
     lines += ["```text", *transcript, f"=== EXIT: {code} ===", "```", ""]
-    path.write_text("\n".join(lines), "utf-8")
+    path.write_text("\n".join(lines), "utf-8", errors="replace")

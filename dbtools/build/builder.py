@@ -275,7 +275,7 @@ class Builder:
 
     @cached_property
     def _digests(self) -> Digests:
-        return Digests(self.project.root, self.store.folder)
+        return Digests(self.project.root, self.store.memory)
 
     def _runner(self, folder: Path, record: Path | None = None) -> Runner:
         from dbtools.build.runner import Runner

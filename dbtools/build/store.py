@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,24 +35,35 @@ DIGITS = 16
 
 
 class Store:
-    """The snapshots in `folder`, at most `limit_bytes` of them; where it cannot be written, only those of this run."""
+    """The snapshots in `folder`, at most `limit_bytes` of them.
+
+    Where it cannot be written, those that are there are found, and a new one serves this process alone.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self.folder = folder
+        self._given = folder
         self._limit = limit_bytes
         self._passing: list[TemporaryFolder] = []
-        self.lasting = True
-        """Whether the next run will find what this one stores."""
         with suppress(ServerError):
             folders.make(folder, folders.PRIVATE)
-        if not _ours(folder):
-            self.lasting = False
-            self.folder = self._passing_folder()
+        self._trusted = _is_trusted(folder)
+        self.lasting = self._trusted and os.access(folder, os.W_OK)
+        """Whether the next run will find what this one stores."""
+
+    @property
+    def memory(self) -> Path | None:
+        """The folder of what earlier runs have noted of files; None where others could have changed it."""
+        return self._given if self._trusted else None
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that is written to."""
+        return self._given if self.lasting else self._passing_folder()
 
     def find(self, recipe: str) -> list[Snapshot]:
         """Return the snapshots of a recipe whose manifest can be read, the one used last first."""
         found = []
-        for path in self.folder.glob(f"{recipe[:DIGITS]}-*"):
+        for path in self._paths(f"{recipe[:DIGITS]}-*"):
             with suppress(OSError, SnapshotDamaged):
                 snapshot = Snapshot(path)
                 if snapshot.manifest.recipe == recipe:
@@ -60,8 +72,12 @@ class Store:
 
     def all(self) -> list[Snapshot]:
         """Return every snapshot, the one used last first."""
-        paths = [path for path in self.folder.iterdir() if (path / MANIFEST).is_file() and DRAFT not in path.name]
+        paths = [path for path in self._paths("*") if (path / MANIFEST).is_file() and DRAFT not in path.name]
         return [Snapshot(path) for path in sorted(paths, key=_used, reverse=True)]
+
+    def _paths(self, pattern: str) -> list[Path]:
+        found = [*self._given.glob(pattern)] if self._trusted else []
+        return found + ([] if self.lasting or "folder" not in vars(self) else [*self.folder.glob(pattern)])
 
     def touch(self, snapshot: Snapshot) -> None:
         """Note that a snapshot was used."""
@@ -152,13 +168,13 @@ class Store:
                     self.drop(snapshot)
 
 
-def _ours(folder: Path) -> bool:
-    """Whether this account alone decides what is in a folder: the SQL of a snapshot runs with the role's rights."""
+def _is_trusted(folder: Path) -> bool:
+    """Whether only this account or root decides what is in a folder: a snapshot's SQL runs with the role's rights."""
     try:
         status = folder.stat()
     except OSError:
         return False
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022 and os.access(folder, os.W_OK)
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022 and os.access(folder, os.R_OK | os.X_OK)
 
 
 def _used(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Folders for what a build needs for a moment. One that a killed process has left is removed by the next one.
+"""Folders for what a run needs for a moment. One that a killed process has left is removed by the next one.
 
 They hold data, so only their owner can read them.
 """
@@ -14,27 +14,50 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools.errors import UNCHANGED, ServerError
 from dbtools.server.lease import Lease, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEASE = "lease"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the names below it are random, and their owner's alone
 YOUNG_S = 60.0
 """How old a folder without a lease has to be before it counts as left: its maker may be about to take one."""
 
 
+def temporary_place() -> Path:
+    """Return the folder for temporary files: the system's, or shared memory where that is all that can be written.
+
+    A container whose root is read-only often has no other.
+
+    Raises:
+        ServerError: There is none.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        if os.access(SHARED_MEMORY, os.W_OK):
+            return SHARED_MEMORY
+        raise ServerError(
+            "There is no folder for temporary files.",
+            "Neither TMPDIR, nor /tmp, nor /dev/shm can be written.",
+            "Mount one at /tmp (in a cluster: an emptyDir), or set TMPDIR.",
+            UNCHANGED,
+        ) from None
+
+
 class TemporaryFolder:
-    """A new folder in the system's place for temporary files, until it is closed or this process ends."""
+    """A new folder in the place for temporary files, until it is closed or this process ends."""
 
     def __init__(self) -> None:
-        place = Path(tempfile.gettempdir())
+        place = temporary_place()
         prefix = f"dbtools-{os.geteuid()}-build-"
         for path in place.glob(f"{prefix}*"):
             with suppress(OSError):
                 if _is_left(path):
                     shutil.rmtree(path, ignore_errors=True)
-        self._top = Path(tempfile.mkdtemp(prefix=prefix))
+        self._top = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         self._lease = Lease(self._top / LEASE)
         self.path = self._top / "files"
         self.path.mkdir()

@@ -126,7 +126,7 @@ def _mark(name: str, comment: str, hosts: list[str], protect: tuple[str, ...]) -
     for pattern in protect:
         candidates = [f"{host}/{name}" for host in hosts] if "/" in pattern else [name]
         if any(fnmatchcase(candidate.casefold(), pattern.casefold()) for candidate in candidates):
-            return "is on the protect list", f"[tool.dbtools] protect has {pattern!r}"
+            return "is on the protect list", f"protect or DBTOOLS_PROTECT has {pattern!r}"
     return None
 
 

@@ -117,7 +117,7 @@ def fill(
             replay.finish()
         if not whole:
             replay.constrain()
-        report.done("Migrations applied")
+        report.done("Migrations applied", revisions=manifest.heads)
     with phase("seed", state, outcome):
         report.doing("Seeding database...")
         tables, summary = rows.copy_data()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dbtools.chain.lock import SeedLock
 from dbtools.chain.phase import Outcome, phase, server_time
-from dbtools.chain.report import Report, waiting_for_earlier_run, waiting_for_lock
+from dbtools.chain.report import Report, lock_released, lock_taken, waiting_for_earlier_run, waiting_for_lock
 from dbtools.db.pooler import refuse_shared_sessions
 from dbtools.db.sessions import Sessions
 from dbtools.errors import UNCHANGED
@@ -38,9 +38,9 @@ def session_lock(target: Target, purpose: str, report: Report, outcome: Outcome)
             outcome.waited = lock.acquire(target.waits, waiting_for_lock(report, target.lock_key))
             lock.wait_for_fence(target.waits.after(outcome.waited), waiting_for_earlier_run(report))
             outcome.acquired_at = server_time(reserved)
-        report.done(f"Acquired seed advisory lock (key={target.lock_key})")
+        lock_taken(report, target.lock_key, lock.pid, outcome.waited)
         yield lock
         with phase("unlock", "The work was committed before.", outcome):
             outcome.released_at = server_time(reserved)
             lock.release()
-        report.done("Released seed advisory lock")
+        lock_released(report, target.lock_key, outcome.rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dbtools.chain import guard
 from dbtools.chain.lock import TransactionLock
 from dbtools.chain.phase import ROLLED_BACK, Outcome, commit, phase, server_time
-from dbtools.chain.report import Report, waiting_for_earlier_run, waiting_for_lock
+from dbtools.chain.report import Report, lock_released, lock_taken, waiting_for_earlier_run, waiting_for_lock
 from dbtools.db.connect import open_session
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import search_path
@@ -60,9 +60,9 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         fix_text_settings(work, local=True)
         work.execute(f"set local search_path to {search_path([target.schema])}")
         work.execute(f"set local lock_timeout = '{target.waits.statement:.3f}s'")
-    report.done(f"Acquired seed advisory lock (key={target.lock_key})")
+    lock_taken(report, target.lock_key, work.info.backend_pid, outcome.waited)
     yield
     with phase("commit", ROLLED_BACK, outcome):
         outcome.released_at = server_time(work)
     commit(work, outcome)
-    report.done("Released seed advisory lock")
+    lock_released(report, target.lock_key, outcome.rows)

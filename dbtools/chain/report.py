@@ -19,8 +19,8 @@ class Report(Protocol):
     def doing(self, text: str) -> None:
         """A phase begins."""
 
-    def done(self, text: str) -> None:
-        """Something is done: a tick."""
+    def done(self, text: str, **facts: object) -> None:
+        """Something is done: a tick. `facts` (key, pid, waited, rows …) are for a log that machines read."""
 
     def note(self, text: str) -> None:
         """News for a person who waits; not part of the record."""
@@ -32,11 +32,21 @@ class NullReport:
     def doing(self, text: str) -> None:
         """Ignored."""
 
-    def done(self, text: str) -> None:
+    def done(self, text: str, **facts: object) -> None:
         """Ignored."""
 
     def note(self, text: str) -> None:
         """Ignored."""
+
+
+def lock_taken(report: Report, key: int, backend: int, waited: float) -> None:
+    """Report that the server process `backend` holds the seed lock, after so many seconds."""
+    report.done(f"Acquired seed advisory lock (key={key})", key=key, backend=backend, waited=round(waited, 3))
+
+
+def lock_released(report: Report, key: int, rows: int) -> None:
+    """Report that the work under the seed lock is committed and the lock free."""
+    report.done("Released seed advisory lock", key=key, rows=rows)
 
 
 def waiting_for_lock(report: Report, key: int) -> Waiting:

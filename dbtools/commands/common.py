@@ -87,16 +87,20 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
-    """Turn an error of a task into three lines on standard error and its exit code."""
+    """Turn an error of a task into three lines on standard error and its exit code.
+
+    With --json it is printed on standard output as well, as {"error": …}; with DBTOOLS_LOG=json, only as a line there.
+    """
 
     @functools.wraps(body)
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
-        debug = bool(options.get("debug"))
+        console.accept_any_text()
         try:
             with signals_interrupt():
                 body(context, *arguments, **options)
+            return
         except DbtoolsError as error:
-            raise Exit(console.explain(error, debug=debug), error.exit_code) from None
+            failure, code = error, error.exit_code
         except Exit:
             raise
         except BrokenPipeError:
@@ -104,12 +108,12 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
         except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
-            if broken := _connection_lost(error):
-                broken.__cause__ = error
-                raise Exit(console.explain(broken, debug=debug), broken.exit_code) from None
-            raise Exit(console.unexpected(error, debug=debug), 1) from None
+            failure = _connection_lost(error) or console.unexpected(error)
+            failure.__cause__, code = error, failure.exit_code
         except Interruption as error:
-            raise Exit(str(error), error.exit_code) from None
+            failure, code = error.error, error.exit_code
+        text = console.report_failure(failure, code, json=bool(options.get("json")), debug=bool(options.get("debug")))
+        raise Exit(text, code)
 
     return wrapper
 
@@ -175,5 +179,13 @@ def find_target(
         schema=project.schema,
         in_place=in_place or project.strategy == "in-place",
         confirm=options.confirm or None,
-        rules=GuardRules((*project.allow_hosts, *(options.allow_host or ())), project.protect),
+        rules=GuardRules(
+            (*project.allow_hosts, *_listed("DBTOOLS_ALLOW_HOSTS"), *(options.allow_host or ())),
+            (*project.protect, *_listed("DBTOOLS_PROTECT")),
+        ),
     )
+
+
+def _listed(variable: str) -> list[str]:
+    """Return what a variable lists, separated by commas."""
+    return [word for word in (text.strip() for text in os.environ.get(variable, "").split(",")) if word]

@@ -135,6 +135,8 @@ def _run(
         seed=options.seed,
         known_users_only=known_users_only,
     )
+    if options.evidence:
+        console.prepare_evidence(Path(options.evidence))
     # From here on a second process computes the rows, while this one goes on.
     with (
         generate_in_background(None if file else application, plan) as rows,

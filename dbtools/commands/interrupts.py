@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dbtools.errors import DbtoolsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -26,9 +28,15 @@ class Interruption(KeyboardInterrupt):
         """What a shell reports of a program that the signal ended."""
         return 128 + self.signal
 
-    def __str__(self) -> str:
+    @property
+    def error(self) -> DbtoolsError:
+        """The same as an error: what it ended, and what state that leaves."""
         state = next(iter(getattr(self, "__notes__", [])), "What was not committed is rolled back by the server.")
-        return f"Interrupted by {self.signal.name}.\n{state}\nRun this again; invoke doctor looks at the database."
+        hint = "Run this again; invoke doctor looks at the database."
+        return DbtoolsError(f"Interrupted by {self.signal.name}.", "", hint, state)
+
+    def __str__(self) -> str:
+        return str(self.error)
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
 import sys
 import tomllib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,10 +61,20 @@ class Project:
     server: ServerTable = field(default_factory=ServerTable)
     """The table [tool.dbtools.server]."""
 
-    @property
+    @cached_property
     def cache(self) -> Path:
-        """The folder for files that dbtools can make again; git-ignored."""
-        return self.root / ".dbtools" / "cache"
+        """The folder for files that dbtools can make again.
+
+        It is below DBTOOLS_CACHE, else in the project, git-ignored; where that is read-only, below XDG_CACHE_HOME, if
+        that is set.
+        """
+        place = self.root / ".dbtools" / "cache"
+        here = next(folder for folder in (place, *place.parents) if folder.exists())
+        shared = os.environ.get("DBTOOLS_CACHE") or ("" if os.access(here, os.W_OK) else _user_cache())
+        if not shared:
+            return place
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()  # the name is for people
+        return Path(shared) / f"{self.root.name}-{digest[:8]}"
 
     @property
     def application_path(self) -> str:
@@ -113,6 +126,11 @@ class Project:
             raise ConfigurationError(
                 f"The application {self.application_path!r} could not be loaded.", f"{error}.", wanted
             ) from error
+
+
+def _user_cache() -> str:
+    place = os.environ.get("XDG_CACHE_HOME", "")
+    return place and f"{place}/dbtools/projects"
 
 
 def _read(path: Path) -> dict[str, Any]:

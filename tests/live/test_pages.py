@@ -32,6 +32,8 @@ VARYING = (
     (r"^Without the lock:.*", lambda found: re.sub(r"\d+", "N", found[0])),  # how often processes collided
     (r"\b[0-9a-f]{16}\b", "KEY"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00| UTC)", "TIME"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),
+    (r'"pid": \d+', "PID"),
     (r"TIME by \w+", "TIME by SOMEBODY"),
     (r"\d+ bytes|PostgreSQL \d+\.\d+", ""),
     (r"\btest_[0-9a-f]{12}\b", "app"),  # the database

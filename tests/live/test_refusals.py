@@ -299,7 +299,7 @@ def test_the_protect_list_takes_both_keys(pattern: str, pg_server: Server) -> No
         target = Target(Dsn.parse(url), LOCK_KEY, rules=GuardRules(protect=("other", pattern)))
         message = (
             "Refused to reset database protect-me: it is on the protect list.\n"
-            f"[tool.dbtools] protect has {pattern!r}. Nothing was changed.\n"
+            f"protect or DBTOOLS_PROTECT has {pattern!r}. Nothing was changed.\n"
             "If it may really be destroyed: ALLOW_RESET=true and --confirm protect-me"
         )
         assert refused(target) == message
@@ -460,7 +460,8 @@ def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> No
     assert guard(target) == "✓ guard: may be reset"
     name = target.dsn.dbname
     assert guard(replace(target, rules=GuardRules(protect=("test_*",)))) == (
-        f"· guard: Refused to reset database {name}: it is on the protect list. [tool.dbtools] protect has 'test_*'."
+        f"· guard: Refused to reset database {name}: it is on the protect list."
+        " protect or DBTOOLS_PROTECT has 'test_*'."
         f" If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
     )
 

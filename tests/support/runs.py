@@ -39,7 +39,7 @@ class Log:
     def doing(self, text: str) -> None:
         self.lines.append(text)
 
-    def done(self, text: str) -> None:
+    def done(self, text: str, **facts: object) -> None:
         self.lines.append(f"✓ {text}")
 
     def note(self, text: str) -> None:
@@ -59,7 +59,7 @@ class Acting(Log):
         if text == self._line:
             self._act()
 
-    def done(self, text: str) -> None:
+    def done(self, text: str, **facts: object) -> None:
         super().done(text)
         if text == self._line:
             self._act()

@@ -279,3 +279,22 @@ def test_an_empty_database_url_counts_as_unset() -> None:
     found = database({"DATABASE_URL": "postgres://u@h/d"})
     assert found is not None
     assert found.dbname == "d"
+
+
+def test_the_cache_is_in_the_project_unless_a_variable_places_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other = tmp_path / "shop", tmp_path / "other" / "shop"
+    root.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert Project(root).cache == root / ".dbtools" / "cache"
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as on a read-only file system
+    assert Project(root).cache.parent == tmp_path / "xdg" / "dbtools" / "projects"
+    monkeypatch.setenv("DBTOOLS_CACHE", str(tmp_path / "wanted"))
+    assert Project(root).cache.parent == tmp_path / "wanted"
+    assert Project(root).cache.name.startswith("shop-")
+    other.mkdir(parents=True)
+    assert Project(root).cache != Project(other).cache
+    monkeypatch.delenv("DBTOOLS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert Project(root).cache == root / ".dbtools" / "cache"

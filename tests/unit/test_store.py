@@ -118,7 +118,24 @@ def test_what_was_used_longest_ago_makes_room_but_never_what_was_just_made(tmp_p
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
     for mode in (0o770, 0o702, 0o700):
         folder = tmp_path / f"{mode:o}"
-        folder.mkdir()
+        publish(Store(folder, 10**6), "a", "b")
         folder.chmod(mode)
         store = Store(folder, 1)
-        assert (store.lasting, store.folder == folder) == (mode == 0o700, mode == 0o700)
+        assert (store.lasting, store.folder == folder, len(store.all())) == (
+            mode == 0o700,
+            mode == 0o700,
+            mode == 0o700,
+        )
+
+
+def test_a_folder_that_can_only_be_read_still_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "snapshots"
+    first = publish(Store(folder, 10**6), "a", "b")
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    store = Store(folder, 10**6)
+    assert not store.lasting
+    assert [snapshot.folder for snapshot in store.find(first.manifest.recipe)] == [first.folder]
+    second = publish(store, "c", "d")
+    assert [snapshot.folder for snapshot in store.find(second.manifest.recipe)] == [second.folder]
+    assert Store(folder, 10**6).all() == [first]
