@@ -14,37 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbtools.errors import UNCHANGED, ServerError
+from dbtools.server.folders import temporary_place
 from dbtools.server.lease import Lease, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEASE = "lease"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the names below it are random, and their owner's alone
 YOUNG_S = 60.0
 """How old a folder without a lease has to be before it counts as left: its maker may be about to take one."""
-
-
-def temporary_place() -> Path:
-    """Return the folder for temporary files: the system's, or shared memory where that is all that can be written.
-
-    A container whose root is read-only often has no other.
-
-    Raises:
-        ServerError: There is none.
-    """
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        if os.access(SHARED_MEMORY, os.W_OK):
-            return SHARED_MEMORY
-        raise ServerError(
-            "There is no folder for temporary files.",
-            "Neither TMPDIR, nor /tmp, nor /dev/shm can be written.",
-            "Mount one at /tmp (in a cluster: an emptyDir), or set TMPDIR.",
-            UNCHANGED,
-        ) from None
 
 
 class TemporaryFolder:

@@ -45,7 +45,7 @@ def builder(
     output = (lambda line: out.note(f"  {line}")) if sys.stderr.isatty() and not out.quiet else None
     store = open_store(project)
     if not store.lasting:
-        out.note(f"Snapshots are not kept: {project.cache} is not this account's alone to write")
+        out.note(f"Snapshots are not kept: {project.cache} cannot be written, or not by this account alone")
     return Builder(project, store, environ, out.note, output, rebuild)
 
 

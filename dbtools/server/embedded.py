@@ -193,9 +193,9 @@ class EmbeddedServer(EphemeralServer):
 
 
 def _base(account: Account) -> Path:
-    shm = Path("/dev/shm")  # noqa: S108 - a folder of mode 0700 is made in it
+    shm = folders.SHARED_MEMORY
     roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= MIN_FREE_BYTES
-    base = (shm if roomy else Path(tempfile.gettempdir())) / f"dbtools-{os.geteuid()}-{account.mode}"
+    base = (shm if roomy else folders.temporary_place()) / f"dbtools-{os.geteuid()}-{account.mode}"
     folders.make_own(base, account.folder_mode)
     return base
 

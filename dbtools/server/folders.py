@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbtools.errors import ServerError
+from dbtools.errors import UNCHANGED, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PRIVATE = 0o700
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the names below it are random, and their owner's alone
 PASSABLE = 0o711
 """For root's folders that the account `nobody` has to pass through. Others can neither list nor read them."""
 
@@ -87,3 +89,24 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def temporary_place() -> Path:
+    """Return the folder for temporary files: the system's, or shared memory where that is all that can be written.
+
+    A container whose root is read-only often has no other.
+
+    Raises:
+        ServerError: There is none.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        if os.access(SHARED_MEMORY, os.W_OK):
+            return SHARED_MEMORY
+        raise ServerError(
+            "There is no folder for temporary files.",
+            "Neither TMPDIR, nor /tmp, nor /dev/shm can be written.",
+            "Mount one at /tmp (in a cluster: an emptyDir), or set TMPDIR.",
+            UNCHANGED,
+        ) from None

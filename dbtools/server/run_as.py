@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -58,7 +57,7 @@ class Account:
     @property
     def spare_cache(self) -> Path:
         """The folder that stands in where there is no cache, or none that can be written to."""
-        folder = Path(tempfile.gettempdir()) / f"dbtools-cache-{os.geteuid()}"
+        folder = folders.temporary_place() / f"dbtools-cache-{os.geteuid()}"
         folders.make_own(folder, folders.PRIVATE)
         return folder
 

@@ -52,3 +52,19 @@ def test_projects_of_like_names_have_servers_of_their_own(tmp_path: Path, monkey
     assert first != second
     assert first.parent == second.parent == tmp_path / "lasting"
     assert Account("namespace").server_folder(tmp_path) == tmp_path
+
+
+def test_where_no_temporary_folder_can_be_written_shared_memory_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    assert folders.temporary_place() == Path("/dev/shm")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ServerError) as caught:
+        folders.temporary_place()
+    assert str(caught.value) == (
+        "There is no folder for temporary files.\n"
+        "Neither TMPDIR, nor /tmp, nor /dev/shm can be written. Nothing was changed.\n"
+        "Mount one at /tmp (in a cluster: an emptyDir), or set TMPDIR."
+    )

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.build.temporary import LEASE, TemporaryFolder, temporary_folder, temporary_place
-from dbtools.errors import ServerError
+from dbtools.build.temporary import LEASE, TemporaryFolder, temporary_folder
 
 HOLD = """
 import sys
@@ -73,19 +72,3 @@ def test_a_folder_without_a_lease_is_left_to_its_maker_for_a_minute(place: Path)
     (young / LEASE).touch()
     with temporary_folder():
         assert not young.exists()
-
-
-def test_where_no_temporary_folder_can_be_written_shared_memory_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere() -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr("tempfile.gettempdir", nowhere)
-    assert temporary_place() == Path("/dev/shm")
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(ServerError) as caught:
-        temporary_place()
-    assert str(caught.value) == (
-        "There is no folder for temporary files.\n"
-        "Neither TMPDIR, nor /tmp, nor /dev/shm can be written. Nothing was changed.\n"
-        "Mount one at /tmp (in a cluster: an emptyDir), or set TMPDIR."
-    )

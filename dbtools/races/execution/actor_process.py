@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
+from dbtools.server.folders import temporary_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +46,7 @@ class Program:
         self.code: int | None = None
         """Its exit status once it has ended; negative after a signal, such as -9."""
         self._password = Dsn.parse(url).password or "\0"
-        self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        self._output: BinaryIO = tempfile.TemporaryFile(dir=temporary_place())  # noqa: SIM115 - closed in `end`
         environment = os.environ | connection_environment(url) | dict(actor.environment)
         if actor.call is not None:
             self._process: subprocess.Popen[bytes] | None = None
