@@ -69,6 +69,13 @@ def package(session: nox.Session) -> None:
     session.run("python", "scripts/check_package.py", *session.posargs)
 
 
+@nox.session(venv_backend="venv", reuse_venv=True)
+def deploy(session: nox.Session) -> None:
+    """Check the manifests of deploy/ and the CI files against their schemas, in an environment of their own."""
+    session.install("--require-hashes", "--quiet", "-r", "deploy/requirements-check.txt")
+    session.run("python", "scripts/check_deploy.py")
+
+
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run unit and live under coverage, child processes too, and fail below the floor that pyproject.toml sets."""
