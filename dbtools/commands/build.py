@@ -100,7 +100,7 @@ def build(
     dsn = find_dsn(project, out)
     maker = builder(project, out, rebuild=rebuild)
     if keep:
-        with scratch_database(dsn, project.schema, keep=True) as scratch:
+        with scratch_database(dsn, project.schema, project.server, keep=True) as scratch:
             out.say(f"Kept: {scratch.dsn.masked}")
             out.say(f"To drop it: drop database {scratch.dsn.dbname};")
             maker.run(scratch)

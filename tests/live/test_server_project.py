@@ -18,9 +18,9 @@ import pytest
 
 from dbtools.errors import ServerError
 from dbtools.server import run_as
-from dbtools.server.binaries import find_binaries
 from dbtools.server.project import find_server, psql_command, start_server, stop_server
 from dbtools.server.project_data import load_state, make_data, store_state
+from dbtools.server.sources import find_binaries
 from tests.support.projects import ROOT, START, STOP, may_make_namespaces, run_in_namespace
 from tests.support.waiting import until
 
@@ -154,7 +154,7 @@ def test_a_first_start_that_was_cut_off_is_finished_by_the_next(root: Path, cut:
     account = run_as.choose()
     directory = account.server_folder(root / ".dbtools" / "server-16")
     directory.mkdir(mode=0o700, parents=True)
-    state = make_data(directory, account, account.reach(find_binaries(16)))
+    state = make_data(directory, account, account.reach(find_binaries()))
     assert state.prepared
     if cut == "before the data had their name":
         (directory / "data").rename(directory / "data.draft")
@@ -227,7 +227,7 @@ def test_it_is_marked_as_a_development_database(root: Path) -> None:
 
 def test_psql_gets_the_password_past_the_command_line(root: Path) -> None:
     found = start_server(root)
-    command, environment = psql_command(found.url)
+    command, environment = psql_command(found)
     assert found.password not in " ".join(command)
     done = subprocess.run([*command, "-Atc", "select current_user"], env=environment, text=True, capture_output=True)
     assert (done.returncode, done.stdout) == (0, "app\n")
