@@ -6,27 +6,31 @@ Some steps make an extension and fail where it is there, others make it if need 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dbtools.errors import StepFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
-    from dbtools.build.snapshot import Snapshot
+    from dbtools.build.scratch import Scratch
+    from dbtools.config import Project
+    from dbtools.db.dsn import Dsn
 
 _THERE_ALREADY = re.compile(r'extension "([^"]+)" already exists')
+_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-class Attempt(Protocol):
-    """Builds on a scratch database with the extensions that others made in the target."""
+class Attempt(Protocol[Result_co]):
+    """Runs the steps on a scratch database with the extensions that others made in the target."""
 
-    def __call__(self, *, extensions: bool = False, without: Collection[str] = ()) -> Snapshot:
+    def __call__(self, *, extensions: bool = False, without: Collection[str] = ()) -> Result_co:
         """With `extensions` those of the target's own role are in it too; those in `without` are not."""
 
 
-def build_again(attempt: Attempt, there: Sequence[str], note: Callable[[str], None]) -> Snapshot:
-    """Return what the first attempt that succeeds has built. `there` are the target's extensions.
+def build_again(attempt: Attempt[Result_co], target: Dsn, note: Callable[[str], None]) -> Result_co:
+    """Return what the first attempt that succeeds returns.
 
     Raises:
         StepFailed: A step failed for another reason, or with other extensions too.
@@ -36,6 +40,7 @@ def build_again(attempt: Attempt, there: Sequence[str], note: Callable[[str], No
         try:
             return attempt(without=own)
         except StepFailed as error:
+            there = _extensions(target)
             twice = _THERE_ALREADY.search(str(error))
             if twice and twice[1] in {*there} - own:
                 own.add(twice[1])
@@ -48,3 +53,28 @@ def build_again(attempt: Attempt, there: Sequence[str], note: Callable[[str], No
                 return attempt(extensions=True)
             except StepFailed:
                 raise error from None  # they were not what was missing
+
+
+def run_and_keep(run: Callable[[Scratch], None], project: Project, target: Dsn, note: Callable[[str], None]) -> None:
+    """Have `run` run the steps on a scratch database that stays; each attempt leaves one.
+
+    Raises:
+        StepFailed: A step failed, or did nothing.
+        ChainFailed: The role may not create a database.
+    """
+    from dbtools.build.scratch import scratch_database
+
+    def attempt(*, extensions: bool = False, without: Collection[str] = ()) -> None:
+        with scratch_database(
+            target, project.schema, project.server, extensions=extensions, without=without, keep=True
+        ) as scratch:
+            run(scratch)
+
+    build_again(attempt, target, note)
+
+
+def _extensions(target: Dsn) -> list[str]:
+    from dbtools.db.connect import open_session
+
+    with open_session(target, "build") as session:
+        return [str(name) for (name,) in session.execute(_EXTENSIONS)]

@@ -41,7 +41,6 @@ select current_setting('server_version_num')::int / 10000, current_user, pg_enco
        array(select extname || ' ' || extversion from pg_extension where not pg_has_role(extowner, 'USAGE') order by 1)
 from pg_database where datname = current_database()
 """
-_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 _VERSIONS = """
 select a.name, a.default_version, e.extversion
 from pg_available_extensions a left join pg_extension e on e.extname = a.name where a.name = any(%s)
@@ -118,10 +117,9 @@ class Builder:
             with open_session(target, "build") as session:
                 if found := self._find(session, lambda _: None):
                     return found
-                there = [str(name) for (name,) in session.execute(_EXTENSIONS)]
             listed = [f"{level.role} ({', '.join(step.title for step in level.steps)})" for level in self.levels]
             self.note(f"Building: {', '.join(listed)} …")
-            return build_again(functools.partial(self._build, target), there, self.note)
+            return build_again(functools.partial(self._build, target), target, self.note)
 
     def upgrade(self, database: Dsn, fence: int) -> tuple[str, ...]:
         """Run the migrate steps on `database`, sessions of Python and psql behind the fence; return Alembic's heads."""

