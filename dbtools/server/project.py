@@ -25,6 +25,7 @@ from dbtools.server.sources import find_binaries, programs_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from dbtools.server.run_as import Account
 
@@ -90,13 +91,13 @@ def start_server(
     account, major = run_as.choose(), requirements.version
     directory = _directory(root, account, major)
     folders.make(directory, account.folder_mode)
-    with folders.locked(directory.parent / f"{directory.name}.lock"):
+    with _locked(directory):
         wait_for_earlier_start(directory)
-        found = find_server(root, requirements)
-        if found:
-            return _complete(found, requirements)
-        fresh = not (directory / "data").exists()
-        launch(directory, account, account.reach(find_binaries(requirements)), requirements)
+        found, fresh = find_server(root, requirements), not (directory / "data").exists()
+        if not found:
+            launch(directory, account, account.reach(find_binaries(requirements)), requirements)
+    if found:
+        return _complete(found, requirements)
     running = find_server(root, requirements)
     assert running is not None
     if report:
@@ -184,6 +185,10 @@ def _directory(root: Path, account: Account, major: int) -> Path:
     return account.server_folder(root / ".dbtools" / f"server-{major}")
 
 
+def _locked(directory: Path) -> AbstractContextManager[None]:
+    return folders.locked(directory.parent / f"{directory.name}.lock")
+
+
 def _complete(found: ProjectServer, requirements: Requirements) -> ProjectServer:
     """Return the running server, with the extensions that are required since it was started."""
     if requirements.programs and run_as.choose().reach(programs_in(requirements.programs)).bin != found.programs:
@@ -203,8 +208,9 @@ def _complete(found: ProjectServer, requirements: Requirements) -> ProjectServer
             "To end it, its data kept: invoke server.stop; then run this again.",
         )
     make_extensions(found.admin_url, missing)
-    state = load_state(found.directory)
-    assert state is not None
-    extensions = (*found.extensions, *missing)
-    store_state(found.directory, replace(state, extensions=extensions))
+    with _locked(found.directory):
+        state = load_state(found.directory)
+        assert state is not None
+        extensions = tuple(dict.fromkeys((*state.extensions, *missing)))
+        store_state(found.directory, replace(state, extensions=extensions))
     return replace(found, extensions=extensions)
