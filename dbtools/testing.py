@@ -4,7 +4,7 @@
 
     def test_something(pg_database: str) -> None: ...
 
-The server is a throwaway embedded PostgreSQL, or the one that DBTOOLS_TEST_URL names.
+The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for, or the one that DBTOOLS_TEST_URL names.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.server import Server
+    from dbtools.server.requirements import Requirements
 
 
 _server = pytest.StashKey[str]()
@@ -33,19 +34,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server of all tests of the run. Override this fixture to test on a server of your own."""
-    from dbtools.server.embedded import EmbeddedServer
     from dbtools.server.external import ExternalServer
+    from dbtools.server.throwaway import start_throwaway
 
     url = os.environ.get("DBTOOLS_TEST_URL")
-    server: Server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else EmbeddedServer.start()
+    server: Server
+    server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else start_throwaway(_requirements(pytestconfig))
     with server:
         pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server
 
 
+def _requirements(pytestconfig: pytest.Config) -> Requirements:
+    from dbtools.config import NoProject, Project
+    from dbtools.server.requirements import NONE
+
+    try:
+        return Project.find(pytestconfig.rootpath).server
+    except NoProject:
+        return NONE
+
+
 @pytest.fixture
 def pg_database(pg_server: Server) -> Iterator[str]:
-    """The URL of a new, empty database whose owner is not a superuser. It is dropped after the test."""
+    """The URL of a new database whose owner is not a superuser. It is dropped after the test.
+
+    It is empty but for the extensions of [tool.dbtools.server].
+    """
     name = f"test_{secrets.token_hex(6)}"
     yield pg_server.create_database(name)
     pg_server.drop_database(name)

@@ -54,10 +54,10 @@ def run(command: list[str], environ: dict[str, str]) -> None:
 def bench_reset(rounds: int) -> None:
     """Measure a reset beside psql replaying a dump of its result, alternating on one server."""
     from dbtools.db.dsn import Dsn
-    from dbtools.server.binaries import find_binaries
     from dbtools.server.embedded import EmbeddedServer
+    from dbtools.server.sources import find_binaries
 
-    programs = find_binaries(16).bin
+    programs = find_binaries().bin
     rows = []
     with EmbeddedServer.start() as server:
         for profile in ("dev", "uat"):

@@ -174,6 +174,12 @@ def start(kind: str) -> Server | str:
         from dbtools.server.embedded import EmbeddedServer
 
         return EmbeddedServer.start()
+    if kind.isdecimal() or kind.startswith(("/", ".")):
+        from dbtools.server.embedded import EmbeddedServer
+        from dbtools.server.requirements import NONE
+        from dbtools.server.sources import narrowed
+
+        return EmbeddedServer.start(narrowed(NONE, kind))
     if kind == "container":
         from dbtools.server.container import ContainerServer
         from dbtools.server.engine import why_not
@@ -188,12 +194,15 @@ def start(kind: str) -> Server | str:
 def main() -> int:
     """Run the steps on each chosen server, print one table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="nox -s e2e --", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--server", help="embedded, container or a database URL (default: embedded and container)")
+    parser.add_argument(
+        "--server",
+        help="embedded, a major version, a folder of programs, container or a URL (default: embedded and container)",
+    )
     chosen = parser.parse_args().server
     kinds = [chosen] if chosen else ["embedded", "container"]
     passed, columns = True, list[tuple[str, dict[str, str]]]()
     for kind in kinds:
-        label = kind if kind in {"embedded", "container"} else "existing"
+        label = "existing" if "://" in kind else kind
         server = start(kind)
         if isinstance(server, str):
             print(f"{label}: {server}", file=sys.stderr, flush=True)

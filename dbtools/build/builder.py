@@ -7,6 +7,7 @@ what the `seed` steps add. Steps of the kind `rows` are no part of a snapshot: t
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import getpass
 import hashlib
 import json
@@ -20,10 +21,9 @@ from dbtools.build.comparison import difference
 from dbtools.build.digests import Digests
 from dbtools.build.inputs import Inputs
 from dbtools.build.snapshot import FORMAT, MANIFEST, Manifest, SnapshotDamaged
-from dbtools.errors import StepFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     import psycopg
@@ -41,7 +41,6 @@ select current_setting('server_version_num')::int / 10000, current_user, pg_enco
        array(select extname || ' ' || extversion from pg_extension where not pg_has_role(extowner, 'USAGE') order by 1)
 from pg_database where datname = current_database()
 """
-_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 _VERSIONS = """
 select a.name, a.default_version, e.extversion
 from pg_available_extensions a left join pg_extension e on e.extname = a.name where a.name = any(%s)
@@ -111,25 +110,16 @@ class Builder:
             ChainFailed: What the steps made cannot be kept in a snapshot.
             ServerError: There is no place for a scratch database.
         """
+        from dbtools.build.attempts import build_again
         from dbtools.db.connect import open_session
 
         with self.store.locked(self._recipe(self.levels[-1], "")):
             with open_session(target, "build") as session:
                 if found := self._find(session, lambda _: None):
                     return found
-                there = [str(name) for (name,) in session.execute(_EXTENSIONS)]
             listed = [f"{level.role} ({', '.join(step.title for step in level.steps)})" for level in self.levels]
             self.note(f"Building: {', '.join(listed)} …")
-            try:
-                return self._build(target)
-            except StepFailed as error:
-                if not there or "does not exist" not in str(error):
-                    raise
-                self.note(f"Once more, with the extensions that are there: {', '.join(there)}")
-                try:
-                    return self._build(target, extensions=True)
-                except StepFailed:
-                    raise error from None  # they were not what was missing
+            return build_again(functools.partial(self._build, target), target, self.note)
 
     def upgrade(self, database: Dsn, fence: int) -> tuple[str, ...]:
         """Run the migrate steps on `database`, sessions of Python and psql behind the fence; return Alembic's heads."""
@@ -151,11 +141,14 @@ class Builder:
             for level in self.levels:
                 self._runner(folder).run(level.role, level.steps, scratch)
 
-    def _build(self, target: Dsn, *, extensions: bool = False) -> Snapshot:
+    def _build(self, target: Dsn, *, extensions: bool = False, without: Collection[str] = ()) -> Snapshot:
         from dbtools.build.replay import restore
         from dbtools.build.scratch import scratch_database
 
-        with scratch_database(target, self.project.schema, extensions=extensions) as scratch:
+        project = self.project
+        with scratch_database(
+            target, project.schema, project.server, extensions=extensions, without=without
+        ) as scratch:
             base: Snapshot | None = None
             held: Snapshot | None = None
             """What the scratch database holds."""

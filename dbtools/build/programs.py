@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dbtools.errors import ServerError
-from dbtools.server.binaries import PACKAGE, TREES
+from dbtools.server.sources import TREES, client_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Program = Literal["psql", "pg_dump", "pg_restore"]
-FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
-"""Where the packages of Debian and of Red Hat put each version's programs."""
 
 
 @cache
@@ -45,11 +42,7 @@ def find_program(name: Program, major: int) -> Path:
 
 
 def _candidates(name: str) -> Iterator[Path]:
-    spec = importlib.util.find_spec(PACKAGE)
-    folders = [Path(spec.origin).parent / tree / "bin" for tree in TREES.values()] if spec and spec.origin else []
-    for pattern in FOLDERS:
-        folders += sorted(Path("/").glob(pattern[1:]))
-    yield from (folder / name for folder in folders if (folder / name).is_file())
+    yield from (folder / name for folder in client_folders() if (folder / name).is_file())
     if on_path := shutil.which(name):
         yield Path(on_path)
 

@@ -9,18 +9,23 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbtools.db.connect import open_session
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import literal, quote, scalar
 from dbtools.errors import UNCHANGED, ChainFailed, ServerError
+from dbtools.server.requirements import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import psycopg
+
+    from dbtools.server.container import ContainerServer
+    from dbtools.server.embedded import EmbeddedServer
+    from dbtools.server.requirements import Requirements
 
 PREFIX = "dbtools_build_"
 KEPT_PREFIX = "dbtools_kept_"
@@ -53,6 +58,7 @@ from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 left join pg_available_extension_versions v on (v.name, v.version) = (e.extname, e.extversion)
 where e.extname <> 'plpgsql' and (%(all)s or not pg_has_role(e.extowner, 'USAGE')) order by e.oid
 """
+_THERE = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 _OTHER_ROLE = "select case when current_user <> session_user then current_user else '' end"
 _ROLES = "select rolname from pg_roles where rolname !~ '^pg_' order by 1"
 
@@ -70,20 +76,30 @@ class Scratch:
 
 
 @contextmanager
-def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep: bool = False) -> Iterator[Scratch]:
+def scratch_database(
+    target: Dsn,
+    schema: str,
+    requirements: Requirements = NONE,
+    *,
+    extensions: bool = False,
+    without: Collection[str] = (),
+    keep: bool = False,
+) -> Iterator[Scratch]:
     """Make a database for a build in the block, and drop it at the end; with `keep` leave it for a look.
 
     It has the extensions that another role made in the target, as far as they can be made; with `extensions`, those
-    that this role made too.
+    that this role made too; but none of those in `without`. A throwaway server has the target's major version, and the
+    required extensions and those of the target to be made.
 
     Raises:
         DatabaseUnreachable: The target's server did not let us in.
         ServerError: The role may not create a database, and a throwaway server could not be started.
     """
     with open_session(target, "build") as session:
-        given = session.execute(_GIVEN, {"all": extensions}).fetchall()
+        found = session.execute(_GIVEN, {"all": extensions}).fetchall()
+        given = [row for row in found if row[0] not in without]
         forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
-        beyond = [name for name, _, _, needs_superuser in given if needs_superuser]
+        beyond = [name for name, _, _, needs_superuser in found if needs_superuser]
         if beyond and not keep:
             forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
         if not forbidden:
@@ -94,6 +110,7 @@ def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep
         version = int(session.info.server_version) // 10000
         role = str(scalar(session, "select current_user"))
         others = [str(name) for (name,) in session.execute(_ROLES) if name != role]
+        there = [str(name) for (name,) in session.execute(_THERE)]
     if keep:
         raise ChainFailed(
             f"Role {role} may not create a database on this server, so none can be kept.",
@@ -101,7 +118,11 @@ def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep
             f"As a superuser: alter role {quote(role)} createdb;",
             UNCHANGED,
         )
-    with _on_throwaway_server(version, role, target.password, forbidden, others, schema) as scratch:
+    requirements = replace(requirements, major=version, programs=None)
+    with (
+        _start_throwaway(requirements, there, role, forbidden) as server,
+        _on_throwaway_server(server, role, target.password, others, schema) as scratch,
+    ):
         _give(scratch, given)
         yield scratch
 
@@ -124,39 +145,48 @@ def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, ke
             _drop(session, name)
 
 
-@contextmanager
-def _on_throwaway_server(
-    major: int, role: str, password: str, forbidden: str, others: list[str], schema: str
-) -> Iterator[Scratch]:
-    from dbtools.server.binaries import TREES
-    from dbtools.server.embedded import EmbeddedServer
+def _start_throwaway(
+    requirements: Requirements, there: Sequence[str], role: str, forbidden: str
+) -> EmbeddedServer | ContainerServer:
+    """Return a server that has the extensions of the target too where there is one, else what is required."""
+    from dbtools.server.sources import NoBinaries, find_binaries
+    from dbtools.server.throwaway import start_throwaway
 
+    wished = replace(requirements, extensions=tuple(dict.fromkeys((*requirements.extensions, *there))))
+    with suppress(NoBinaries):
+        find_binaries(wished)
+        requirements = wished
     try:
-        server = EmbeddedServer.start(major)
+        return start_throwaway(requirements, bare=True)
     except ServerError as error:
         may = "createdb" if "database on" in forbidden else "superuser"
-        other = f"; or, for a throwaway server: {error.hint}" if major in TREES else ""
         raise ServerError(
             f"Role {role} may not {forbidden}, and no throwaway server could be started.",
             f"{error.what} {error.why}",
-            f"As a superuser: alter role {quote(role)} {may};{other}",
+            f"As a superuser: alter role {quote(role)} {may};"
+            f" or, for a throwaway server: {error.hint[:1].lower()}{error.hint[1:]}",
             UNCHANGED,
         ) from error
-    with server:
-        # The role's own password, where we know it: a program may have it from its settings.
-        name, password = "scratch", password or secrets.token_urlsafe(18)
-        with server.connect_admin() as admin:
-            existing = {found for (found,) in admin.execute("select rolname from pg_roles")}
-            for other in others:
-                if other not in existing:
-                    admin.execute(f"create role {quote(other)}")  # it may be named in a grant
-            make = "alter" if role in existing else "create"
-            admin.execute(f"{make} role {quote(role)} login superuser password {literal(password)}")
-            admin.execute(f"create database {name} owner {quote(role)} strategy file_copy")
-        url = Dsn.parse(server.url_of(name), source="the server's URL")
-        dsn = url.changed(user=role, password=password)
-        with _prepared(dsn, schema) as inside:
-            yield Scratch(dsn, inside, "a throwaway server", role)
+
+
+@contextmanager
+def _on_throwaway_server(
+    server: EmbeddedServer | ContainerServer, role: str, password: str, others: list[str], schema: str
+) -> Iterator[Scratch]:
+    # The role's own password, where we know it: a program may have it from its settings.
+    name, password = "scratch", password or secrets.token_urlsafe(18)
+    with server.connect_admin() as admin:
+        existing = {found for (found,) in admin.execute("select rolname from pg_roles")}
+        for other in others:
+            if other not in existing:
+                admin.execute(f"create role {quote(other)}")  # it may be named in a grant
+        make = "alter" if role in existing else "create"
+        admin.execute(f"{make} role {quote(role)} login superuser password {literal(password)}")
+        admin.execute(f"create database {name} owner {quote(role)} {server.quick_copy}")
+    url = Dsn.parse(server.url_of(name), source="the server's URL")
+    dsn = url.changed(user=role, password=password)
+    with _prepared(dsn, schema) as inside:
+        yield Scratch(dsn, inside, "a throwaway server", role)
 
 
 @contextmanager

@@ -71,10 +71,10 @@ def prove(project: Project, note: Callable[[str], None]) -> Proof:
     for variant, what in VARIANTS.items():
         scenario = store.find(project, SCENARIO, variant)
         try:
-            found = explore(scenario, bound=1, note=note)
+            found = explore(scenario, bound=1, server=project.server, note=note)
         except ServerError as error:
             return Proof(skipped=f"{error.what} {error.reason}")
-        runs = replay(scenario, found.token, times=REPLAYS) if found.token else []
+        runs = replay(scenario, found.token, times=REPLAYS, server=project.server) if found.token else []
         equal = sum(found.failing is not None and run.trace.steps == found.failing.trace.steps for run in runs)
         parts.append((what, found, equal))
         note(f"schedules {what}: {found.failure or found.verdict}")

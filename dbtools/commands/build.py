@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from dbtools.build.builder import Builder
+    from dbtools.build.scratch import Scratch
     from dbtools.build.snapshot import Snapshot
     from dbtools.build.store import Store
     from dbtools.chain.install import SnapshotSource
@@ -91,7 +92,7 @@ def build(
         invoke build
         invoke build --keep
     """
-    from dbtools.build.scratch import scratch_database
+    from dbtools.build.attempts import run_and_keep
     from dbtools.chain.phase import Outcome, phase
     from dbtools.db.connect import open_session
 
@@ -100,10 +101,13 @@ def build(
     dsn = find_dsn(project, out)
     maker = builder(project, out, rebuild=rebuild)
     if keep:
-        with scratch_database(dsn, project.schema, keep=True) as scratch:
+
+        def run(scratch: Scratch) -> None:
             out.say(f"Kept: {scratch.dsn.masked}")
             out.say(f"To drop it: drop database {scratch.dsn.dbname};")
             maker.run(scratch)
+
+        run_and_keep(run, project, dsn, out.note)
         out.done("All steps ended well")
         return
     with phase("build", UNCHANGED, Outcome("build")):

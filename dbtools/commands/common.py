@@ -150,7 +150,9 @@ def find_dsn(project: config.Project, out: console.Console) -> Dsn:
     from dbtools.db.dsn import Dsn
     from dbtools.server.project import start_server
 
-    return Dsn.parse(start_server(project.root, report=out.note).url, source="the embedded server's URL")
+    return Dsn.parse(
+        start_server(project.root, project.server, report=out.note).url, source="the embedded server's URL"
+    )
 
 
 def find_target(

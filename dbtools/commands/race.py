@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from dbtools import config, console
 from dbtools.commands.common import handle_errors, option_help
-from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError, VerificationFailed
+from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -24,16 +24,8 @@ HELP = {
     "scenario": "A scenario of the project (invoke race.list), or a file: my-race.toml",
     "token": "A token that race.explore printed",
     "file": "The scenario's file, if it is not in the project's folder of races",
-    "server": "Major version of the throwaway PostgreSQL: 16 or 18 (default 16)",
+    "server": "Major version of the throwaway PostgreSQL, or a folder of its programs (default: that of the project)",
 }
-
-
-def _major(text: str) -> int:
-    if text and text not in ("16", "18"):
-        raise ConfigurationError(
-            f"The lab has no PostgreSQL {text}.", "It has 16 and 18.", "Choose one of these: --server 18", NOT_RUN
-        )
-    return int(text or 16)
 
 
 @task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
@@ -106,6 +98,7 @@ def explore(
     from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
     from dbtools.races.explore import explore as run
     from dbtools.races.result import Verdict
+    from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
     project = config.Project.find()
@@ -121,7 +114,7 @@ def explore(
     }
     limit = config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
-    found = run(wanted, seconds=limit, every=every, major=_major(server), note=out.note, **numbers)
+    found = run(wanted, seconds=limit, every=every, server=narrowed(project.server, server), note=out.note, **numbers)
     if found.failing:
         _draw(found.failing.trace, wanted.title, found.token, html, svg, out)
     if found.failing and found.verdict is Verdict.VIOLATED:
@@ -168,13 +161,14 @@ def replay(
     """
     from dbtools.races import report, store
     from dbtools.races.explore import replay as run
+    from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
     project = config.Project.find()
-    major = _major(server)
-    scenario = store.find_by_token(project, token, file, major)
+    wanted = narrowed(project.server, server)
+    scenario = store.find_by_token(project, token, file, wanted.version)
     count = int(config.parse_number("--times", times, low=1)) if times else 1
-    runs = run(scenario, token, times=count, major=major)
+    runs = run(scenario, token, times=count, server=wanted)
     if count == 1:
         _draw(runs[0].trace, scenario.title, token, "", "", out)
     for line in report.replayed(runs, token):
@@ -223,18 +217,19 @@ def show(
     from dbtools.races import token as tokens
     from dbtools.races.explore import replay as run
     from dbtools.races.result import encode
+    from dbtools.server.sources import narrowed
 
     out = console.Console()
     project = config.Project.find()
-    major = _major(server)
+    wanted = narrowed(project.server, server)
     if tokens.is_token(token):
-        scenario = store.find_by_token(project, token, file, major)
+        scenario = store.find_by_token(project, token, file, wanted.version)
     else:
         scenario = store.find(project, token)
-        token = encode(scenario, major, ((0, None),))
+        token = encode(scenario, wanted.version, ((0, None),))
     if scenario.about and not html and not svg:
         out.say(f"{scenario.about}\n")
-    _draw(run(scenario, token, major=major)[0].trace, scenario.title, token, html, svg, out)
+    _draw(run(scenario, token, server=wanted)[0].trace, scenario.title, token, html, svg, out)
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:

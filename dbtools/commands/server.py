@@ -1,4 +1,4 @@
-"""Tasks for the project's own embedded PostgreSQL 16: data in .dbtools/, loopback only."""
+"""Tasks for the project's own PostgreSQL: data in .dbtools/, loopback only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from invoke.tasks import task
 
 from dbtools import config, console
 from dbtools.commands.common import handle_errors, option_help
+from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -18,14 +19,36 @@ if TYPE_CHECKING:
     from dbtools.server.project import ProjectServer
 
 
-@task(auto_shortflags=False, help=option_help("debug"))
+@task(
+    auto_shortflags=False,
+    help=option_help(
+        "debug", server="A major version of PostgreSQL, or a folder of its programs: /usr/lib/postgresql/16/bin"
+    ),
+)
 @handle_errors
-def start(_context: Context, debug: bool = False) -> None:
-    """Start the project's own PostgreSQL 16 if it is not running, and print its address."""
+def start(_context: Context, server: str = "", debug: bool = False) -> None:
+    """Start the project's own PostgreSQL if it is not running, and print its address.
+
+    Its version, extensions and settings are those of [tool.dbtools.server]. --server takes another version or other
+    programs until it is stopped.
+
+        invoke server.start
+        invoke server.start --server 18
+    """
     from dbtools.server.project import start_server
+    from dbtools.server.sources import narrowed
 
     out = console.Console()
-    out.say(_line(start_server(config.Project.find().root, report=out.note)))
+    project = config.Project.find()
+    requirements = narrowed(project.server, server)
+    if requirements.version != (project.server.major or requirements.version):
+        raise ConfigurationError(
+            f"The project's own server cannot be PostgreSQL {requirements.version}.",
+            f"[tool.dbtools.server] says major = {project.server.major}, and every other command goes by that.",
+            f"Set it there: major = {requirements.version}",
+            NOT_RUN,
+        )
+    out.say(_line(start_server(project.root, requirements, report=out.note)))
 
 
 @task(auto_shortflags=False, help=option_help("debug"))
@@ -41,21 +64,25 @@ def stop(_context: Context, debug: bool = False) -> None:
 @task(auto_shortflags=False, help=option_help("json", "debug"))
 @handle_errors
 def status(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """Show whether the project's own PostgreSQL is running, since when, its size and its log."""
+    """Show whether the project's own PostgreSQL is running, since when, its size, its programs and its log."""
     from dbtools.server.project import check_stopped, find_server
 
     out = console.Console(quiet=json)
-    root = config.Project.find().root
-    found = find_server(root)
+    project = config.Project.find()
+    found = find_server(project.root, project.server)
     facts: dict[str, object] = {}
     if found is None:
-        check_stopped(root)
+        check_stopped(project.root)
         out.say("Not running. To start it: invoke server.start")
     else:
         facts = {"version": found.version, "port": found.port, "pid": found.pid}
         facts |= {"started": found.started, "size": found.size, "log": str(found.log)}
+        facts |= {"programs": str(found.programs), "extensions": found.extensions}
         out.say(_line(found))
         out.say(f"Process {found.pid}, {found.size / 2**20:.0f} MB in {found.directory}")
+        out.say(f"Programs: {found.programs}")
+        if found.extensions:
+            out.say(f"Extensions: {', '.join(found.extensions)}")
         out.say(f"Log: {found.log}")
     if json:
         out.data({"running": found is not None, **facts})
@@ -71,7 +98,8 @@ def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
     from dbtools.server.project import start_server
 
     out = console.Console()
-    found = start_server(config.Project.find().root, report=out.note)
+    project = config.Project.find()
+    found = start_server(project.root, project.server, report=out.note)
     out.say(found.admin_url if admin else found.url)
 
 
@@ -85,8 +113,9 @@ def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     """
     from dbtools.server.project import psql_command, start_server
 
-    found = start_server(config.Project.find().root, report=console.Console().note)
-    command, environment = psql_command(found.admin_url if admin else found.url)
+    project = config.Project.find()
+    found = start_server(project.root, project.server, report=console.Console().note)
+    command, environment = psql_command(found, admin=admin)
     # Invoke's own `remainder` is one string, which loses the boundaries of quoted arguments.
     more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     # psql replaces this process, so that its exit code and its signals are ours.

@@ -12,14 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbtools.config.table import LOCK_KEY, SNAPSHOT_CACHE_BYTES, ServerTable, read_table
+from dbtools.config.table import LOCK_KEY, SNAPSHOT_CACHE_BYTES, read_table
 from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.server.requirements import Requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbtools.application import Application
     from dbtools.config.steps import Step
+
+
+class NoProject(ConfigurationError):
+    """Neither the folder nor one above it has a table [tool.dbtools]."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Project:
     """Patterns of databases that may not be destroyed (`GuardRules`)."""
     snapshot_cache_bytes: int = SNAPSHOT_CACHE_BYTES
     """How large the cache of snapshots may grow."""
-    server: ServerTable = field(default_factory=ServerTable)
+    server: Requirements = field(default_factory=Requirements)
     """The table [tool.dbtools.server]."""
 
     @cached_property
@@ -91,7 +96,8 @@ class Project:
         """Return the project of the folder `start` (default: the current one) or of its nearest parent that has one.
 
         Raises:
-            ConfigurationError: There is no project, or its table is wrong.
+            NoProject: There is none.
+            ConfigurationError: Its table is wrong.
         """
         start = (start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
@@ -101,7 +107,7 @@ class Project:
                 table = tools.get("dbtools")
                 if table is not None:
                     return cls(root=folder, **read_table(path, table, has_alembic="alembic" in tools))
-        raise ConfigurationError(
+        raise NoProject(
             f"No project was found in {start} or above.",
             "dbtools looks for a pyproject.toml with a table [tool.dbtools].",
             'Add one: [tool.dbtools] migrate = "alembic", seed = ["python", "-m", "app.seed"]',

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dbtools.config.entry import Entry
 from dbtools.config.steps import first_edition, read_steps
 from dbtools.db.url import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.server.requirements import HARNESS_SETTINGS, MAJORS, Requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 LOCK_KEY = 0x47524F4F  # "GROO": every program of the application calls pg_advisory_lock(1196576591)
@@ -20,18 +20,7 @@ SNAPSHOT_CACHE_BYTES = 2 * 10**9
 STEPS = ("migrate", "seed")
 """The keys whose values are steps."""
 STRATEGIES = ("swap", "in-place")
-MAJORS = (14, 18)
-"""The oldest and the newest PostgreSQL that is known."""
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
-
-
-@dataclass(frozen=True)
-class ServerTable:
-    """The table [tool.dbtools.server]: what the project wants of a server that dbtools starts for it."""
-
-    major: int | None = None
-    extensions: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def read_table(path: Path, table: object, *, has_alembic: bool) -> dict[str, Any]:
@@ -129,13 +118,13 @@ def _patterns(example: str) -> Callable[[Entry], tuple[str, ...]]:
     return lambda entry: entry.texts("a list of texts, none of them empty", example)
 
 
-def _server(entry: Entry) -> ServerTable:
+def _server(entry: Entry) -> Requirements:
     if not isinstance(entry.value, dict):
         raise entry.refuse("a table", "[tool.dbtools.server] major = 16")
     entry.check_keys(("major", "extensions", "settings"))
     below = {key: entry.below(key, value) for key, value in entry.value.items()}
     low, high = MAJORS
-    return ServerTable(
+    return Requirements(
         below["major"].whole_number("major = 16", low=low, high=high) if "major" in below else None,
         _patterns('extensions = ["citext", "vector"]')(below["extensions"]) if "extensions" in below else (),
         _settings(below["settings"]) if "settings" in below else {},
@@ -150,6 +139,13 @@ def _settings(entry: Entry) -> dict[str, str]:
     for name, value in entry.value.items():
         if not _SETTING.fullmatch(name):
             raise entry.refuse("names that a setting can have", example)
+        if name.lower() in HARNESS_SETTINGS:
+            raise ConfigurationError(
+                f"[tool.dbtools] {entry.key} in {entry.path} cannot have {name}.",
+                "dbtools sets it itself, to find its servers again, to keep others out and to read what they say.",
+                "Remove it; or set DATABASE_URL to a server of your own.",
+                UNCHANGED,
+            )
         if not isinstance(value, (str, int, float)) or "\0" in str(value):
             raise entry.below(name, value).refuse("a text, a number, true or false", example)
         settings[name] = ("off", "on")[value] if isinstance(value, bool) else str(value)

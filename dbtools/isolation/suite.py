@@ -123,7 +123,7 @@ def _run_on_own_server(spec: Spec, write: Callable[[bytes], object], step_timeou
     with EmbeddedServer.start(settings=SETTINGS) as server:
         # This cluster has no template0; its template1 is as initdb made it.
         with server.connect_admin() as connection:
-            connection.execute(f"create database {quote(DATABASE)} strategy file_copy")
+            connection.execute(f"create database {quote(DATABASE)} {server.quick_copy}")
         return run(spec, server.url_of(DATABASE, admin=True), write, step_timeout=step_timeout)
 
 

@@ -28,6 +28,7 @@ from dbtools.races.schedule import preemptions, schedule_of, written
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, random_walk
 from dbtools.races.trace import EventKind, Failure
+from dbtools.server.requirements import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
     from dbtools.races.schedule import Schedule, Strategy
+    from dbtools.server.requirements import Requirements
 
 BOUND = 2
 SCHEDULES = 1_000
@@ -56,7 +58,7 @@ def explore(
     depth: int = DEPTH,
     seed: int = 0,
     every: bool = False,
-    major: int = 16,
+    server: Requirements = NONE,
     note: Callable[[str], None] = lambda _: None,
 ) -> ExplorationResult:
     """Return what was found by trying schedules until one fails, and what that proves.
@@ -64,13 +66,14 @@ def explore(
     Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and begins none after
     `seconds`. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all from
     `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with `every`.
-    `note` is called with lines on the progress.
+    They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is called with
+    lines on the progress.
 
     Raises:
         ServerError: The server did not start.
         ConfigurationError: The start state could not be made, or an actor could not be started.
     """
-    with Lab(scenario, major) as lab:
+    with Lab(scenario, server) as lab:
         return _Explorer(lab, seed, note, every=every).explore(bound, schedules, seconds, random, depth)
 
 
@@ -238,7 +241,7 @@ class _Explorer:
             result.verdict = Verdict.HELD
 
 
-def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) -> list[RunResult]:
+def replay(scenario: Scenario, text: str, *, times: int = 1, server: Requirements = NONE) -> list[RunResult]:
     """Run the schedule of a token of this scenario `times` times, and return the runs, with their failures.
 
     Raises:
@@ -246,7 +249,7 @@ def replay(scenario: Scenario, text: str, *, times: int = 1, major: int = 16) ->
         ServerError: The server did not start.
     """
     schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
-    with Lab(scenario, major) as lab:
+    with Lab(scenario, server) as lab:
         runs = [lab.run(Replay(schedule)) for _ in range(times)]
         explorer = _Explorer(lab, 0, lambda _: None)
         if not all(run.failures or run.diverged or run.trace.stalled for run in runs):

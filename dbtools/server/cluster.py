@@ -66,9 +66,7 @@ def prepare(binaries: Binaries, account: Account, *, lean: bool) -> Cluster:
     Raises:
         ServerError: initdb failed, or the folder of the cache cannot be made, or others may write to it.
     """
-    key = (
-        f"{binaries.wheel}-{binaries.major}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
-    )
+    key = f"{binaries.key}-{platform.machine()}-{account.mode}-{'lean' if lean else 'whole'}-{FORMAT}"
     cache = account.cache
     if cache.exists():
         folders.check_own(cache)

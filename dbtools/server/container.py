@@ -21,11 +21,16 @@ from dbtools.errors import DatabaseUnreachable, ServerError
 from dbtools.server import engine, folders, run_as
 from dbtools.server.base import EphemeralServer
 from dbtools.server.cluster import ROLE, SETUP, SUPERUSER, local_url, set_passwords
+from dbtools.server.extensions import make_extensions
 from dbtools.server.lease import Lease, is_held
+from dbtools.server.requirements import NONE
 from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from dbtools.server.requirements import Requirements
 
 LABEL = "dbtools.throwaway"
 START_TIMEOUT_S = 60.0
@@ -64,11 +69,22 @@ class ContainerServer(EphemeralServer):
         self._watchdog = watchdog
 
     @classmethod
-    def start(cls, wanted: str | None = None) -> Self:
-        """Return a running server of the image `wanted` (default: `engine.image()`); its application database is empty.
+    def start(
+        cls,
+        wanted: str | None = None,
+        requirements: Requirements = NONE,
+        *,
+        settings: Mapping[str, str] | None = None,
+        bare: bool = False,
+    ) -> Self:
+        """Return a running server of the image `wanted` (default: `engine.image()`).
+
+        Its application database is empty but for the extensions; with `bare` they are only there to be made. `settings`
+        override those that are required.
 
         Raises:
             ServerError: There is no engine or no such image, or the server did not come up; shows the end of its log.
+                Or it does not have what is required: only a running server of an image can say what it has.
         """
         client = engine.connect(timeout=engine.TIMEOUT_S)
         if client is None:
@@ -92,7 +108,12 @@ class ContainerServer(EphemeralServer):
         watchdog = Watchdog([sys.executable, "-c", _REMOVE, name, str(lease.path)], environment=environment)
         server = cls(name, client, lease, watchdog)
         try:
-            server._run(wanted or engine.image())
+            wanted = wanted or engine.image(requirements.version)
+            server._run(wanted, {**requirements.settings, **(settings or {})})
+            server._check(wanted, requirements)
+            if not bare:
+                server.extensions = requirements.extensions
+                make_extensions(server.admin_url, server.extensions)
         except BaseException:
             server.stop()
             raise
@@ -105,7 +126,19 @@ class ContainerServer(EphemeralServer):
             self._lease.close()
             self._client.close()
 
-    def _run(self, wanted: str) -> None:
+    def _check(self, wanted: str, requirements: Requirements) -> None:
+        major = int(self.version.partition(".")[0])
+        with self.connect_admin() as connection:
+            there = {str(name) for (name,) in connection.execute("select name from pg_available_extensions")}
+        missing = ", ".join(name for name in requirements.extensions if name not in there)
+        if missing or major != (requirements.major or major):
+            raise ServerError(
+                f"The image {wanted} does not have what is required.",
+                f"It has PostgreSQL {major}{f', without {missing}' if missing else ''}.",
+                "Name one that does in DBTOOLS_POSTGRES_IMAGE, such as pgvector/pgvector:pg16 for vector.",
+            )
+
+    def _run(self, wanted: str, settings: Mapping[str, str]) -> None:
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
@@ -118,7 +151,7 @@ class ContainerServer(EphemeralServer):
             .with_env("POSTGRES_DB", "postgres")
             .with_env("PGDATA", f"{TMPFS}/data")
             .with_tmpfs_mount(TMPFS)
-            .with_command(COMMAND)
+            .with_command([*COMMAND, *(word for pair in settings.items() for word in ("-c", "=".join(pair)))])
             .with_kwargs(labels={LABEL: "true"})
         )
         # testcontainers would publish on every address of the machine.

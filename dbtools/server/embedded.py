@@ -28,9 +28,11 @@ from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster, run_as
 from dbtools.server.base import EphemeralServer
-from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import ROLE, SUPERUSER, copy, local_url, prepare, set_passwords
+from dbtools.server.extensions import make_extensions
 from dbtools.server.lease import Lease, is_held
+from dbtools.server.requirements import NONE
+from dbtools.server.sources import find_binaries
 from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from dbtools.server.binaries import Binaries
     from dbtools.server.cluster import Cluster
+    from dbtools.server.requirements import Requirements
     from dbtools.server.run_as import Account
 
 MARKER = "dbtools-throwaway-server"
@@ -107,29 +110,37 @@ class EmbeddedServer(EphemeralServer):
 
     @classmethod
     def start(
-        cls, major: int = 16, *, account: Account | None = None, settings: Mapping[str, str] | None = None
+        cls,
+        requirements: Requirements = NONE,
+        *,
+        account: Account | None = None,
+        settings: Mapping[str, str] | None = None,
+        bare: bool = False,
     ) -> Self:
-        """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
+        """Return a running server whose application database is empty but for the extensions.
 
-        `settings` override those of throwaway servers, except the port.
+        With `bare` they are only there to be made. `settings` override those that are required, and these those of
+        throwaway servers, except the port.
 
         Raises:
-            ServerError: There are no binaries, or the server did not start; shows the end of its log.
+            NoBinaries: No programs have what is required.
+            ServerError: The server did not start; shows the end of its log. Or an extension could not be made.
         """
         account = account or run_as.choose()
-        binaries = account.reach(find_binaries(major))
+        binaries = account.reach(find_binaries(requirements, fixed=bare))
         cluster = prepare(binaries, account, lean=True)
-        server = cls(binaries, account, SETTINGS | dict(settings or {}))
+        server = cls(binaries, account, {**SETTINGS, **requirements.settings, **(settings or {})})
         try:
             server._fill(cluster)
             port = server._start_on_free_port()
             passwords = (secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             set_passwords(port, cluster.password, *passwords)
+            server.version, server.extensions = cluster.version, () if bare else requirements.extensions
+            server.url, server.admin_url = local_url(ROLE, passwords[0], port), local_url(SUPERUSER, passwords[1], port)
+            make_extensions(server.admin_url, server.extensions)
         except BaseException:
             server.stop()
             raise
-        server.version = cluster.version
-        server.url, server.admin_url = local_url(ROLE, passwords[0], port), local_url(SUPERUSER, passwords[1], port)
         return server
 
     @property

@@ -8,19 +8,21 @@ import warnings
 from typing import Any
 from urllib.parse import urlsplit
 
-DEFAULT_IMAGE = "postgres:16-alpine"
+from dbtools.server.requirements import DEFAULT_MAJOR
+
+DEFAULT_IMAGE = "postgres:{major}-alpine"
 PROBE_TIMEOUT_S = 5.0
 TIMEOUT_S = 60.0
 """How long the engine may be silent; a whole pull may take longer."""
 
 
-def image() -> str:
-    """Return the image that DBTOOLS_POSTGRES_IMAGE names, or the default."""
-    return os.environ.get("DBTOOLS_POSTGRES_IMAGE") or DEFAULT_IMAGE
+def image(major: int = DEFAULT_MAJOR) -> str:
+    """Return the image that DBTOOLS_POSTGRES_IMAGE names, or the official one of the version."""
+    return os.environ.get("DBTOOLS_POSTGRES_IMAGE") or DEFAULT_IMAGE.format(major=major)
 
 
-def why_not() -> str:
-    """Return why no container can be started here ("no engine", "no image ..."), or "" if one can.
+def why_not(wanted: str | None = None) -> str:
+    """Return why no container of an image can be started here ("no engine", "no image ..."), or "" if one can.
 
     Pulls the image if it is missing. An engine that is silent for 5 s counts as missing. Never raises.
     """
@@ -29,6 +31,7 @@ def why_not() -> str:
         import testcontainers  # noqa: F401 - only to see whether it is installed
     except ModuleNotFoundError:
         return "no client for an engine: pip install 'dbtools[container]'"
+    wanted = wanted or image()
     client = connect(timeout=PROBE_TIMEOUT_S)
     if client is None:
         return "no engine"
@@ -36,12 +39,12 @@ def why_not() -> str:
         if host := remote_host(client):
             return f"the engine is on another machine, {host}"
         try:
-            client.images.get(image())
+            client.images.get(wanted)
         except docker.errors.ImageNotFound:
             client.api.timeout = TIMEOUT_S
-            client.images.pull(image())
+            client.images.pull(wanted)
     except error_types():
-        return f"no image {image()}"
+        return f"no image {wanted}"
     else:
         return ""
     finally:

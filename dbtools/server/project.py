@@ -1,40 +1,33 @@
 """The project's own server: one command starts it, the next finds it again, until `invoke server.stop` ends it.
 
-Its folder in the project, .dbtools/server-16 (git-ignored), holds the data, the log, and a state file of mode 0600 with
-the port and the passwords. The server listens on loopback TCP only.
+Its folder in the project, such as .dbtools/server-16 (git-ignored), holds the data, the log, and a state file of mode
+0600 with the port and the passwords. The server listens on loopback TCP only.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster, run_as
-from dbtools.server.binaries import find_binaries
-from dbtools.server.cluster import ROLE, SUPERUSER, local_url, set_passwords
-from dbtools.server.project_data import State, data_lock, load_state, make_data, store_state
+from dbtools.server.cluster import ROLE, SUPERUSER, local_url
+from dbtools.server.extensions import make_extensions
+from dbtools.server.project_data import data_lock, load_state, store_state
+from dbtools.server.project_launch import STOP_TIMEOUT_S, launch, wait_for_earlier_start
+from dbtools.server.requirements import ALL_MAJORS, NONE, Requirements
+from dbtools.server.sources import find_binaries, programs_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
-    from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
-
-STOP_TIMEOUT_S = 20.0
-SETTINGS = {
-    "unix_socket_directories": "",
-    "cluster_name": "dbtools",
-    # After a power cut the last transactions may be missing, but the database is intact.
-    "synchronous_commit": "off",
-}
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,10 @@ class ProjectServer:
     pid: int
     started: int
     """Seconds since 1970."""
+    programs: Path
+    """The folder of the programs that run."""
+    extensions: tuple[str, ...]
+    """Those that were made in the application's database."""
     password: str = field(repr=False)
     admin_password: str = field(repr=False)
 
@@ -76,146 +73,144 @@ class ProjectServer:
         return total
 
 
-def start_server(root: Path, *, major: int = 16, report: Callable[[str], None] | None = None) -> ProjectServer:
+def start_server(
+    root: Path, requirements: Requirements = NONE, *, report: Callable[[str], None] | None = None
+) -> ProjectServer:
     """Return the project's server; start it if it does not run. Two simultaneous calls start one server.
 
-    `report` is told when a server was started.
+    It has what is required; settings count when it is started. `report` is told when it was.
 
     Raises:
-        ServerError: It did not start; or its state file is damaged or lost; or a server that cannot be seen from here
-            runs on its data. The data are left alone.
+        NoBinaries: No programs on this machine have what is required.
+        ServerError: It did not start, or runs without what is required; or its state file is damaged or lost; or a
+            server that cannot be seen from here runs on its data. The data are left alone.
     """
-    found = find_server(root, major=major)
+    found = find_server(root, requirements)
     if found:
-        return found
-    account = run_as.choose()
+        return _complete(found, requirements)
+    account, major = run_as.choose(), requirements.version
     directory = _directory(root, account, major)
     folders.make(directory, account.folder_mode)
-    with folders.locked(directory.parent / f"{directory.name}.lock"):
-        _wait_for_earlier_start(directory)
-        found = find_server(root, major=major)
-        if found:
-            return found
-        _start(directory, account, account.reach(find_binaries(major)))
-    running = find_server(root, major=major)
+    with _locked(directory):
+        wait_for_earlier_start(directory)
+        found, fresh = find_server(root, requirements), not (directory / "data").exists()
+        if not found:
+            launch(directory, account, account.reach(find_binaries(requirements)), requirements)
+    if found:
+        return _complete(found, requirements)
+    running = find_server(root, requirements)
     assert running is not None
     if report:
         report(f"Started PostgreSQL {running.version} on 127.0.0.1:{running.port} (invoke server.stop ends it)")
+        for other in ALL_MAJORS:
+            if fresh and other != major and (data := _directory(root, account, other) / "data").exists():
+                report(f"It is new and empty; what a server of PostgreSQL {other} held stays in {data}")
     return running
 
 
-def find_server(root: Path, *, major: int = 16) -> ProjectServer | None:
+def find_server(root: Path, requirements: Requirements = NONE) -> ProjectServer | None:
     """Return the project's server if it runs and takes connections, else None.
+
+    Where no version is required, it may be of any.
 
     Raises:
         ServerError: Its state file is damaged.
     """
-    directory = _directory(root, run_as.choose(), major)
-    found, state = postmaster.running(directory / "data"), load_state(directory)
-    if found is None or state is None or state.prepared or not found.ready:
-        return None
-    return ProjectServer(
-        directory, state.version, found.port, found.pid, found.started, state.password, state.admin_password
-    )
+    account = run_as.choose()
+    for major in [requirements.major] if requirements.major else ALL_MAJORS:
+        directory = _directory(root, account, major)
+        found, state = postmaster.running(directory / "data"), load_state(directory)
+        if found is not None and state is not None and not state.prepared and found.ready:
+            return ProjectServer(
+                directory,
+                state.version,
+                found.port,
+                found.pid,
+                found.started,
+                Path(state.programs or find_binaries(Requirements(major)).bin),  # of an earlier dbtools
+                state.extensions,
+                state.password,
+                state.admin_password,
+            )
+    return None
 
 
-def stop_server(root: Path, *, major: int = 16) -> bool:
-    """End the project's server and keep its data; return whether it was running.
+def stop_server(root: Path) -> bool:
+    """End the project's server, of whatever version, and keep its data; return whether it was running.
 
     The server ends its sessions and rolls back what they did not commit.
 
     Raises:
         ServerError: It does not end, or cannot be seen from here.
     """
-    data = _directory(root, run_as.choose(), major) / "data"
-    found = postmaster.running(data)
-    if found is None:
-        check_stopped(root, major=major)
-        return False
-    if not any(postmaster.end(data, how, timeout=STOP_TIMEOUT_S) for how in (signal.SIGINT, signal.SIGQUIT)):
-        raise ServerError(
-            f"The server with process id {found.pid} does not end.",
-            f"It was told twice and given {2 * STOP_TIMEOUT_S:.0f} s.",
-            f"See what keeps it: {data.parent / 'log'}",
-        )
-    return True
+    account, stopped = run_as.choose(), False
+    for major in ALL_MAJORS:
+        data = _directory(root, account, major) / "data"
+        found = postmaster.running(data)
+        if found is None:
+            continue
+        if not any(postmaster.end(data, how, timeout=STOP_TIMEOUT_S) for how in (signal.SIGINT, signal.SIGQUIT)):
+            raise ServerError(
+                f"The server with process id {found.pid} does not end.",
+                f"It was told twice and given {2 * STOP_TIMEOUT_S:.0f} s.",
+                f"See what keeps it: {data.parent / 'log'}",
+            )
+        stopped = True
+    if not stopped:
+        check_stopped(root)
+    return stopped
 
 
-def check_stopped(root: Path, *, major: int = 16) -> None:
+def check_stopped(root: Path) -> None:
     """Return if no server runs on the project's data, seen from here or not.
 
     Raises:
         ServerError: One that cannot be seen from here does.
     """
-    directory = _directory(root, run_as.choose(), major)
-    if (directory / "data.lock").exists():
-        with data_lock(directory):
-            pass
+    account = run_as.choose()
+    for major in ALL_MAJORS:
+        directory = _directory(root, account, major)
+        if (directory / "data.lock").exists():
+            with data_lock(directory):
+                pass
 
 
-def psql_command(url: str, major: int = 16) -> tuple[list[str], dict[str, str]]:
-    """Return command and environment of psql on `url`. The environment holds the password, the command does not."""
-    dsn = Dsn.parse(url, source="the server's URL")
-    command = [str(find_binaries(major).bin / "psql"), dsn.without_password().url]
-    return command, os.environ | ({"PGPASSWORD": dsn.password} if dsn.password else {})
+def psql_command(server: ProjectServer, *, admin: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of the server's psql. The environment holds the password, the command does not."""
+    dsn = Dsn.parse(server.admin_url if admin else server.url, source="the server's URL")
+    return [str(server.programs / "psql"), dsn.without_password().url], os.environ | {"PGPASSWORD": dsn.password}
 
 
 def _directory(root: Path, account: Account, major: int) -> Path:
     return account.server_folder(root / ".dbtools" / f"server-{major}")
 
 
-def _wait_for_earlier_start(directory: Path) -> None:
-    """Wait for a server whose start was cut off: its starter was killed, but the server still gets ready.
-
-    Removing its pid file and starting a second server on the same data would destroy the data.
-    """
-    deadline = time.monotonic() + postmaster.READY_TIMEOUT_S
-    while load_state(directory) and (found := postmaster.running(directory / "data")) and not found.ready:
-        if time.monotonic() > deadline:
-            raise ServerError(
-                f"The server with process id {found.pid} does not get ready.",
-                f"It was started by an earlier call and given {postmaster.READY_TIMEOUT_S:.0f} s; it still runs.",
-                f"See what keeps it: {directory / 'log'}",
-            )
-        time.sleep(0.01)
+def _locked(directory: Path) -> AbstractContextManager[None]:
+    return folders.locked(directory.parent / f"{directory.name}.lock")
 
 
-def _start(directory: Path, account: Account, binaries: Binaries) -> None:
-    """Start the server on its data, which the first start makes. The caller holds the lock of the directory."""
-    state = load_state(directory)
-    data, log = directory / "data", directory / "log"
-    if state is None and data.exists():
+def _complete(found: ProjectServer, requirements: Requirements) -> ProjectServer:
+    """Return the running server, with the extensions that are required since it was started."""
+    if requirements.programs and run_as.choose().reach(programs_in(requirements.programs)).bin != found.programs:
         raise ServerError(
-            f"The state file {directory / 'state.json'} is lost.",
-            f"It held the passwords of the project's own server. The data in {data} were left alone.",
-            f"Put the file back; or, to begin again with an empty server: invoke server.stop, and remove {directory}",
+            "The project's own server runs already, with other programs.",
+            f"Those in {found.programs}, not in {requirements.programs}.",
+            "To end it, its data kept: invoke server.stop; then run this again.",
         )
-    if state is not None and state.prepared:
-        postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)  # its start was cut off, its passwords are not set
-    with data_lock(directory) as lock:
-        if state is None or not data.exists():
-            state = make_data(directory, account, binaries)
-        if not postmaster.is_free(state.port):
-            state = replace(state, port=postmaster.free_port())
-        if sys.platform == "linux":
-            # A crash leaves this file, and PostgreSQL takes any process with that id for the server.
-            (data / "postmaster.pid").unlink(missing_ok=True)
-        log.touch(mode=0o600)
-        settings = SETTINGS | {"port": str(state.port)}
-        process = postmaster.spawn(binaries, account, data, log, settings, die_with_parent=False, keep=[lock])
-    postmaster.wait_ready(process, data, log, f"The whole log: {log}")
-    if state.prepared:
-        _set_passwords(state)
-    store_state(directory, replace(state, prepared=""))
-    # The server outlives this process on purpose; Popen would complain about a child that still runs.
-    process.returncode = 0
-
-
-def _set_passwords(state: State) -> None:
-    import psycopg
-
-    try:
-        set_passwords(state.port, state.prepared, state.password, state.admin_password)
-    except psycopg.OperationalError:
-        # An earlier start has set them, and was cut off before it could store that.
-        set_passwords(state.port, state.admin_password, state.password, state.admin_password)
+    missing = [name for name in requirements.extensions if name not in found.extensions]
+    if not missing:
+        return found
+    there = programs_in(found.programs).extensions
+    if absent := [name for name in missing if name not in there]:
+        raise ServerError(
+            f"The project's own server runs without what is required: {', '.join(absent)}.",
+            f"It was started before that was, with the programs in {found.programs}, which do not have it.",
+            "To end it, its data kept: invoke server.stop; then run this again.",
+        )
+    make_extensions(found.admin_url, missing)
+    with _locked(found.directory):
+        state = load_state(found.directory)
+        assert state is not None
+        extensions = tuple(dict.fromkeys((*state.extensions, *missing)))
+        store_state(found.directory, replace(state, extensions=extensions))
+    return replace(found, extensions=extensions)

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbtools.errors import ServerError
@@ -40,6 +40,10 @@ class State:
     admin_password: str
     prepared: str = ""
     """The superuser's password so far, until the first start has set both passwords."""
+    programs: str = ""
+    """The folder of those that run, or ran last."""
+    extensions: tuple[str, ...] = ()
+    """Those that were made in the application's database."""
 
 
 def load_state(directory: Path) -> State | None:
@@ -50,7 +54,8 @@ def load_state(directory: Path) -> State | None:
     """
     file = directory / "state.json"
     try:
-        return State(**json.loads(file.read_text("utf-8")))
+        state = State(**json.loads(file.read_text("utf-8")))
+        return replace(state, extensions=tuple(state.extensions))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:

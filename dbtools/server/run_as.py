@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -83,16 +83,22 @@ class Account:
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
 
     def reach(self, binaries: Binaries) -> Binaries:
-        """Return the binaries in a place where the account can run them; copy them there if necessary."""
+        """Return the binaries in a place where the account can run them; copy those of a wheel there if necessary.
+
+        Raises:
+            ServerError: They are none of a wheel, and `nobody` cannot run them.
+        """
         if self.mode != "nobody":
             return binaries
-        home = _shared() / f"{binaries.wheel}-{binaries.major}"
-        copy = replace(binaries, package=home / binaries.package.name)
+        if binaries.package is None:
+            _check_passable(binaries)
+            return binaries
+        home = _shared() / binaries.key
         if not home.is_dir():
             with folders.locked(home.with_name(f"{home.name}.lock")):
                 if not home.is_dir():
                     _copy_readable(binaries, home)
-        return copy
+        return binaries.moved(home)
 
     def entry(self, *, die_with_parent: bool) -> Callable[[], None]:
         """Return the function that a child process runs between fork and exec to become the account."""
@@ -181,7 +187,7 @@ def _copy_readable(binaries: Binaries, home: Path) -> None:
     """Copy the programs and their libraries to where everybody may run them and only root may change them."""
     draft = home.with_name(f"{home.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)  # a copy that was cut off
-    copy = replace(binaries, package=draft / binaries.package.name)
+    copy = binaries.moved(draft)
     shutil.copytree(binaries.tree, copy.tree, symlinks=True)
     if binaries.libraries.is_dir():
         shutil.copytree(binaries.libraries, copy.libraries, symlinks=True)
@@ -191,3 +197,15 @@ def _copy_readable(binaries: Binaries, home: Path) -> None:
             program = path.is_dir() or path.stat().st_mode & 0o100
             path.chmod(0o755 if program else 0o644)
     draft.rename(home)
+
+
+def _check_passable(binaries: Binaries) -> None:
+    """Refuse programs that only root can reach: they are spread over the system, so no copy would work."""
+    for path in (binaries.bin / "postgres", binaries.share / "extension"):
+        for part in (path.resolve(), *path.resolve().parents):
+            if not part.stat().st_mode & 0o001:
+                raise ServerError(
+                    f"The account nobody cannot run the PostgreSQL programs in {binaries.bin}.",
+                    f"PostgreSQL refuses to run as root, and only some accounts may enter or run {part}.",
+                    f"Run this as an ordinary user, or as root: chmod o+x {part}",
+                )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.errors import ServerError
-from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import prepare
 from dbtools.server.embedded import EmbeddedServer
 from dbtools.server.project import start_server, stop_server
 from dbtools.server.run_as import Account
+from dbtools.server.sources import find_binaries
 from tests.faults.figures import Skipped, exactly, none
 from tests.support.projects import DAMAGE, START, STOP, may_make_namespaces, run_in_namespace
 
@@ -104,7 +104,7 @@ def cluster() -> Iterator[Figure]:
         os.environ["XDG_CACHE_HOME"] = folder
         try:
             for name, damage in DAMAGE.items():
-                damage(prepare(find_binaries(16), account, lean=True).data.parent)
+                damage(prepare(find_binaries(), account, lean=True).data.parent)
                 try:
                     with EmbeddedServer.start(account=account) as server, psycopg.connect(server.url) as connection:
                         connection.execute("select 1")
@@ -112,7 +112,7 @@ def cluster() -> Iterator[Figure]:
                     served += [f"{name}: lets everybody in"] * trusting
                 except (ServerError, psycopg.Error, OSError) as error:
                     served.append(f"{name}: {error}")
-                if not (prepare(find_binaries(16), account, lean=True).data.parent / "seal.json").exists():
+                if not (prepare(find_binaries(), account, lean=True).data.parent / "seal.json").exists():
                     served.append(f"{name}: not made again")
         finally:
             os.environ.pop("XDG_CACHE_HOME")

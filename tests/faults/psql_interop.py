@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from dbtools.chain.cleanup import SWEEP_KEY
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
-from dbtools.server.binaries import find_binaries
+from dbtools.server.sources import find_binaries
 from tests.faults.child import Child
 from tests.faults.environment import OLD, environment
 from tests.faults.figures import at_least, exactly, none
@@ -113,7 +113,7 @@ def _psql(here: Environment, name: str, turns: int, *, locked: bool) -> subproce
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     environ |= {"PGPASSWORD": str(dsn.password)}
     program = subprocess.Popen(
-        [str(find_binaries(16).bin / "psql"), "-X", "-q", "-o", os.devnull, dsn.without_password().url],
+        [str(find_binaries().bin / "psql"), "-X", "-q", "-o", os.devnull, dsn.without_password().url],
         env=environ,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,

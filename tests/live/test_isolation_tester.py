@@ -16,13 +16,11 @@ from pathlib import Path
 import pytest
 
 from dbtools.isolation import parse, run, suite
-from dbtools.server import binaries
 from dbtools.server.embedded import EmbeddedServer
+from dbtools.server.sources import find_binaries
 
 OWN = Path(__file__).resolve().parent.parent / "data" / "isolation"
-TESTER = (
-    binaries.find_binaries().tree / "lib" / "postgresql" / "pgxs" / "src" / "test" / "isolation" / "isolationtester"
-)
+TESTER = find_binaries().tree / "lib" / "postgresql" / "pgxs" / "src" / "test" / "isolation" / "isolationtester"
 STEP_TIMEOUT_S = 60
 """A limit against hangs: no step of these specs comes near it."""
 # What pg_isolation_regress sets before it calls the tester. It cancels a step after twice PG_TEST_TIMEOUT_DEFAULT.

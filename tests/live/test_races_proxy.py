@@ -21,6 +21,7 @@ from dbtools.races.execution import wire
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.session import Phase, Session
 from dbtools.server.embedded import EmbeddedServer
+from dbtools.server.requirements import Requirements
 from tests.support.wire_client import (
     FLUSH,
     SYNC,
@@ -196,7 +197,7 @@ def test_protocol_3_2_and_its_long_keys() -> None:
         assert await client.kinds() == "TEZ"
         assert stage.sessions[0].error["C"] == "57014"
 
-    with EmbeddedServer.start(18) as server:
+    with EmbeddedServer.start(Requirements(18)) as server:
         run_stage(server.url, body)
 
 

@@ -17,9 +17,12 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
+from dbtools.server import sources
 from dbtools.server.container import LABEL, ContainerServer, lease_path
 from dbtools.server.engine import image, why_not
 from dbtools.server.lease import is_held
+from dbtools.server.requirements import Requirements
+from dbtools.server.throwaway import start_throwaway
 from tests.support.waiting import LIMIT_S, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -181,6 +184,39 @@ def test_a_stopped_leftover_is_removed_by_the_next_start(engine: Any) -> None:
     assert left.name in names(engine)
     ContainerServer.start().stop()
     assert left.name not in names(engine)
+
+
+def test_it_has_the_extensions_and_the_settings_that_are_required() -> None:
+    requirements = Requirements(extensions=("vector",), settings={"work_mem": "7MB"})
+    with ContainerServer.start(requirements=requirements, settings={"jit": "off"}) as server:
+        for url in (server.url, server.create_database("another")):
+            assert scalar(url, "select current_user || vector_dims('[1,2,3]'::vector)") == "app3"
+        assert [scalar(server.url, f"show {name}") for name in ("work_mem", "jit")] == ["7MB", "off"]
+
+
+def test_an_image_without_what_is_required_is_refused_and_nothing_is_left(engine: Any) -> None:
+    before = names(engine)
+    with pytest.raises(ServerError) as caught:
+        ContainerServer.start(requirements=Requirements(18, ("vector", "no_such")))
+    assert names(engine) <= before
+    assert str(caught.value) == (
+        f"The image {image()} does not have what is required.\n"
+        "It has PostgreSQL 16, without no_such.\n"
+        "Name one that does in DBTOOLS_POSTGRES_IMAGE, such as pgvector/pgvector:pg16 for vector."
+    )
+
+
+def test_it_is_taken_where_no_programs_on_this_machine_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "sources", lambda: iter(()))
+    with start_throwaway(Requirements(extensions=("vector",)), bare=True) as server:
+        assert server.kind == "container"
+        assert scalar(server.url, "select count(*) from pg_extension where extname = 'vector'") == 0
+        assert scalar(server.url, "select count(*) from pg_available_extensions where name = 'vector'") == 1
+    with pytest.raises(ServerError) as caught:
+        start_throwaway(Requirements(17))
+    assert f". A container: The image {image()} does not have what is required. It has PostgreSQL 16." in str(
+        caught.value
+    )
 
 
 def test_an_image_that_is_not_there_is_a_clear_error() -> None:

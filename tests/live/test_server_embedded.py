@@ -21,11 +21,12 @@ import pytest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
 from dbtools.server import embedded, postmaster, run_as
-from dbtools.server.binaries import find_binaries
 from dbtools.server.cluster import copy, prepare
 from dbtools.server.embedded import MARKER, EmbeddedServer
 from dbtools.server.project import start_server, stop_server
+from dbtools.server.requirements import Requirements
 from dbtools.server.run_as import Account
+from dbtools.server.sources import find_binaries
 from dbtools.server.watchdog import Watchdog
 from tests.support.projects import DAMAGE
 from tests.support.waiting import until
@@ -180,7 +181,7 @@ def test_two_servers_are_two(server: EmbeddedServer) -> None:
 
 
 def test_version_18_is_there_too() -> None:
-    with EmbeddedServer.start(18) as newer:
+    with EmbeddedServer.start(Requirements(18)) as newer:
         assert str(scalar(newer.url, "show server_version")).startswith("18.")
 
 
@@ -357,7 +358,7 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["own", pytest.param("nobody", marks=ROOT_ONLY)])
 def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: str, tmp_path: Path) -> None:
     account = Account("nobody") if mode == "nobody" else run_as.choose()
-    prepared = prepare(account.reach(find_binaries(16)), account, lean=True)
+    prepared = prepare(account.reach(find_binaries()), account, lean=True)
     copy(prepared, tmp_path / "copy")
 
     def everything(root: Path) -> dict[Path, tuple[int, int, int, bytes]]:
@@ -375,7 +376,7 @@ def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: 
 def test_a_damaged_prepared_cluster_is_made_again(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     account = Account("self" if os.geteuid() else "namespace")
-    binaries = find_binaries(16)
+    binaries = find_binaries()
     first = prepare(binaries, account, lean=True)
     assert prepare(binaries, account, lean=True) == first
     DAMAGE[damage](first.data.parent)
@@ -391,7 +392,7 @@ def test_a_cache_that_others_may_write_to_is_refused(tmp_path: Path, monkeypatch
     (tmp_path / "dbtools").mkdir()
     (tmp_path / "dbtools").chmod(0o777)
     with pytest.raises(ServerError) as caught:
-        prepare(find_binaries(16), Account("self" if os.geteuid() else "namespace"), lean=True)
+        prepare(find_binaries(), Account("self" if os.geteuid() else "namespace"), lean=True)
     assert str(caught.value) == (
         f"Others may change what is in {tmp_path / 'dbtools'}.\n"
         f"Its owner is account {os.geteuid()}, its mode 777. Servers are copied from it.\n"
@@ -409,12 +410,12 @@ def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path: Path, monke
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != cache and access(path, mode))
     account = Account("self" if os.geteuid() else "namespace")
-    first = prepare(find_binaries(16), account, lean=True)
+    first = prepare(find_binaries(), account, lean=True)
     assert first.data.is_relative_to(spare)
-    assert prepare(find_binaries(16), account, lean=True) == first
+    assert prepare(find_binaries(), account, lean=True) == first
     assert list(cache.iterdir()) == []
     shutil.move(first.data.parent, cache)  # prepared before it became read-only: it is read
-    assert prepare(find_binaries(16), account, lean=True).data.is_relative_to(cache)
+    assert prepare(find_binaries(), account, lean=True).data.is_relative_to(cache)
 
 
 def test_a_deep_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -18,9 +19,9 @@ import pytest
 
 from dbtools.errors import ServerError
 from dbtools.server import run_as
-from dbtools.server.binaries import find_binaries
 from dbtools.server.project import find_server, psql_command, start_server, stop_server
 from dbtools.server.project_data import load_state, make_data, store_state
+from dbtools.server.sources import find_binaries
 from tests.support.projects import ROOT, START, STOP, may_make_namespaces, run_in_namespace
 from tests.support.waiting import until
 
@@ -154,7 +155,7 @@ def test_a_first_start_that_was_cut_off_is_finished_by_the_next(root: Path, cut:
     account = run_as.choose()
     directory = account.server_folder(root / ".dbtools" / "server-16")
     directory.mkdir(mode=0o700, parents=True)
-    state = make_data(directory, account, account.reach(find_binaries(16)))
+    state = make_data(directory, account, account.reach(find_binaries()))
     assert state.prepared
     if cut == "before the data had their name":
         (directory / "data").rename(directory / "data.draft")
@@ -225,9 +226,18 @@ def test_it_is_marked_as_a_development_database(root: Path) -> None:
     assert row == ("environment=development",)
 
 
+def test_a_server_of_an_earlier_dbtools_is_found(root: Path) -> None:
+    found = start_server(root)
+    file = found.directory / "state.json"
+    state = json.loads(file.read_text("utf-8"))
+    earlier = {name: value for name, value in state.items() if name not in {"programs", "extensions"}}
+    file.write_text(json.dumps(earlier), "utf-8")
+    assert find_server(root) == found
+
+
 def test_psql_gets_the_password_past_the_command_line(root: Path) -> None:
     found = start_server(root)
-    command, environment = psql_command(found.url)
+    command, environment = psql_command(found)
     assert found.password not in " ".join(command)
     done = subprocess.run([*command, "-Atc", "select current_user"], env=environment, text=True, capture_output=True)
     assert (done.returncode, done.stdout) == (0, "app\n")

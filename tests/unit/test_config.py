@@ -7,8 +7,8 @@ import pytest
 
 from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number
 from dbtools.config.steps import Step
-from dbtools.config.table import ServerTable
 from dbtools.errors import ConfigurationError
+from dbtools.server.requirements import Requirements
 from tests.support.toy import ToyShop
 
 TOY = ToyShop()
@@ -136,6 +136,13 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
             "Wanted names that a setting can have. Nothing was changed.\n"
             'For example: settings = { shared_buffers = "256MB", max_connections = 50 }',
         ),
+        (
+            '[tool.dbtools.server]\nsettings = { Port = 5432, work_mem = "8MB" }',
+            "[tool.dbtools] server, settings in {path} cannot have Port.\n"
+            "dbtools sets it itself, to find its servers again, to keep others out and to read what they say."
+            " Nothing was changed.\n"
+            "Remove it; or set DATABASE_URL to a server of your own.",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -181,7 +188,7 @@ def test_the_whole_table_is_read(tmp_path: Path) -> None:
         schema="shop",
         races=tmp_path / "tests/races",
         snapshot_cache_bytes=500_000_000,
-        server=ServerTable(17, ("citext",), {"shared_buffers": "64MB", "max_connections": "50", "fsync": "off"}),
+        server=Requirements(17, ("citext",), {"shared_buffers": "64MB", "max_connections": "50", "fsync": "off"}),
     )
 
 

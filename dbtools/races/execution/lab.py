@@ -23,7 +23,8 @@ from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
 from dbtools.races.trace import Failure, Trace
 from dbtools.server.cluster import ROLE
-from dbtools.server.embedded import EmbeddedServer
+from dbtools.server.requirements import NONE
+from dbtools.server.throwaway import start_throwaway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from dbtools.races.scenario import Actor, Scenario
     from dbtools.races.schedule import Strategy
+    from dbtools.server.requirements import Requirements
 
 TEMPLATE = "race_start"
 SETTINGS = {
@@ -41,17 +43,21 @@ SETTINGS = {
     "max_parallel_maintenance_workers": "0",
     "jit": "off",
     "max_prepared_transactions": "10",
+}
+SINCE_16 = {
     # The passwords are 144 random bits: to hash them 4,096 times at every connection only costs time.
     "scram_iterations": "1",
 }
+"""Settings that earlier versions do not know."""
 
 
 class Lab:
     """A server of its own for one scenario. Use it as a context manager."""
 
-    def __init__(self, scenario: Scenario, major: int = 16) -> None:
+    def __init__(self, scenario: Scenario, requirements: Requirements = NONE) -> None:
         self.scenario = scenario
-        self.major = major
+        self.major = requirements.version
+        self._requirements = requirements
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -62,8 +68,8 @@ class Lab:
             ConfigurationError: The start state could not be made.
         """
         with ExitStack() as stack:
-            self._server = stack.enter_context(EmbeddedServer.start(self.major, settings=SETTINGS))
-            assert self._server.admin_url is not None
+            settings = SETTINGS | (SINCE_16 if self.major >= 16 else {})
+            self._server = stack.enter_context(start_throwaway(self._requirements, settings=settings))
             self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
             self._admin = stack.enter_context(_connect(self._superuser))
             self._server.create_database(TEMPLATE)
@@ -131,7 +137,7 @@ class Lab:
         """Yield the name of a copy of the start state, which is dropped at the end."""
         self._number += 1
         name = f"race_{self._number:04}"
-        self._admin.execute(f"create database {name} template {TEMPLATE} owner {ROLE} strategy file_copy")
+        self._admin.execute(f"create database {name} template {TEMPLATE} owner {ROLE} {self._server.quick_copy}")
         try:
             yield name
         finally:

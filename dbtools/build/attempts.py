@@ -1,0 +1,80 @@
+"""The attempts of a build: what its steps expect of extensions shows only in how they fail.
+
+Some steps make an extension and fail where it is there, others make it if need be, and others take it for granted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from dbtools.errors import StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from dbtools.build.scratch import Scratch
+    from dbtools.config import Project
+    from dbtools.db.dsn import Dsn
+
+_THERE_ALREADY = re.compile(r'extension "([^"]+)" already exists')
+_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Attempt(Protocol[Result_co]):
+    """Runs the steps on a scratch database with the extensions that others made in the target."""
+
+    def __call__(self, *, extensions: bool = False, without: Collection[str] = ()) -> Result_co:
+        """With `extensions` those of the target's own role are in it too; those in `without` are not."""
+
+
+def build_again(attempt: Attempt[Result_co], target: Dsn, note: Callable[[str], None]) -> Result_co:
+    """Return what the first attempt that succeeds returns.
+
+    Raises:
+        StepFailed: A step failed for another reason, or with other extensions too.
+    """
+    own: set[str] = set()
+    while True:
+        try:
+            return attempt(without=own)
+        except StepFailed as error:
+            there = _extensions(target)
+            twice = _THERE_ALREADY.search(str(error))
+            if twice and twice[1] in {*there} - own:
+                own.add(twice[1])
+                note(f"Once more, without the extension that the steps make themselves: {twice[1]}")
+                continue
+            if not there or "does not exist" not in str(error):
+                raise
+            note(f"Once more, with the extensions that are there: {', '.join(there)}")
+            try:
+                return attempt(extensions=True)
+            except StepFailed:
+                raise error from None  # they were not what was missing
+
+
+def run_and_keep(run: Callable[[Scratch], None], project: Project, target: Dsn, note: Callable[[str], None]) -> None:
+    """Have `run` run the steps on a scratch database that stays; each attempt leaves one.
+
+    Raises:
+        StepFailed: A step failed, or did nothing.
+        ChainFailed: The role may not create a database.
+    """
+    from dbtools.build.scratch import scratch_database
+
+    def attempt(*, extensions: bool = False, without: Collection[str] = ()) -> None:
+        with scratch_database(
+            target, project.schema, project.server, extensions=extensions, without=without, keep=True
+        ) as scratch:
+            run(scratch)
+
+    build_again(attempt, target, note)
+
+
+def _extensions(target: Dsn) -> list[str]:
+    from dbtools.db.connect import open_session
+
+    with open_session(target, "build") as session:
+        return [str(name) for (name,) in session.execute(_EXTENSIONS)]
