@@ -1,4 +1,4 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults, soak and package.
 
 The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
@@ -37,6 +37,13 @@ def unit(session: nox.Session) -> None:
 def live(session: nox.Session) -> None:
     """Run the tests on real PostgreSQL 16 servers, one started for each of two workers. Arguments go to pytest."""
     session.run("pytest", "tests/live", "--numprocesses=2", "--dist=worksteal", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Reset the projects of examples/, each in an environment of its own. Needs the registries the first time."""
+    session.run("python", "scripts/example_environments.py")
+    session.run("pytest", "tests/examples", *session.posargs)
 
 
 @nox.session

@@ -221,7 +221,7 @@ class Builder:
             (draft / MANIFEST).write_text(manifest.to_json(), "utf-8")
             reason = before.change_since(inputs)
             if reason:
-                self.note(f"{reason} while the steps ran, so this snapshot is not kept")
+                self.note(f"{reason}, so this snapshot is not kept")
             elif not inputs.known:
                 self.note("Nothing tells what the steps read, so they run every time: set [tool.dbtools] inputs")
             return self.store.publish(draft, recipe, key, once=bool(reason) or not inputs.known)

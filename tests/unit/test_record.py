@@ -86,7 +86,8 @@ def test_what_is_not_the_project_is_left_out(project: Path) -> None:
         "import os, sys, json, decimal, psycopg\n"
         "for path in ('.git/HEAD', '.dbtools/cache/x', 'vendor/site-packages/pkg/x.py', '/proc/stat', '/etc/passwd'):\n"
         "    open(path).close()\n"
-        "open(0, closefd=False); os.listdir('/proc'); os.listdir('.git')\n",
+        "open(0, closefd=False); os.listdir('/proc'); os.listdir('.git')\n"
+        "os.mkdir('__pycache__'); os.listdir('__pycache__')\n",
     )
     assert found.get("file", []) == []
     assert [folder for folder in found.get("folder", []) if folder != str(project)] == []

@@ -16,14 +16,15 @@ _INSTALLED = ("bin", "include", "lib", "lib64", "libexec", "share")
 """What a Python installation keeps below its prefix. The prefix itself may be /usr, and the project in /usr/src."""
 _IMPORTERS = ("<frozen importlib._bootstrap_external>", "/importlib/metadata/__init__.py")
 """What looks through every folder of sys.path, for modules and for what is installed."""
-_ANYWHERE = ("/site-packages/", "/dist-packages/", "/.git/", "/.dbtools/")
+# Django looks through __pycache__ for packages of migrations, and Python makes it meanwhile.
+_ANYWHERE = ("/site-packages/", "/dist-packages/", "/.git/", "/.dbtools/", "/__pycache__/")
 
 
 class Files:
     """Records each file that is opened for reading and each folder that is listed, unless it is ignored.
 
     Ignored: installed packages and the standard library, the system's own files, the temp folder (unless the program
-    runs in it), .git, .dbtools, `folder`, and files that this process itself wrote anew.
+    runs in it), .git, .dbtools, __pycache__, `folder`, and files that this process itself wrote anew.
     """
 
     def __init__(self, record: Record, folder: str) -> None:

@@ -1,1 +1,1 @@
-"""A notebook, in little: an application as many have it, that knows nothing of dbtools."""
+"""A notebook, in little: an application as many have it."""

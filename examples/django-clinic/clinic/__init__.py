@@ -1,0 +1,1 @@
+"""A veterinary clinic, in little: a Django project."""

@@ -1,0 +1,6 @@
+"""Addresses of the project."""
+
+from django.urls import path
+from visits.views import pets
+
+urlpatterns = [path("pets/", pets)]

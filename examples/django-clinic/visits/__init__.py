@@ -1,0 +1,1 @@
+"""Pets and their visits to a vet."""

@@ -1,0 +1,1 @@
+CREATE INDEX "tickets_agent_id" ON "tickets" USING btree ("agent_id");

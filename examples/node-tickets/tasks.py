@@ -1,0 +1,5 @@
+"""Tasks of the project: invoke --list."""
+
+from dbtools.commands import namespace
+
+__all__ = ["namespace"]
