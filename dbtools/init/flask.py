@@ -33,7 +33,7 @@ def find_flask(files: Files) -> Iterator[Steps]:
             beside = files.has(join(folder_of(ini), "env.py"))  # `flask db init` puts both into migrations/
             folder = folder_of(folder_of(ini)) if beside else folder_of(ini)
             words, evidence, sure = flask_words(files, folder)
-            yield Steps("Flask-Migrate", (ini, *evidence), command([*words, "db", "upgrade"], folder), folder, sure)
+            yield Steps("Flask-Migrate", (*evidence, ini), command([*words, "db", "upgrade"], folder), folder, sure)
 
 
 def find_flask_seed(files: Files, folder: str) -> Iterator[Steps]:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 MAX_SHOWN_FILES = 3
 Value = str | list[Any] | dict[str, Any]
 """What stands behind `migrate =` or `seed =`."""
-Led = Literal["python", "variables"]
-"""How a step comes to its database: dbtools leads Python programs and psql, others read variables."""
+Led = Literal["python", "psql", "variables"]
+"""How a step comes to its database: dbtools leads Python programs, and runs psql itself; others read variables."""
 
 
 @dataclass(frozen=True)

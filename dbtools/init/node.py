@@ -84,14 +84,15 @@ def find_node(files: Files) -> Iterator[Steps]:
     hoisted = {name for package in packages if package.folder == "." for name in package.dependencies}
     found: list[tuple[bool, Steps]] = []
     for package in packages:
+        before = len(found)
         for tool in TOOLS:
             own = [
                 path for patterns in (tool.configs, tool.migrations) for path in files.inside(package.folder, *patterns)
             ]
             if tool.package in package.dependencies or (own and tool.package in hoisted):
                 found.append((not own, _steps(files, package, tool, own)))
-        name = package.pick(SCRIPTS, unfit=_MAKES) if package.dependencies & LIBRARIES else ""
-        if name:
+        name = package.pick(SCRIPTS, unfit=_MAKES)
+        if name and package.dependencies & LIBRARIES and len(found) == before:
             steps = Steps("npm script", (package.path,), package.script(name), package.folder, False, "variables")
             found.append((True, steps))
     yield from (steps for _, steps in sorted(found, key=lambda one: one[0]))

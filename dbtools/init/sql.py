@@ -51,7 +51,9 @@ def find_sql(files: Files) -> Iterator[Steps]:
         if chosen:
             mind = tuple(f"{path} is left out: {why}." for path in folders[folder] if (why := _why_not(files, path)))
             value = {"sql": _patterns(chosen, folders[folder])}
-            yield Steps("SQL", tuple(sorted(chosen, key=_order)), value, ".", sure=False, weak=True, mind=mind)
+            yield Steps(
+                "SQL", tuple(sorted(chosen, key=_order)), value, ".", sure=False, led="psql", weak=True, mind=mind
+            )
 
 
 def find_sql_seed(files: Files, folder: str) -> Iterator[Steps]:
@@ -64,7 +66,13 @@ def find_sql_seed(files: Files, folder: str) -> Iterator[Steps]:
     for at, paths in found.items():
         everything = [path for path in files.find("*.sql") if folder_of(path) == at]
         yield Steps(
-            "SQL", tuple(sorted(paths, key=_order)), {"sql": _patterns(paths, everything)}, ".", sure=False, weak=True
+            "SQL",
+            tuple(sorted(paths, key=_order)),
+            {"sql": _patterns(paths, everything)},
+            ".",
+            sure=False,
+            led="psql",
+            weak=True,
         )
 
 

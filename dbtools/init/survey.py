@@ -30,11 +30,19 @@ from dbtools.init.variables import find_variables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dbtools.init.found import Led
+
 MAKE = ("migrate", "db-migrate", "migrate-up", "db.migrate", "migrations")
 EXAMPLES = (
     'migrate = { alembic = "alembic.ini", cwd = "backend" }; migrate = ["npx", "drizzle-kit", "migrate"];'
     ' migrate = { sql = "db/*.sql" }'
 )
+SEEDS: dict[Led, str] = {
+    "python": 'seed = ["python", "-m", "app.seed"]',
+    "psql": 'seed = { sql = "db/seed.sql" }',
+    "variables": 'seed = ["npm", "run", "seed"]',
+}
+"""What a seed may look like."""
 KEPT_ELSEWHERE = {
     "poetry.lock": "poetry env info --executable prints it",
     "Pipfile": "pipenv --py prints it",
@@ -85,7 +93,7 @@ def survey(root: Path, environ: Mapping[str, str] = os.environ) -> Survey:
         env, evidence = find_variables(files, migrate.folder, environ)
         if env:
             found.add("env", env, Steps("variables", evidence, env, sure=False))
-    if any(steps.led == "python" and steps.tool != "SQL" for steps in chosen):
+    if any(steps.led == "python" for steps in chosen):
         _add_python(files, found, migrate, environ)
     _add_databases(files, found, migrate)
     if not files.complete:
@@ -114,7 +122,7 @@ def _add_seed(files: Files, found: Survey, migrate: Steps) -> Steps | None:
     candidates = [steps for steps in find_seeds(files, migrate) if steps.value != migrate.value]
     seed = next((steps for steps in candidates if steps.value is not None), None)
     if seed is None:
-        found.findings.append(Finding("missing", 'a seed. To have rows: seed = ["python", "-m", "app.seed"]'))
+        found.findings.append(Finding("missing", f"a seed. To have rows: {SEEDS[migrate.led]}"))
     else:
         found.add("seed", seed.value, seed)
     found.unused([steps for steps in candidates if steps is not seed])
