@@ -30,6 +30,11 @@ def find_alembic(files: Files) -> Iterator[Steps]:
             value: Value = "alembic" if folder == "." else command(["alembic", "upgrade", "heads"], folder)
             found.append((path, value))
     found.sort(key=lambda one: (one[0].count("/"), one[0]))
+    folders = {folder_of(_env(files, ini)) for ini in files.find("alembic.ini", "alembic*.ini")}
+    for mako in files.find("script.py.mako") if not tables else ():
+        if folder_of(mako) not in folders:
+            what = "Alembic without an alembic.ini, which the application's own command runs"
+            yield Steps(what, (mako,), None, folder_of(mako))
     ledgers = {_ledger(files, path) for path, _ in found}
     if len(found) > 1 and len(ledgers) == len(found):
         values = [value for _, value in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,20 +42,26 @@ class ComposeDatabase:
 
 
 def find_compose(files: Files) -> ComposeDatabase | None:
-    """Return the PostgreSQL of the compose file nearest to the root, None where there is none that can be read."""
+    """Return the PostgreSQL of the compose file nearest to the root, None where there is none that can be read.
+
+    Its port may stand in another compose file of the folder, as in docker-compose.override.yml.
+    """
     from invoke import util  # Invoke reads its own settings with the YAML that it brings along
 
     yaml = cast("Any", util).yaml
 
+    documents: dict[str, dict[str, Any]] = {}
     for path in files.find(*NAMES):
-        try:
+        with suppress(yaml.YAMLError):
             document = yaml.safe_load(files.text(path))
-        except yaml.YAMLError:
-            continue
-        services = document.get("services") if isinstance(document, dict) else None
-        for name, service in services.items() if isinstance(services, dict) else ():
+            services = document.get("services") if isinstance(document, dict) else None
+            documents[path] = services if isinstance(services, dict) else {}
+    for path, services in documents.items():
+        for name, service in services.items():
             if isinstance(service, dict) and _IMAGE.search(str(service.get("image", ""))) and "test" not in str(name):
-                return _read(files, path, str(name), service)
+                beside = [other.get(name) for at, other in documents.items() if folder_of(at) == folder_of(path)]
+                ports = [more["ports"] for more in beside if isinstance(more, dict) and more.get("ports")]
+                return _read(files, path, str(name), service | ({"ports": ports[0]} if ports else {}))
     return None
 
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from dbtools.init.files import Files
 
-_COMMANDS = ("seed*.py", "populate*.py", "load_demo*.py", "load_sample*.py", "create_demo*.py", "create_sample*.py")
+_COMMANDS = (
+    *("seed*.py", "populate*.py", "load_demo*.py", "load_sample*.py", "create_demo*.py", "create_sample*.py"),
+    *("*_seed.py", "load*_data.py", "create*_data.py", "generate*_data.py"),
+)
 _FIXTURES = ("*.json", "*.yaml", "*.yml", "*.xml", "*.jsonl")
 _LIKELY = re.compile(r"seed|demo|initial|sample|dev", re.IGNORECASE)
 

@@ -14,7 +14,7 @@ from dbtools.build.folders import is_leftover
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_FILES = 20_000
 MAX_DEPTH = 5
@@ -40,27 +40,43 @@ class Files:
         """Return the beginning of a file's text, "" where there is no such file."""
 
     @cached_property
-    def _paths(self) -> str:
-        return "\n".join(self._walk())
+    def _folders(self) -> dict[str, list[str]]:
+        """The names of the files in each folder, those nearest to the root first."""
+        return dict(self._walk())
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """The folders that have a file of each name."""
+        found: dict[str, list[str]] = {}
+        for folder, names in self._folders.items():
+            for name in names:
+                found.setdefault(name, []).append(folder)
+        return found
 
     def find(self, *patterns: str) -> list[str]:
         """Return the files that one of the patterns fits, in any folder; those nearest to the root first.
 
         A * stands for anything but a slash, and a pattern counts from the path's end: "db/*.sql" fits "api/db/a.sql".
         """
-        words = "|".join(re.escape(pattern).replace(r"\*", r"[^/\n]*") for pattern in patterns)
-        found = {match[0] for match in re.finditer(rf"^(?:[^\n]*/)?(?:{words})$", self._paths, re.MULTILINE)}
+        found: set[str] = set()
+        for pattern in patterns:
+            above, _, name = pattern.rpartition("/")
+            for fitting in filter(_fits(name), self._by_name) if "*" in name else [name]:
+                for folder in self._by_name.get(fitting, ()):
+                    if not above or _ends_with(folder, above):
+                        found.add(join(folder, fitting))
         return sorted(found, key=lambda path: (path.count("/"), path))
 
     def inside(self, folder: str, *patterns: str) -> list[str]:
-        """Return the files of `find` that lie in `folder` itself, where the patterns count from."""
-        prefix = "" if folder == "." else f"{folder}/"
-        wanted = [re.compile(re.escape(pattern).replace(r"\*", "[^/]*")) for pattern in patterns]
-        return [
-            path
-            for path in self.find(*patterns)
-            if path.startswith(prefix) and any(word.fullmatch(path[len(prefix) :]) for word in wanted)
-        ]
+        """Return the files that one of the patterns fits, which count from `folder`; those nearest to it first."""
+        found: set[str] = set()
+        for pattern in patterns:
+            above, _, name = pattern.rpartition("/")
+            wanted = join(folder, above) if above else folder
+            inner = (at for at in self._folders if at != "." and _fits(wanted)(at))
+            for at in inner if "*" in above else [wanted]:
+                found.update(join(at, fitting) for fitting in filter(_fits(name), self._folders.get(at, ())))
+        return sorted(found, key=lambda path: (path.count("/"), path))
 
     def has(self, path: str) -> bool:
         """Return whether there is this file or folder."""
@@ -98,22 +114,30 @@ class Files:
         except OSError:
             return ""
 
-    def _walk(self) -> Iterator[str]:
-        count, folders = 0, [""]
+    def _walk(self) -> Iterator[tuple[str, list[str]]]:
+        count, folders = 0, ["."]
         while folders:
             deeper: list[str] = []
             for folder in folders:
-                for name, is_folder in _entries(self.root / folder):
-                    path = f"{folder}{name}"
-                    if is_folder and path.count("/") < MAX_DEPTH:
-                        deeper.append(f"{path}/")
-                    elif not is_folder:
-                        count += 1
-                        if count > MAX_FILES:
-                            self.complete = False
-                            return
-                        yield path
+                entries = _entries(self.root / folder)
+                names = [name for name, is_folder in entries if not is_folder]
+                count += len(names)
+                if count > MAX_FILES:
+                    self.complete = False
+                    return
+                yield folder, names
+                inner = [join(folder, name) for name, is_folder in entries if is_folder]
+                deeper += [path for path in inner if path.count("/") < MAX_DEPTH]
             folders = deeper
+
+
+def _fits(pattern: str) -> Callable[[str], object]:
+    return re.compile(re.escape(pattern).replace(r"\*", "[^/]*")).fullmatch
+
+
+def _ends_with(folder: str, pattern: str) -> bool:
+    count = pattern.count("/") + 1
+    return bool(_fits(pattern)("/".join(folder.split("/")[-count:])))
 
 
 def _entries(folder: Path) -> list[tuple[str, bool]]:

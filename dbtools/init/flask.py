@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _READ = (".flaskenv", ".env")
 """Files that `flask` reads by itself."""
 _NAMED = ("Dockerfile", "docker-compose*.y*ml", "compose*.y*ml", "Makefile", "Procfile", "*.sh", "README*")
+MODULES = tuple(
+    f"{package}{name}.py" for package in ("", "*/", "src/*/") for name in ("__init__", "app", "app/__init__", "*")
+)
+"""Where an application may be made."""
 _APP = re.compile(r"\bFLASK_APP[\"']?\s*[=: ]\s*[\"']?([\w./:]+)")
 _MAKES = re.compile(
     r"^\s*(?:app|application)\s*(?::[^=]+)?=\s*(?:\w+\.)?Flask\(|^def (?:create_app|make_app)\(", re.MULTILINE
@@ -32,8 +36,14 @@ def find_flask(files: Files) -> Iterator[Steps]:
         if is_flask(files, ini):
             beside = files.has(join(folder_of(ini), "env.py"))  # `flask db init` puts both into migrations/
             folder = folder_of(folder_of(ini)) if beside else folder_of(ini)
+            while folder != "." and files.has(join(folder, "__init__.py")):
+                folder = folder_of(folder)
             words, evidence, sure = flask_words(files, folder)
-            yield Steps("Flask-Migrate", (*evidence, ini), command([*words, "db", "upgrade"], folder), folder, sure)
+            at = relative(folder_of(ini), folder)
+            option = ["--directory", at] if beside and at != "migrations" else []
+            yield Steps(
+                "Flask-Migrate", (*evidence, ini), command([*words, "db", "upgrade", *option], folder), folder, sure
+            )
 
 
 def find_flask_seed(files: Files, folder: str) -> Iterator[Steps]:
@@ -61,7 +71,7 @@ def flask_words(files: Files, folder: str) -> tuple[list[str], tuple[str, ...], 
     for path in [*files.inside(folder, *_NAMED), *files.find(*_NAMED)]:
         if named := _APP.search(files.text(path)):
             return ["flask", "--app", named[1]], (path,), True
-    for path in files.inside(folder, "*.py", "*/__init__.py", "src/*/__init__.py", "*/app.py", "src/*/app.py"):
+    for path in files.inside(folder, *MODULES):
         if _MAKES.search(files.text(path)):
             module = relative(path, folder).removesuffix(".py").removesuffix("/__init__").removeprefix("src/")
             return ["flask", "--app", module.replace("/", ".")], (path,), False

@@ -22,6 +22,8 @@ SCRIPTS = (
 )
 """Names of scripts that seed, the likeliest first."""
 PROGRAMS = ("prisma/seed.*", "*/db/seed.*", "db/seed.*", "src/seed.*", "scripts/seed*.*", "seed.*", "src/*/seed.*")
+_SEEDS = re.compile(r"(db[:_-])?seed")
+_NO_SEED = re.compile(r"make|create|generate|undo|revert|reset|drop|clear|delete|test|prod|new|config")
 _PRISMA = re.compile(r"\bseed\s*:")
 
 
@@ -29,7 +31,8 @@ def find_node_seed(files: Files, folder: str) -> Iterator[Steps]:
     """Yield what seeds in the package of `folder`, then in that of the root."""
     packages = [package for package in read_packages(files) if package.folder in (folder, ".")]
     for package in sorted(packages, key=lambda package: package.folder != folder):
-        if name := package.pick(SCRIPTS):
+        others = (name for name in package.scripts if _SEEDS.match(name) and not _NO_SEED.search(name))
+        if name := package.pick((*SCRIPTS, *others)):
             value = package.script(name)
             yield Steps("npm script", (package.path,), value, package.folder, sure=False, led="variables")
         yield from _tools(files, package)

@@ -63,6 +63,7 @@ TOOLS = (
         beside=("Rakefile", ""),
         settings=RAILS,
     ),
+    Tool("AdonisJS", ("ace", "ace.js"), ("node", "ace", "migration:run", "--force")),
     Tool("Laravel", ("artisan",), ("php", "artisan", "migrate", "--force"), settings=(".env", ".env.example")),
     Tool(
         "Doctrine",
@@ -116,6 +117,7 @@ TOOLS = (
 SEEDS = (
     Tool("Rails", ("db/seeds.rb",), ("bin/rails", "db:seed"), up=1, beside=("bin/rails", "")),
     Tool("Rails", ("db/seeds.rb",), ("bundle", "exec", "rake", "db:seed"), up=1, beside=("Rakefile", "")),
+    Tool("AdonisJS", ("database/seeders/*.ts",), ("node", "ace", "db:seed"), up=2, beside=("ace.js", "")),
     Tool("Laravel", ("database/seeders/DatabaseSeeder.php",), ("php", "artisan", "db:seed", "--force"), up=2),
     Tool("Ecto", ("priv/repo/seeds.exs",), ("mix", "run", "priv/repo/seeds.exs"), up=2, beside=("mix.exs", "")),
 )

@@ -84,7 +84,7 @@ class Package:
                 return name
         for name, text in self.scripts.items():
             alone = "&&" not in text and ";" not in text and not name.startswith(("pre", "post"))
-            if runs and alone and re.search(runs, text) and fits(text):
+            if runs and alone and re.search(runs, text) and fits(self.body(name)):
                 return name
         return ""
 

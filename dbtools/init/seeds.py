@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 NAMES = (
     *("initial_data.py", "seed.py", "seeds.py", "seed_data.py", "seed_db.py", "db_seed.py", "seeder.py"),
-    *("seed_*.py", "*_seed.py", "init_data.py", "sample_data.py", "demo_data.py", "populate*.py", "load_demo*.py"),
+    *(
+        "seed*.py",
+        "*_seed.py",
+        "*_seeds.py",
+        "init_data.py",
+        "sample_data.py",
+        "demo_data.py",
+        "populate*.py",
+        "load_demo*.py",
+    ),
     *("load_sample*.py", "create_demo*.py", "load_fixtures.py", "seeds/__main__.py", "seed/__main__.py"),
 )
 """Names of programs that seed, the likeliest first."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dbtools.init.files import folder_of
-from dbtools.init.found import Steps
+from dbtools.init.files import folder_of, join, relative
+from dbtools.init.found import Steps, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ _CONNECTS = re.compile(r"^\s*(\\c(onnect)?\s|create\s+database\b)", re.MULTILINE
 _OTHER = re.compile(
     r"AUTO_INCREMENT|ENGINE\s*=|AUTOINCREMENT|^\s*GO\s*$|IDENTITY\(1|^\s*CREATE TABLE `", re.MULTILINE | re.IGNORECASE
 )
+_INCLUDES = re.compile(r"^\\(?:i|ir|include|include_relative)\s+'?([^'\s]+)", re.MULTILINE)
 _MAKES = re.compile(r"\b(create|alter)\s+", re.IGNORECASE)
 _FILLS = re.compile(r"\b(insert\s+into|copy\s+\S+)", re.IGNORECASE)
 
@@ -50,7 +51,7 @@ def find_sql(files: Files) -> Iterator[Steps]:
         chosen = [path for path in usable if not _is_seed(files, path, folder)]
         if chosen:
             mind = tuple(f"{path} is left out: {why}." for path in folders[folder] if (why := _why_not(files, path)))
-            value = {"sql": _patterns(chosen, folders[folder])}
+            value = _including(files, chosen) or {"sql": _patterns(chosen, folders[folder])}
             yield Steps(
                 "SQL", tuple(sorted(chosen, key=_order)), value, ".", sure=False, led="psql", weak=True, mind=mind
             )
@@ -74,6 +75,17 @@ def find_sql_seed(files: Files, folder: str) -> Iterator[Steps]:
             led="psql",
             weak=True,
         )
+
+
+def _including(files: Files, chosen: list[str]) -> dict[str, Any] | None:
+    """Return the one file that has psql read others, None where there is none."""
+    found = [path for path in chosen if _INCLUDES.search(files.text(path))]
+    if len(found) != 1:
+        return None
+    names = _INCLUDES.findall(files.text(found[0]))
+    beside = any(files.has(join(folder_of(found[0]), name)) for name in names)
+    folder = folder_of(found[0]) if beside else "."
+    return in_folder({"sql": relative(found[0], folder)}, folder)
 
 
 def _group(path: str) -> str:

@@ -280,6 +280,7 @@ def test_what_is_found_but_cannot_be_run_is_named(run: Run, tmp_path: Path) -> N
             "api/manage.py": "import django",
             "api/shop/settings.py": '"ENGINE": "django.db.backends.sqlite3"',
             "api/package.json": package({}, "knex"),
+            "api/house/migrations/script.py.mako": "",
         },
     )
     code, _, err = run("init", folder=tmp_path / "api")
@@ -287,7 +288,8 @@ def test_what_is_found_but_cannot_be_run_is_named(run: Run, tmp_path: Path) -> N
     assert (
         "others, a Makefile, and files of SQL. Found: Django for sqlite3, and dbtools is for PostgreSQL (manage.py);"
         " knex, but neither a script that migrates nor a file that says what it migrates (package.json);"
-        " Ecto, whose command cannot be guessed: config/dev.exs names the database, no variable (mix.exs)."
+        " Ecto, whose command cannot be guessed: config/dev.exs names the database, no variable (mix.exs);"
+        " Alembic without an alembic.ini, which the application's own command runs (house/migrations/script.py.mako)."
         " Nothing was changed.\nRun it where the project begins: cd ROOT. Or write one of these below [tool.dbtools]"
     ) in err
 

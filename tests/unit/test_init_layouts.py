@@ -162,6 +162,15 @@ PYTHON: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         },
         {"migrate": ["python", "manage.py", "db", "upgrade"]},
     ),
+    "flask inside of its package": (
+        {
+            "zoo/__init__.py": "",
+            "zoo/app/__init__.py": "app = Flask(__name__)",
+            "zoo/migrations/alembic.ini": "",
+            "zoo/migrations/env.py": FLASK_ENV,
+        },
+        {"migrate": ["flask", "--app", "zoo.app", "db", "upgrade", "--directory", "zoo/migrations"]},
+    ),
     "django with a fixture": (
         {"manage.py": MANAGE, "shop/apps.py": "", "shop/fixtures/demo.json": "[]"},
         {
@@ -296,6 +305,25 @@ NODE: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         },
         {"migrate": ["npx", "typeorm-ts-node-commonjs", "migration:run", "-d", "src/data-source.ts"]},
     ),
+    "typeorm whose script reads .env over what it is given": (
+        {
+            "package.json": package(
+                {
+                    "typeorm": "env-cmd typeorm-ts-node-commonjs",
+                    "migration:run": "npm run typeorm -- -d src/database/data-source.ts migration:run",
+                    "seed:create": "hygen seeds create",
+                    "seed:run:relational": "ts-node ./src/database/seeds/run-seed.ts",
+                },
+                "typeorm",
+            ),
+            "src/database/data-source.ts": "type: 'postgres', host: process.env.DATABASE_HOST",
+        },
+        {
+            "migrate": ["npx", "typeorm-ts-node-commonjs", "migration:run", "-d", "src/database/data-source.ts"],
+            "seed": ["npm", "run", "seed:run:relational"],
+            "env": {"DATABASE_HOST": "{host}"},
+        },
+    ),
     "typeorm by a script of another name": (
         {
             "package.json": package(
@@ -376,6 +404,10 @@ OTHERS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "init.sql of a container": (
         {"docker/initdb/00_database.sql": "CREATE DATABASE shop;", "docker/initdb/01_init.sql": TABLE, "seed.py": RUNS},
         {"migrate": {"sql": "docker/initdb/01_init.sql"}, "seed": ["python", "seed.py"]},
+    ),
+    "a file that reads the others": (
+        {"db/main.sql": "\\i tables.sql\n", "db/tables.sql": TABLE, "db/functions.sql": "create function f()"},
+        {"migrate": {"sql": "main.sql", "cwd": "db"}},
     ),
     "names that tell the order": (
         {"sql/functions.sql": "create function f()", "sql/schema.sql": TABLE, "sql/triggers.sql": "create trigger"},
