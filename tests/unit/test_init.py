@@ -271,6 +271,16 @@ def test_nothing_is_found(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "pyproject.toml").exists()
 
 
+def test_another_task_without_a_table_leads_here(run: Run, tmp_path: Path) -> None:
+    assert run("reset") == (
+        2,
+        "",
+        "No project was found in ROOT or above.\n"
+        "dbtools looks for a pyproject.toml with a table [tool.dbtools]. Nothing was changed.\n"
+        'In the project\'s folder dbtools init writes one; by hand: [tool.dbtools] migrate = "alembic"\n',
+    )
+
+
 def test_what_is_found_but_cannot_be_run_is_named(run: Run, tmp_path: Path) -> None:
     lay_out(
         tmp_path,
@@ -472,6 +482,24 @@ def test_git_is_asked_whether_it_ignores_what_holds_rows(run: Run, tmp_path: Pat
     assert said in run("init", "--dry-run")[1]
     (tmp_path / ".gitignore").write_text(".dbtools/\n", "utf-8")
     assert said not in run("init", "--dry-run")[1]
+
+
+def test_the_page_shows_what_is_printed(run: Run, tmp_path: Path) -> None:
+    lay_out(
+        tmp_path,
+        {
+            "backend/alembic.ini": INI,
+            "backend/app/__init__.py": "",
+            "backend/app/initial_data.py": "print(1)\n",
+            ".venv/bin/python": "",
+            ".env": "DATABASE_URL=postgresql://ann:quite-secret@db/shop\n",
+            "compose.yaml": "services: {db: {image: postgres, ports: ['5432:5432'], environment: [POSTGRES_USER=app]}}",
+        },
+    )
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    page = (Path(dbtools.__file__).parents[1] / "docs" / "adoption.md").read_text("utf-8")
+    shown = page.partition("```text\n$ dbtools init\n")[2].partition("```")[0]
+    assert run("init")[1] == shown
 
 
 def test_the_program_has_the_tasks(run: Run) -> None:
