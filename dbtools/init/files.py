@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_FILES = 20_000
-MAX_DEPTH = 5
+MAX_DEPTH = 7
 """How many folders deep a file may lie."""
 MAX_READ_BYTES = 200_000
 SKIPPED = frozenset({
@@ -90,12 +90,14 @@ class Files:
         """
         try:
             value = json.loads((self.root / path).read_text("utf-8-sig"))
-            wrong = "" if isinstance(value, dict) else "it holds no object"
-        except (ValueError, OSError) as error:
-            wrong = str(getattr(error, "strerror", None) or error)
+            wrong = "" if isinstance(value, dict) else "It holds no object"
+        except OSError as error:
+            wrong = str(error.strerror)
+        except ValueError as error:
+            wrong = f"It is not valid JSON: {error}"
         if wrong:
             raise ConfigurationError(
-                f"{self.root / path} cannot be read.", f"It is not valid JSON: {wrong}.", "Correct it.", UNCHANGED
+                f"{self.root / path} cannot be read.", f"{wrong}.", "Correct that, and run this again.", UNCHANGED
             )
         return dict(value)
 
@@ -109,6 +111,8 @@ class Files:
 
     def _text(self, path: str) -> str:
         try:
+            if not (self.root / path).is_file():  # a pipe would be waited for
+                return ""
             with (self.root / path).open("rb") as file:
                 return file.read(MAX_READ_BYTES).decode("utf-8", "replace")
         except OSError:

@@ -30,6 +30,8 @@ class Tool:
     words: tuple[str, ...]
     migrations: tuple[str, ...] = ()
     """Files that show it as well."""
+    settings: str = ""
+    """A pattern of what its settings hold, where their name may be any."""
 
 
 def _below(*names: str) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ TOOLS = (
         _below("*data-source.*", "*datasource.*", "ormconfig.*", "typeorm*config.*"),
         r"typeorm\S* .*migration:run|typeorm\S* migration:run",
         ("typeorm", "migration:run"),
+        settings=r"\bnew DataSource\(",
     ),
     Tool("node-pg-migrate", (), r"node-pg-migrate\b.* up\b", ("node-pg-migrate", "up"), ("migrations/*",)),
     Tool(
@@ -86,9 +89,7 @@ def find_node(files: Files) -> Iterator[Steps]:
     for package in packages:
         before = len(found)
         for tool in TOOLS:
-            own = [
-                path for patterns in (tool.configs, tool.migrations) for path in files.inside(package.folder, *patterns)
-            ]
+            own = [*configs_of(files, package, tool), *files.inside(package.folder, *tool.migrations)]
             if tool.package in package.dependencies or (own and tool.package in hoisted):
                 found.append((not own, _steps(files, package, tool, own)))
         name = package.pick(SCRIPTS, unfit=_MAKES)
@@ -98,10 +99,19 @@ def find_node(files: Files) -> Iterator[Steps]:
     yield from (steps for _, steps in sorted(found, key=lambda one: one[0]))
 
 
+def configs_of(files: Files, package: Package, tool: Tool) -> list[str]:
+    """Return a tool's settings, by their names, or else by what they hold."""
+    found = files.inside(package.folder, *tool.configs)
+    if found or not tool.settings or tool.package not in package.dependencies:
+        return found
+    sources = files.inside(package.folder, *_below("*.ts", "*.js"))
+    return [path for path in sources if re.search(tool.settings, files.text(path))]
+
+
 def settings_of(files: Files, package: Package, name: str) -> str:
     """Return the file with a tool's settings, "" where it has none that can be read."""
-    patterns = next(tool.configs for tool in TOOLS if tool.package == name)
-    return next((path for path in files.inside(package.folder, *patterns) if path.endswith(_SOURCE)), "")
+    tool = next(tool for tool in TOOLS if tool.package == name)
+    return next((path for path in configs_of(files, package, tool) if path.endswith(_SOURCE)), "")
 
 
 def is_hard_coded(files: Files, config: str) -> bool:

@@ -58,7 +58,7 @@ def find_seeds(files: Files, migrate: Steps) -> Iterator[Steps]:
     else:
         yield from find_python_seed(files, folder)
         yield from find_node_seed(files, folder)
-    yield from find_sql_seed(files, folder)
+    yield from find_sql_seed(files, migrate)
     yield from find_make(files, MAKE)
 
 

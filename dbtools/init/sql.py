@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbtools.init.files import folder_of, join, relative
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MIGRATIONS = ("migrations", "migrate", "migration")
 """Names of folders that grow, file by file."""
+REVISIONS = ("drizzle", "versions")
+"""Names of folders that belong to a tool."""
 FOLDERS = (
     *(*MIGRATIONS, "schema", "schemas", "ddl", "sql", "db", "database", "initdb"),
     *("initdb.d", "docker-entrypoint-initdb.d", "init", "postgres", "postgresql"),
@@ -27,8 +30,9 @@ LATE = {"views": 4, "functions": 4, "triggers": 5, "indexes": 5, "indices": 5, "
 """Where files without a number belong, by a word of their name; 3 is that of all others."""
 _SEED = re.compile(r"(^|[\W_\d])(seeds?|seeders?|samples?|demo|fixtures?|dummy|mock|data|inserts?|populate)([\W_\d]|$)")
 _SEEDS = ("seed", "seeds", "fixtures", "sample", "samples", "demo")
+_DOWN = re.compile(r"(^|[\W_])(down|undo|rollback|revert)\.sql$|^U\d")
 _UNDO = re.compile(
-    r"(^|[\W_])(down|undo|rollback|revert|drop|teardown|cleanup|clean|truncate|reset|quer(y|ies)|backup)([\W_]|$)|^U\d"
+    r"(^|[\W_])(down|undo|rollback|drop|teardown|cleanup|clean|truncate|reset|quer(y|ies)|backup)([\W_]|$)"
 )
 _MARKED = re.compile(r"^-- *(\+goose Up|migrate:up|\+migrate Up|rambler up)|^--liquibase formatted", re.MULTILINE)
 _CONNECTS = re.compile(r"^\s*(\\c(onnect)?\s|create\s+database\b)", re.MULTILINE | re.IGNORECASE)
@@ -36,45 +40,58 @@ _OTHER = re.compile(
     r"AUTO_INCREMENT|ENGINE\s*=|AUTOINCREMENT|^\s*GO\s*$|IDENTITY\(1|^\s*CREATE TABLE `", re.MULTILINE | re.IGNORECASE
 )
 _INCLUDES = re.compile(r"^\\(?:i|ir|include|include_relative)\s+'?([^'\s]+)", re.MULTILINE)
+_TABLE = re.compile(r"\bcreate\s+(\w+\s+)?table\b", re.IGNORECASE)
 _MAKES = re.compile(r"\b(create|alter)\s+", re.IGNORECASE)
 _FILLS = re.compile(r"\b(insert\s+into|copy\s+\S+)", re.IGNORECASE)
 
 
 def find_sql(files: Files) -> Iterator[Steps]:
-    """Yield the files of the likeliest folder as the steps that migrate."""
+    """Yield the files of the likeliest folder as the steps that migrate, and then those of the others.
+
+    Where that folder makes no table, the first one that does goes before it: a schema, and what has changed since.
+    """
     folders: dict[str, list[str]] = {}
     for path in files.find("*.sql"):
         folders.setdefault(_group(path), []).append(path)
-    ranked = [(rank, folder) for folder in folders if (rank := _rank(files, folder, folders[folder])) is not None]
-    for _, folder in sorted(ranked):
-        usable = [path for path in folders[folder] if not _why_not(files, path)]
-        chosen = [path for path in usable if not _is_seed(files, path, folder)]
-        if chosen:
-            mind = tuple(f"{path} is left out: {why}." for path in folders[folder] if (why := _why_not(files, path)))
-            value = _including(files, chosen) or {"sql": _patterns(chosen, folders[folder])}
-            yield Steps(
-                "SQL", tuple(sorted(chosen, key=_order)), value, ".", sure=False, led="psql", weak=True, mind=mind
-            )
+    ranked = sorted((rank, folder) for folder in folders if (rank := _rank(files, folder, folders[folder])) is not None)
+    found = [steps for _, folder in ranked if (steps := _steps(files, folder, folders[folder])) is not None]
+    if len(found) > 1 and not _makes_tables(files, found[0]):
+        base = next((steps for steps in found[1:] if _makes_tables(files, steps)), None)
+        if base is not None:
+            both = replace(found[0], evidence=base.evidence + found[0].evidence, value=[base.value, found[0].value])
+            found = [replace(both, mind=base.mind + found[0].mind)]
+    yield from found
 
 
-def find_sql_seed(files: Files, folder: str) -> Iterator[Steps]:
-    """Yield the files that seed: those of a folder that is named so, else single ones."""
+def find_sql_seed(files: Files, migrate: Steps) -> Iterator[Steps]:
+    """Yield the files that seed, folder by folder.
+
+    Only where the schema is SQL as well, a file may be one by what it holds; elsewhere its name has to say so.
+    """
     found: dict[str, list[str]] = {}
     for path in files.find("*.sql"):
-        near = folder == "." or path.startswith(f"{folder}/") or "/" not in path
-        if near and _is_seed(files, path, _group(path)) and not _why_not(files, path):
+        near = migrate.folder == "." or path.startswith(f"{migrate.folder}/") or "/" not in path
+        is_seed = _is_seed(files, path, _group(path), by_content=migrate.led == "psql")
+        if near and is_seed and not _why_not(files, path):
             found.setdefault(folder_of(path), []).append(path)
     for at, paths in found.items():
-        everything = [path for path in files.find("*.sql") if folder_of(path) == at]
-        yield Steps(
-            "SQL",
-            tuple(sorted(paths, key=_order)),
-            {"sql": _patterns(paths, everything)},
-            ".",
-            sure=False,
-            led="psql",
-            weak=True,
-        )
+        value = {"sql": _patterns(paths, files.inside(at, "*.sql"))}
+        yield Steps("SQL", tuple(sorted(paths, key=_order)), value, sure=False, led="psql", weak=True)
+
+
+def _steps(files: Files, folder: str, paths: list[str]) -> Steps | None:
+    """Return the files of a folder that make a schema, None where none does."""
+    why = {path: _why_not(files, path) for path in paths}
+    chosen = [path for path in paths if not why[path] and not _is_seed(files, path, folder, by_content=True)]
+    if not chosen:
+        return None
+    mind = tuple(f"{path} is left out: {reason}." for path, reason in why.items() if reason)
+    value = _including(files, chosen) or {"sql": _patterns(chosen, paths)}
+    return Steps("SQL", tuple(sorted(chosen, key=_order)), value, sure=False, led="psql", weak=True, mind=mind)
+
+
+def _makes_tables(files: Files, steps: Steps) -> bool:
+    return any(_TABLE.search(files.text(path)) for path in steps.evidence)
 
 
 def _including(files: Files, chosen: list[str]) -> dict[str, Any] | None:
@@ -105,7 +122,8 @@ def _rank(files: Files, folder: str, paths: list[str]) -> tuple[int, int] | None
 def _why_not(files: Files, path: str) -> str:
     """Return why psql cannot run a file as a step, "" where it can."""
     text, name = files.text(path), path.rpartition("/")[2]
-    if _UNDO.search(name):
+    # 0007_drop_column.sql goes forward, among others that have a number.
+    if _DOWN.search(name) or (not name[:1].isdecimal() and _UNDO.search(name)):
         return "its name says that it undoes or reads"
     if _CONNECTS.search(text):
         return "it makes a database or connects to one, and a step is given its own"
@@ -114,15 +132,15 @@ def _why_not(files: Files, path: str) -> str:
     return "it is not written for PostgreSQL" if _OTHER.search(text) else ""
 
 
-def _is_seed(files: Files, path: str, group: str) -> bool:
+def _is_seed(files: Files, path: str, group: str, *, by_content: bool) -> bool:
     """Return whether a file holds rows. In a folder of migrations none does: there a number orders them."""
     name = group.rpartition("/")[2].lower()
-    if name in MIGRATIONS:
+    if name in (*MIGRATIONS, *REVISIONS):
         return False
     if name in _SEEDS or _SEED.search(path.rpartition("/")[2].rpartition(".")[0].lower()):
         return True
     text = files.text(path)
-    return bool(_FILLS.search(text)) and not _MAKES.search(text)
+    return by_content and bool(_FILLS.search(text)) and not _MAKES.search(text)
 
 
 def _order(path: str) -> tuple[int, list[tuple[int, str]]]:

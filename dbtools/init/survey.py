@@ -17,7 +17,7 @@ from dbtools.errors import UNCHANGED, ConfigurationError
 from dbtools.init.alembic import find_alembic
 from dbtools.init.compose import ComposeDatabase, find_compose
 from dbtools.init.django import find_django
-from dbtools.init.files import MAX_FILES, Files, folder_of
+from dbtools.init.files import MAX_DEPTH, MAX_FILES, Files, folder_of
 from dbtools.init.flask import find_flask
 from dbtools.init.found import Finding, Steps
 from dbtools.init.node import find_node
@@ -182,7 +182,7 @@ def _nothing(root: Path, named: list[Steps]) -> ConfigurationError:
     there = "; ".join(f"{steps.tool} ({', '.join(steps.evidence[:1])})" for steps in named)
     return ConfigurationError(
         f"Nothing in {root} says how its database is made.",
-        "Looked, down to the fifth folder, for Alembic, Flask-Migrate, Django, the migration tools of Node, Rails and"
+        f"Looked, {MAX_DEPTH} folders deep, for Alembic, Flask-Migrate, Django, the migration tools of Node, Rails and"
         f" others, a Makefile, and files of SQL.{f' Found: {there}.' if there else ''}",
         (f"Run it where the project begins: cd {above}. Or w" if above and not (root / ".git").exists() else "W")
         + f"rite one of these below [tool.dbtools] in {root / 'pyproject.toml'}: {EXAMPLES}",

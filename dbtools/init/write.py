@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
 import tomllib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,7 @@ def write(planned: Plan) -> Project:
             raise ConfigurationError(
                 f"{' and '.join(planned.names)} cannot be written in {root}.",
                 f"{error.strerror}: {error.filename}.",
-                "Make the folder writable, or take the lines from --dry-run.",
+                "Make that writable, or take the lines from --dry-run.",
                 UNCHANGED,
             ) from None
         undo.pop_all()
@@ -137,14 +138,19 @@ def _aside(path: Path, content: bytes) -> Iterator[Path]:
     """Yield a synced file that may take the place of `path`; it is gone afterwards, unless it was renamed."""
     mask = os.umask(0)
     os.umask(mask)
-    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~mask
+    before = path.stat() if path.exists() else None
+    if before is not None and not os.access(path, os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if before is not None:
+                with suppress(PermissionError):  # only root may give a file away
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(file.fileno(), before.st_mode & 0o7777 if before is not None else 0o666 & ~mask)
             os.fsync(file.fileno())
         yield aside
     finally:
@@ -158,6 +164,8 @@ def _read(path: Path) -> bytes | None:
         ConfigurationError: It is there and cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise _unreadable(path, "It is no file")
         return path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():

@@ -324,6 +324,13 @@ NODE: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
             "env": {"DATABASE_HOST": "{host}"},
         },
     ),
+    "typeorm by what a file holds": (
+        {
+            "package.json": package({}, "typeorm", type="module"),
+            "src/config/database.ts": "new DataSource({ type: 'postgres', url: process.env.DATABASE_URL })",
+        },
+        {"migrate": ["npx", "typeorm-ts-node-esm", "migration:run", "-d", "src/config/database.ts"]},
+    ),
     "typeorm by a script of another name": (
         {
             "package.json": package(
@@ -384,6 +391,10 @@ OTHERS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
             "seeds/b.sql": ROWS,
         },
         {"migrate": {"sql": "migrations/*.sql"}, "seed": {"sql": "seeds/*.sql"}},
+    ),
+    "a schema, and what has changed since": (
+        {"schema.sql": TABLE, "migrations/01_a.sql": "alter table items add x int;", "migrations/02_b.sql": ROWS},
+        {"migrate": [{"sql": "schema.sql"}, {"sql": "migrations/*.sql"}]},
     ),
     "numbers without zeros": (
         {f"migrations/{number}_a.sql": TABLE for number in (1, 2, 10)},
