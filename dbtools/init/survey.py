@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,9 @@ def _add_python(files: Files, found: Survey, migrate: Steps, environ: Mapping[st
                 found.add("python", path, Steps("Python", (path,), path))
                 return
     active = [Path(environ[name]) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if environ.get(name)]
-    if python.is_relative_to(files.root) or any(python.is_relative_to(folder) for folder in active):
+    # Where dbtools is installed beside the project's packages, its own Python is the right one.
+    is_ours = str(python) == sys.executable and find_spec(migrate.tool.lower().replace("-", "_")) is not None
+    if is_ours or any(python.is_relative_to(folder) for folder in (files.root, *active)):
         shown = python.relative_to(files.root) if python.is_relative_to(files.root) else python
         found.findings.append(Finding("found", "the Python that steps run in", (str(shown),)))
         return

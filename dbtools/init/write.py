@@ -67,7 +67,8 @@ def plan(root: Path, table: str) -> Plan:
     before = _read(path)
     newline = "\r\n" if before and b"\r\n" in before else "\n"
     start = before or b""
-    gap = "" if not start else newline if start.endswith(b"\n") else newline * 2
+    ends = start.endswith(b"\n") + start.endswith((b"\n\n", b"\n\r\n"))
+    gap = newline * (2 - ends) if start else ""
     after = start + (gap + table.replace("\n", newline)).encode()
     tools = _tools(path, start)
     try:

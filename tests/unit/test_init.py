@@ -77,7 +77,7 @@ def test_what_it_says_and_writes(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
-    lay_out(tmp_path, {"alembic.ini": INI, "manage.py": "from django.core import management", "poetry.lock": ""})
+    lay_out(tmp_path, {"alembic.ini": INI, "manage.py": "from django.core import management"})
     before = contents(tmp_path)
     code, out, err = run("init", "--dry-run")
     assert (code, err) == (0, "")
@@ -85,14 +85,21 @@ def test_a_dry_run_writes_nothing(run: Run, tmp_path: Path) -> None:
         'Found alembic.ini: migrate = "alembic"\n'
         "Also found, not used: Django (manage.py)\n"
         'Not found: a seed. To have rows: seed = ["python", "-m", "app.seed"]\n'
-        f"Not found: the project's Python environment; steps run in {sys.executable}. Activate it, or:"
-        ' python = "…" (poetry env info --executable prints it)\n'
+        f"Found {sys.executable}: the Python that steps run in\n"
         "\n"
         'To the end of pyproject.toml:\n\n[tool.dbtools]\nmigrate = "alembic"\n\n'
         f"As tasks.py:\n\n{TASKS}\n"
         "Nothing was written. Next: dbtools init\n"
     )
     assert contents(tmp_path) == before
+
+
+def test_a_python_that_is_elsewhere_is_asked_for(run: Run, tmp_path: Path) -> None:
+    lay_out(tmp_path, {"pyproject.toml": "[tool.aerich]\n", "poetry.lock": ""})
+    assert (
+        f"Not found: the project's Python environment; steps run in {sys.executable}. Activate it, or:"
+        ' python = "…" (poetry env info --executable prints it)\n'
+    ) in run("init", "--dry-run")[1]
 
 
 def test_as_json(run: Run, tmp_path: Path) -> None:
@@ -146,6 +153,8 @@ def test_a_table_that_is_there_and_wrong_is_refused(run: Run, tmp_path: Path) ->
         (b'[project]\r\nname = "x"', b"\r\n\r\n"),
         (b"", b""),
         (b"[tool.ruff]\nline-length = 120\n# the end", b"\n\n"),
+        (b"[project]\n\n", b""),
+        (b"[project]\r\n\r\n", b""),
     ],
 )
 def test_every_byte_that_exists_is_kept(run: Run, tmp_path: Path, before: bytes, gap: bytes) -> None:
