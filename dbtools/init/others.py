@@ -1,4 +1,7 @@
-"""Other tools that migrate PostgreSQL: a table of the files that show each, and of the command that it has."""
+"""Other tools that migrate PostgreSQL: a table of the files that show each, and of the command that it has.
+
+The commands are those of the tools' manuals. What they are in a project is for the project to say, so each is a guess.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Tool:
     up: int = 0
     """How many folders above that file the command runs."""
     beside: tuple[str, str] = ("", "")
-    """A file in that folder, and a pattern that it has to match."""
+    """A file in that folder, or else in the nearest above it that has it, and a pattern that it has to match."""
     env: Mapping[str, str] = field(default_factory=dict)
     led: Led = "variables"
     settings: tuple[str, ...] = ()
@@ -134,7 +137,7 @@ def find_others(files: Files, tools: tuple[Tool, ...] = TOOLS) -> Iterator[Steps
             folder = folder_of(path)
             for _ in range(tool.up):
                 folder = folder_of(folder)
-            if tool.beside[0].startswith("go."):
+            if tool.beside[0]:
                 folder = _above(files, folder, tool.beside[0])
             if tool.name not in seen and _is_there(files, tool, path, folder):
                 seen.add(tool.name)
@@ -166,7 +169,7 @@ def _steps(tool: Tool, path: str, folder: str) -> Steps:
     places = {"DIR": relative(folder_of(path), runs_in), "FILE": relative(path, runs_in)}
     words = [re.sub("DIR|FILE", lambda found: places[found[0]], word) for word in tool.words]
     mind = (f"{tool.name}: {tool.why}.",) if tool.why else ()
-    return Steps(tool.name, (path,), command(words, runs_in, tool.env), folder, led=tool.led, mind=mind)
+    return Steps(tool.name, (path,), command(words, runs_in, tool.env), folder, sure=False, led=tool.led, mind=mind)
 
 
 def find_make(files: Files, names: tuple[str, ...]) -> Iterator[Steps]:
