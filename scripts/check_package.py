@@ -54,9 +54,19 @@ def main() -> None:
         (project / "pyproject.toml").write_text(PROJECT, "utf-8")
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         subprocess.run([str(python), "-c", CHECK], cwd=project, env=environ, check=True)
+        check_program(python.with_name("dbtools"), here / "stranger", environ)
         print(
             f"{wheel.name}: its version is dbtools.__version__, and every module imports without the development tools"
         )
+
+
+def check_program(program: Path, project: Path, environ: dict[str, str]) -> None:
+    """Have the installed program `dbtools` write the table of a project that has none, and read it."""
+    project.mkdir()
+    (project / "schema.sql").write_text("create table items (id int);\n", "utf-8")
+    for words in (["--version"], ["init"], ["snapshot.list"]):
+        subprocess.run([str(program), *words], cwd=project, env=environ, check=True)
+    assert PROJECT.rstrip() in (project / "pyproject.toml").read_text("utf-8")
 
 
 def locked_runtime(path: Path) -> Path:

@@ -1,14 +1,16 @@
 """The command line: Invoke tasks that parse their options, call one function of the library, and print.
 
-A tasks.py needs one line: from dbtools.commands import namespace.
+A tasks.py needs one line: from dbtools.commands import namespace. The program `dbtools` (`dbtools/__main__.py`) has
+the same tasks and needs none.
 """
 
 from invoke.collection import Collection
 from invoke.main import program
 
-from dbtools.commands import build, checks, database, race, server, spec
+from dbtools.commands import build, checks, database, init, race, server, spec
 
 namespace = Collection(
+    init.init,
     checks.doctor,
     database.wait_for_db,
     database.reset,

@@ -110,7 +110,7 @@ class Project:
         raise NoProject(
             f"No project was found in {start} or above.",
             "dbtools looks for a pyproject.toml with a table [tool.dbtools].",
-            'Add one: [tool.dbtools] migrate = "alembic", seed = ["python", "-m", "app.seed"]',
+            'In the project\'s folder dbtools init writes one; by hand: [tool.dbtools] migrate = "alembic"',
             UNCHANGED,
         )
 

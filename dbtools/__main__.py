@@ -1,0 +1,28 @@
+"""The program `dbtools`, also `python -m dbtools`: the tasks of `dbtools.commands`, without a tasks.py.
+
+The collection is imported when the program starts and not before, so that a quicker way can stand in front of it.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the tasks that the command line names, and exit with their code."""
+    from invoke.program import Program
+
+    import dbtools
+    from dbtools.commands import namespace
+    from dbtools.commands.spec import insert_file_options
+
+    class Dbtools(Program):
+        """Invoke's program, which also reads the files of `race.spec`."""
+
+        def parse_collection(self) -> None:
+            insert_file_options(self.core.unparsed)
+            super().parse_collection()
+
+    Dbtools(version=dbtools.__version__, namespace=namespace, name="dbtools", binary="dbtools").run()
+
+
+if __name__ == "__main__":
+    main()
