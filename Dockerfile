@@ -21,13 +21,14 @@ ARG PROFILE=demo
 ARG AS_OF
 # The server that the content is built on stays in this stage.
 RUN /build/bin/invoke snapshot.save content.dbsnap --profile "$PROFILE" ${AS_OF:+--as-of "$AS_OF"} \
- && /build/bin/invoke server.stop && rm -rf .dbtools
+ && /build/bin/invoke server.stop && rm -rf .dbtools && chmod 640 content.dbsnap
 
 FROM ${BASE}
 COPY --from=build /venv /venv
-COPY --from=build --chown=10001:10001 /app /app
+# Some clusters choose the account themselves, and keep to group 0.
+COPY --from=build --chown=10001:0 /app /app
 WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DBTOOLS_LOG=json
-USER 10001:10001
+USER 10001:0
 ENTRYPOINT ["invoke"]
 CMD ["reset", "--from", "content.dbsnap"]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
+import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbtools.build.snapshot import Snapshot
+from dbtools.build.snapshot import Snapshot, SnapshotDamaged
 from dbtools.build.temporary import temporary_folder
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def pack(snapshot: Snapshot, file: Path) -> None:
@@ -48,10 +50,12 @@ def unpack(file: Path) -> Iterator[Snapshot]:
         try:
             with tarfile.open(file, "r:gz") as archive:
                 for member in archive:
-                    # A link or a folder is no part of a snapshot; the filter keeps every name inside.
-                    if member.isfile():
-                        archive.extract(member, folder, filter="data")
-        except (OSError, EOFError, tarfile.TarError) as error:
+                    # A link, a folder, or a name that leads elsewhere is no part of a snapshot.
+                    content = archive.extractfile(member) if member.isfile() else None
+                    if content and member.name == Path(member.name).name:
+                        with (folder / member.name).open("wb") as output:
+                            shutil.copyfileobj(content, output)
+        except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
             raise ConfigurationError(
                 f"{file} is not a snapshot that can be read.",
                 f"{getattr(error, 'strerror', None) or error}.",
@@ -59,5 +63,9 @@ def unpack(file: Path) -> Iterator[Snapshot]:
                 UNCHANGED,
             ) from error
         snapshot = Snapshot(folder)
-        snapshot.check()
+        try:
+            snapshot.check()
+        except SnapshotDamaged as error:
+            error.what = f"The snapshot {file} cannot be used."  # not the folder of a moment
+            raise
         yield snapshot
