@@ -58,6 +58,45 @@ _ROLES = "select rolname from pg_roles where rolname !~ '^pg_' order by 1"
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a scratch database can be made: on the target's server, unless something is `forbidden` there."""
+
+    role: str
+    major: int
+    forbidden: str
+    """What the role would have to do on the target's server, and may not; "" where it may do all."""
+    given: tuple[tuple[str, str, str, bool], ...]
+    """Extensions that it gets: name, version, schema, and whether only a superuser can make it."""
+
+    def refuse(self, error: ServerError) -> ServerError:
+        """Return the error for a role that needs a throwaway server, where `error` says why there is none."""
+        from dbtools.server.binaries import TREES
+
+        may = "createdb" if "database on" in self.forbidden else "superuser"
+        other = f"; or, for a throwaway server: {error.hint}" if self.major in TREES else ""
+        return ServerError(
+            f"Role {self.role} may not {self.forbidden}, and no throwaway server could be started.",
+            f"{error.what} {error.why}",
+            f"As a superuser: alter role {quote(self.role)} {may};{other}",
+            UNCHANGED,
+        )
+
+
+def find_place(session: psycopg.Connection, *, extensions: bool = False) -> Place:
+    """Return where a scratch database for the target of `session` would be made, and with which extensions.
+
+    Those are what another role made in the target; with `extensions`, what this role made too.
+    """
+    given = session.execute(_GIVEN, {"all": extensions}).fetchall()
+    forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
+    beyond = [name for name, _, _, needs_superuser in given if needs_superuser]
+    if beyond:
+        forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
+    role = str(scalar(session, "select current_user"))
+    return Place(role, int(session.info.server_version) // 10000, forbidden, tuple(given))
+
+
+@dataclass(frozen=True)
 class Scratch:
     """An empty database, and a session on it that keeps others from dropping it."""
 
@@ -81,28 +120,22 @@ def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep
         ServerError: The role may not create a database, and a throwaway server could not be started.
     """
     with open_session(target, "build") as session:
-        given = session.execute(_GIVEN, {"all": extensions}).fetchall()
-        forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
-        beyond = [name for name, _, _, needs_superuser in given if needs_superuser]
-        if beyond and not keep:
-            forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
-        if not forbidden:
+        place = find_place(session, extensions=extensions)
+        if not place.forbidden or (keep and scalar(session, _MAY_CREATE)):
             with _on_same_server(session, target, schema, keep=keep) as scratch:
-                _give(scratch, given)
+                _give(scratch, place.given)
                 yield scratch
             return
-        version = int(session.info.server_version) // 10000
-        role = str(scalar(session, "select current_user"))
-        others = [str(name) for (name,) in session.execute(_ROLES) if name != role]
+        others = [str(name) for (name,) in session.execute(_ROLES) if name != place.role]
     if keep:
         raise ChainFailed(
-            f"Role {role} may not create a database on this server, so none can be kept.",
+            f"Role {place.role} may not create a database on this server, so none can be kept.",
             "",
-            f"As a superuser: alter role {quote(role)} createdb;",
+            f"As a superuser: alter role {quote(place.role)} createdb;",
             UNCHANGED,
         )
-    with _on_throwaway_server(version, role, target.password, forbidden, others, schema) as scratch:
-        _give(scratch, given)
+    with _on_throwaway_server(place, target.password, others, schema) as scratch:
+        _give(scratch, place.given)
         yield scratch
 
 
@@ -125,23 +158,14 @@ def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, ke
 
 
 @contextmanager
-def _on_throwaway_server(
-    major: int, role: str, password: str, forbidden: str, others: list[str], schema: str
-) -> Iterator[Scratch]:
-    from dbtools.server.binaries import TREES
+def _on_throwaway_server(place: Place, password: str, others: list[str], schema: str) -> Iterator[Scratch]:
     from dbtools.server.embedded import EmbeddedServer
 
     try:
-        server = EmbeddedServer.start(major)
+        server = EmbeddedServer.start(place.major)
     except ServerError as error:
-        may = "createdb" if "database on" in forbidden else "superuser"
-        other = f"; or, for a throwaway server: {error.hint}" if major in TREES else ""
-        raise ServerError(
-            f"Role {role} may not {forbidden}, and no throwaway server could be started.",
-            f"{error.what} {error.why}",
-            f"As a superuser: alter role {quote(role)} {may};{other}",
-            UNCHANGED,
-        ) from error
+        raise place.refuse(error) from error
+    role = place.role
     with server:
         # The role's own password, where we know it: a program may have it from its settings.
         name, password = "scratch", password or secrets.token_urlsafe(18)

@@ -14,7 +14,7 @@ import pytest
 
 from dbtools import chain
 from dbtools.build.builder import Builder
-from dbtools.build.scratch import _on_throwaway_server, scratch_database
+from dbtools.build.scratch import Place, _on_throwaway_server, scratch_database
 from dbtools.build.store import Store
 from dbtools.chain.mark import marked_schemas
 from dbtools.chain.prefetch import CopyData, SeedRows
@@ -521,7 +521,7 @@ def test_a_role_that_may_not_create_databases_builds_on_a_throwaway_server(site:
 def test_a_throwaway_server_that_is_not_to_be_had() -> None:
     with (
         pytest.raises(ServerError) as caught,
-        _on_throwaway_server(15, "ann", "", "create a database on this server", [], "public"),
+        _on_throwaway_server(Place("ann", 15, "create a database on this server", ()), "", [], "public"),
     ):
         pass
     assert caught.value.what == (
