@@ -82,3 +82,7 @@ class StepFailed(DbtoolsError):
     """A step failed. All but those of `migrate` work on a scratch database, so the live one is as it was."""
 
     exit_code = 1
+
+
+class Interrupted(DbtoolsError):
+    """A signal ended the run; the exit code is 128 and the signal's number."""

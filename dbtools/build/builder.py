@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.runner import Runner
+    from dbtools.build.runner import Runner, StepDone
     from dbtools.build.scratch import Scratch
     from dbtools.build.snapshot import Snapshot
     from dbtools.build.store import Store
@@ -69,6 +69,8 @@ class Builder:
     """Given each line that the steps print."""
     rebuild: bool = False
     """Make snapshots again even where there are some."""
+    watch: Callable[[StepDone], None] | None = None
+    """Told what each step of a build has done."""
     _facts: str = ""
     """What of the server and its role decides the content."""
 
@@ -88,17 +90,26 @@ class Builder:
 
         Its files have been checked. `work` is in autocommit.
         """
-        return self._find(work, self.note)
+        return self._last(self.find_levels(work))
 
-    def _find(self, work: psycopg.Connection, note: Callable[[str], None]) -> Snapshot | None:
+    def find_levels(self, work: psycopg.Connection, note: Callable[[str], None] | None = None) -> list[Snapshot]:
+        """Return the snapshots that fit, one for each of the first `levels`; those after them have to be built.
+
+        `note` is told why the next one does not fit, and by default the builder's own is.
+        """
         self._facts = repr(work.execute(_FACTS).fetchone())
-        base: Snapshot | None = None
+        fitting: list[Snapshot] = []
         for level in self.levels:
-            base = None if self.rebuild else self._find_level(level, base, work, note)
-            if base is None:
-                return None
-            self.store.touch(base)
-        return base
+            base = fitting[-1] if fitting else None
+            found = None if self.rebuild else self._find_level(level, base, work, note or self.note)
+            if found is None:
+                break
+            self.store.touch(found)
+            fitting.append(found)
+        return fitting
+
+    def _last(self, fitting: list[Snapshot]) -> Snapshot | None:
+        return fitting[-1] if fitting and len(fitting) == len(self.levels) else None
 
     def build(self, target: Dsn) -> Snapshot:
         """Make the snapshots that are missing, and return the last one. `find` was called before.
@@ -115,7 +126,7 @@ class Builder:
 
         with self.store.locked(self._recipe(self.levels[-1], "")):
             with open_session(target, "build") as session:
-                if found := self._find(session, lambda _: None):
+                if found := self._last(self.find_levels(session, lambda _: None)):
                     return found
             listed = [f"{level.role} ({', '.join(step.title for step in level.steps)})" for level in self.levels]
             self.note(f"Building: {', '.join(listed)} …")
@@ -189,6 +200,7 @@ class Builder:
         from dbtools.build.temporary import temporary_folder
 
         project, recipe = self.project, self._recipe(level, base.manifest.key if base else "")
+        self._check_sql_files()
         with self.store.draft() as draft, temporary_folder() as folder:
             record = folder / "record"
             before = Moment.take(str(project.root), list_inputs(project.root, self._patterns, self.environ))
@@ -257,6 +269,16 @@ class Builder:
             return tuple(word for step in steps for word in step.words)
         return self.project.inputs
 
+    def _check_sql_files(self) -> None:
+        """Refuse `sql` steps without files in their own words, where their patterns are about to be looked up."""
+        from dbtools.build.child import sql_files
+
+        if self.project.inputs is not None or self._patterns is None:
+            return
+        for level in self.levels:
+            for number, step in enumerate(level.steps, 1):
+                sql_files(step, self.project, f"{level.role} {number} of {len(level.steps)}")
+
     @property
     def _given(self) -> set[str]:
         """The variables that steps get values of their own for."""
@@ -273,7 +295,7 @@ class Builder:
     def _runner(self, folder: Path, record: Path | None = None) -> Runner:
         from dbtools.build.runner import Runner
 
-        return Runner(self.project, self.environ, folder, self.output, record)
+        return Runner(self.project, self.environ, folder, self.output, record, self.watch)
 
 
 def _other_extensions(work: psycopg.Connection, manifest: Manifest) -> str:

@@ -139,6 +139,25 @@ def _command(
 
 def _psql(step: Step, database: Dsn, project: Project, label: str, fence: int | None) -> tuple[str, ...]:
     """Return the command that runs the files in one psql, which names file and line of an error."""
+    files = sql_files(step, project, label)
+    with open_session(database, "build", autocommit=True) as session:
+        psql = find_program("psql", session.info.server_version // 10_000)
+    command = [str(psql), "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"]
+    if fence is not None:
+        command += ["-c", f"do $$ begin perform pg_catalog.pg_advisory_lock_shared({fence}); end $$"]
+    for file in files:
+        path = os.path.relpath(project.root / file, step.cwd)
+        text = f"{path} begins a transaction and does not commit it".replace("'", "''")
+        command += ["-f", path, "-c", _BETWEEN.format(message=f"'{text}'"), "-c", "reset all"]
+    return tuple(command)
+
+
+def sql_files(step: Step, project: Project, label: str) -> list[str]:
+    """Return the files of an `sql` step, from the project's root, in the order in which they run.
+
+    Raises:
+        StepFailed: A pattern matches none, or one would have psql go to another database.
+    """
     files: list[str] = []
     for pattern in step.words:
         matches = glob.glob(pattern, root_dir=project.root, recursive=True)  # noqa: PTH207 - may climb out of the root
@@ -154,16 +173,7 @@ def _psql(step: Step, database: Dsn, project: Project, label: str, fence: int | 
         files += found
     for file in files:
         _refuse_connecting(step, label, project, file)
-    with open_session(database, "build", autocommit=True) as session:
-        psql = find_program("psql", session.info.server_version // 10_000)
-    command = [str(psql), "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"]
-    if fence is not None:
-        command += ["-c", f"do $$ begin perform pg_catalog.pg_advisory_lock_shared({fence}); end $$"]
-    for file in files:
-        path = os.path.relpath(project.root / file, step.cwd)
-        text = f"{path} begins a transaction and does not commit it".replace("'", "''")
-        command += ["-f", path, "-c", _BETWEEN.format(message=f"'{text}'"), "-c", "reset all"]
-    return tuple(command)
+    return files
 
 
 def _refuse_connecting(step: Step, label: str, project: Project, file: str) -> None:

@@ -47,6 +47,20 @@ where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'informat
 """
 
 
+_COUNTED = """
+select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_class'::regclass, c.oid, 'e'))
+"""
+
+
+def count_content(scratch: Scratch) -> tuple[int, int]:
+    """Return how many tables there are, and how many rows in them this role sees. Reads every table."""
+    names = [str(name) for (name,) in scratch.session.execute(_COUNTED)]
+    counts = " + ".join(f"(select count(*) from only {name})" for name in names)
+    return len(names), int(str(scalar(scratch.session, f"select {counts}"))) if names else 0
+
+
 class Effects:
     """Around one step: at its end all its sessions have ended, nothing is left open, and something has changed.
 

@@ -20,17 +20,19 @@ class Record:
     """Folders in which imports looked for modules."""
     packages: set[str] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
+    led: set[str] = field(default_factory=set)
+    """What connections were led away from: "psycopg app@db.example.com:5432/prod"."""
     all_variables: bool = False
     """Some child went through all variables, or copied them."""
     is_complete: bool = False
     """All that decides the content was recorded: children did record, and started no other program."""
 
     @classmethod
-    def read(cls, path: Path | None) -> Record:
-        """Return the record in a file. A missing, empty or damaged one is an incomplete record."""
+    def read(cls, path: Path | None, start: int = 0) -> Record:
+        """Return the record in a file, from the byte `start` on. A missing, empty or damaged one is incomplete."""
         record = cls()
         try:
-            lines = path.read_bytes().split(b"\n") if path else []
+            lines = path.read_bytes()[start:].split(b"\n") if path else []
         except OSError:
             lines = []
         record.is_complete = any(lines)
@@ -45,10 +47,10 @@ class Record:
 
     def _add(self, kind: str, value: object) -> None:
         place = {"file": self.files, "folder": self.folders, "modules": self.modules}
-        place |= {"packages": self.packages, "variable": self.variables}
+        place |= {"packages": self.packages, "variable": self.variables, "led": self.led}
         if kind in place and isinstance(value, str):
             if "\0" not in value:  # nothing has such a name
-                place[kind].add(value if kind == "file" else value.rstrip("/") or "/")
+                place[kind].add(value if kind in ("file", "led") else value.rstrip("/") or "/")
         elif kind == "variables":
             self.all_variables = True
         elif kind == "program":

@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtools.build.place import find_place
 from dbtools.db.connect import open_session
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import literal, quote, scalar
-from dbtools.errors import UNCHANGED, ChainFailed, ServerError
+from dbtools.errors import UNCHANGED, ChainFailed
 from dbtools.server.requirements import NONE
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ KEPT_PREFIX = "dbtools_kept_"
 """Of a database that `invoke build --keep` leaves."""
 YOUNG_S = 60.0
 
-_MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
 # template0 has nothing in it and nobody connected to it; a throwaway server has none.
 _CREATE = """
 select format('create database %%I template %%s encoding %%L lc_collate %%L lc_ctype %%L', %(name)s::text,
@@ -48,17 +48,6 @@ from pg_db_role_setting d, unnest(d.setconfig) s
 where d.setdatabase = (select oid from pg_database where datname = current_database()) and d.setrole = 0
 """
 _LEFT = "select datname from pg_database where datname like %s and pg_has_role(datdba, 'USAGE') order by 1"
-# The extensions that an administrator made in the target, and whether the content may need one that only an
-# administrator can make: its types, not the views and functions of a monitor.
-_GIVEN = """
-select e.extname, e.extversion, n.nspname, not coalesce(v.trusted, false) and exists (
-    select from pg_depend d where (d.classid, d.refclassid, d.refobjid, d.deptype)
-        = ('pg_type'::regclass, 'pg_extension'::regclass, e.oid, 'e'))
-from pg_extension e join pg_namespace n on n.oid = e.extnamespace
-left join pg_available_extension_versions v on (v.name, v.version) = (e.extname, e.extversion)
-where e.extname <> 'plpgsql' and (%(all)s or not pg_has_role(e.extowner, 'USAGE')) order by e.oid
-"""
-_THERE = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 _OTHER_ROLE = "select case when current_user <> session_user then current_user else '' end"
 _ROLES = "select rolname from pg_roles where rolname !~ '^pg_' order by 1"
 
@@ -96,34 +85,25 @@ def scratch_database(
         ServerError: The role may not create a database, and a throwaway server could not be started.
     """
     with open_session(target, "build") as session:
-        found = session.execute(_GIVEN, {"all": extensions}).fetchall()
-        given = [row for row in found if row[0] not in without]
-        forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
-        beyond = [name for name, _, _, needs_superuser in found if needs_superuser]
-        if beyond and not keep:
-            forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
-        if not forbidden:
+        place = find_place(session, extensions=extensions, without=without, keep=keep)
+        if not place.forbidden:
             with _on_same_server(session, target, schema, keep=keep) as scratch:
-                _give(scratch, given)
+                _give(scratch, place.given)
                 yield scratch
             return
-        version = int(session.info.server_version) // 10000
-        role = str(scalar(session, "select current_user"))
-        others = [str(name) for (name,) in session.execute(_ROLES) if name != role]
-        there = [str(name) for (name,) in session.execute(_THERE)]
+        others = [str(name) for (name,) in session.execute(_ROLES) if name != place.role]
     if keep:
         raise ChainFailed(
-            f"Role {role} may not create a database on this server, so none can be kept.",
+            f"Role {place.role} may not create a database on this server, so none can be kept.",
             "",
-            f"As a superuser: alter role {quote(role)} createdb;",
+            f"As a superuser: alter role {quote(place.role)} createdb;",
             UNCHANGED,
         )
-    requirements = replace(requirements, major=version, programs=None)
     with (
-        _start_throwaway(requirements, there, role, forbidden) as server,
-        _on_throwaway_server(server, role, target.password, others, schema) as scratch,
+        place.start(requirements) as server,
+        _on_throwaway_server(server, place.role, target.password, others, schema) as scratch,
     ):
-        _give(scratch, given)
+        _give(scratch, place.given)
         yield scratch
 
 
@@ -143,30 +123,6 @@ def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, ke
     finally:
         if not keep:
             _drop(session, name)
-
-
-def _start_throwaway(
-    requirements: Requirements, there: Sequence[str], role: str, forbidden: str
-) -> EmbeddedServer | ContainerServer:
-    """Return a server that has the extensions of the target too where there is one, else what is required."""
-    from dbtools.server.sources import NoBinaries, find_binaries
-    from dbtools.server.throwaway import start_throwaway
-
-    wished = replace(requirements, extensions=tuple(dict.fromkeys((*requirements.extensions, *there))))
-    with suppress(NoBinaries):
-        find_binaries(wished)
-        requirements = wished
-    try:
-        return start_throwaway(requirements, bare=True)
-    except ServerError as error:
-        may = "createdb" if "database on" in forbidden else "superuser"
-        raise ServerError(
-            f"Role {role} may not {forbidden}, and no throwaway server could be started.",
-            f"{error.what} {error.why}",
-            f"As a superuser: alter role {quote(role)} {may};"
-            f" or, for a throwaway server: {error.hint[:1].lower()}{error.hint[1:]}",
-            UNCHANGED,
-        ) from error
 
 
 @contextmanager

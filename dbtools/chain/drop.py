@@ -32,26 +32,48 @@ def find_owned(connection: psycopg.Connection, schemas: Sequence[str]) -> list[S
         ChainFailed: Something belongs to another role, or something outside of them depends on it. Nothing was
             changed.
     """
+    found = check_owners(connection, schemas)
+    check_dependents(connection, schemas)
+    return found
+
+
+def check_owners(connection: psycopg.Connection, schemas: Sequence[str]) -> list[SchemaObject]:
+    """Return everything in `schemas`, if none of it belongs to another role.
+
+    Raises:
+        ChainFailed: Names what does.
+    """
     found = [item for schema in schemas for item in schema_objects(connection, schema)]
-    where = f"schema{'s' * (len(schemas) > 1)} {', '.join(schemas)}"
     foreign = [item for item in found if not (item.owned or item.is_dependent)]
     others = [f"{item.kind} {item.name} (owner {item.owner})" for item in foreign]
     if others:
         raise ChainFailed(
-            f"Cannot drop everything in {where}: {summarize(others)} belongs to another role.",
+            f"Cannot drop everything in {_shown(schemas)}: {summarize(others)} belongs to another role.",
             "",
             f"Connect as the owner, or have it given to this role: {_give(connection, foreign[0])};",
             UNCHANGED,
         )
+    return found
+
+
+def check_dependents(connection: psycopg.Connection, schemas: Sequence[str]) -> None:
+    """Refuse schemas on which something outside of them depends.
+
+    Raises:
+        ChainFailed: Names it.
+    """
     dependents = external_dependents(connection, schemas)
     if dependents:
         raise ChainFailed(
-            f"Cannot drop everything in {where}: {summarize(dependents)} in another schema depends on it.",
+            f"Cannot drop everything in {_shown(schemas)}: {summarize(dependents)} in another schema depends on it.",
             "Dropping it too would go beyond the application's own schema.",
             "Drop that object first, or move it into the application's schema.",
             UNCHANGED,
         )
-    return found
+
+
+def _shown(schemas: Sequence[str]) -> str:
+    return f"schema{'s' * (len(schemas) > 1)} {', '.join(schemas)}"
 
 
 def _give(connection: psycopg.Connection, item: SchemaObject) -> str:

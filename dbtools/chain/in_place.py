@@ -6,11 +6,12 @@ are published. A failure at any point leaves the database as it was. Readers wai
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtools.build.replay import Replay, create_surroundings
 from dbtools.chain.cleanup import vacuum_catalogs
-from dbtools.chain.drop import BATCH, drop_all
+from dbtools.chain.drop import BATCH, check_dependents, check_owners, drop_all
 from dbtools.chain.install import check_structure, fill
 from dbtools.chain.locked_transaction import transaction_lock
 from dbtools.chain.mark import write_mark
@@ -23,11 +24,21 @@ from dbtools.db.sql import search_path
 from dbtools.db.table_locks import lock_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     import psycopg
 
     from dbtools.build.snapshot import Snapshot
     from dbtools.chain.prefetch import SeedRows
     from dbtools.chain.target import Target
+
+
+def in_place_checks(work: psycopg.Connection, schemas: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what is asked before anything is dropped, by name; each raises ChainFailed where the answer is no."""
+    for name in schemas:
+        yield "schema", partial(check_rights, work, name)
+    yield "owners", partial(check_owners, work, schemas)
+    yield "dependents", partial(check_dependents, work, schemas)
 
 
 def rebuild(

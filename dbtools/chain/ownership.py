@@ -70,6 +70,12 @@ def check_ours(work: psycopg.Connection, target: Target, snapshot: Snapshot) -> 
         )
 
 
+def unmarked_tables(work: psycopg.Connection, schema: str) -> list[str]:
+    """Return the tables of a schema whose origin `check_ours` would ask about: [] where a reset has left its mark."""
+    found = [str(name) for name, _ in work.execute(_TABLES, ([], quote(schema)))]
+    return found if found and not read_mark(work, schema) else []
+
+
 def _strange_entries(
     work: psycopg.Connection, schema: str, found: list[tuple[str, list[str]]], snapshot: Snapshot
 ) -> str:

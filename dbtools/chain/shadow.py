@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dbtools.chain.drop import find_owned
+from dbtools.chain.drop import check_dependents, check_owners
 from dbtools.chain.schema import check_rights
 from dbtools.db.catalog import schema_objects, summarize
 from dbtools.db.sql import quote
 from dbtools.errors import UNCHANGED, ChainFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import psycopg
 
@@ -96,12 +97,19 @@ def check_swappable(work: psycopg.Connection, schemas: Sequence[str]) -> None:
     Raises:
         ChainFailed: Says why, and the way out. Nothing was changed.
     """
-    _check_database(work)
+    for _, check in swap_checks(work, schemas):
+        check()
+
+
+def swap_checks(work: psycopg.Connection, schemas: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the questions of `check_swappable`, each with its name; it raises ChainFailed where the answer is no."""
+    yield "database", partial(_check_database, work)
     for name in schemas:
-        check_rights(work, name)
-        _check_publications(work, name)
-        check_movable(schema_objects(work, name))
-    find_owned(work, schemas)
+        yield "schema", partial(check_rights, work, name)
+        yield "publications", partial(_check_publications, work, name)
+        yield "movable", lambda name=name: check_movable(schema_objects(work, name))  # type: ignore[misc]
+    yield "owners", partial(check_owners, work, schemas)
+    yield "dependents", partial(check_dependents, work, schemas)
 
 
 def check_snapshot_movable(manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from dbtools import config, console
@@ -91,27 +92,38 @@ def verify_concurrency(
         )
 
 
-@task(auto_shortflags=False, help=option_help("json", "debug"))
+@task(
+    auto_shortflags=False,
+    help=option_help(
+        "json",
+        "debug",
+        build="Run the steps on a scratch database, keep their snapshot, and try a reset of another one with it",
+    ),
+)
 @handle_errors
-def doctor(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """Look at the database without changing it: rights, guard, lock, revision, and every rule of its data.
+def doctor(_context: Context, build: bool = False, json: bool = False, debug: bool = False) -> None:
+    """Say whether a reset will work here, and if not, why; also whether the data keeps its rules.
 
-    invoke doctor
+    The database is not changed, and no step runs. With --build the steps run, on a database of their own. Exit code 6
+    if a reset would not work, or a rule is broken.
+
+        invoke doctor
+        invoke doctor --build
     """
     from dbtools.checks.doctor import examine
+    from dbtools.checks.findings import judge
 
     out = console.Console(quiet=json)
     project = config.Project.find()
     target = find_target(project, out)
     findings = []
-    for finding in examine(target, builder(project, out), project.load_application(), os.environ):
+    for finding in examine(target, builder(project, out), project.load_application(), os.environ, build=build):
         findings.append(finding)
         out.say(str(finding))
+    verdict = judge(findings)
+    out.say(verdict.text)
     if json:
-        out.data({"findings": [finding.to_json() for finding in findings]})
-    failed = [finding.name for finding in findings if finding.passed is False]
-    if failed:
-        rebuild = "To rebuild it: invoke reset"
-        if "rights" in failed:  # a reset would refuse
-            rebuild = "Do what the line on rights says; then a reset can rebuild it: invoke reset"
-        raise VerificationFailed(f"Some checks failed for {target.dsn.target}.", f"{', '.join(failed)}.", rebuild)
+        found = [finding.to_json() for finding in findings]
+        out.data({"findings": found, "works": verdict.works, "verdict": verdict.text})
+    if not verdict.is_sound:
+        raise Exit(code=VerificationFailed.exit_code)

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dbtools.errors import DbtoolsError
+from dbtools.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,11 @@ class Interruption(KeyboardInterrupt):
         return 128 + self.signal
 
     @property
-    def error(self) -> DbtoolsError:
+    def error(self) -> Interrupted:
         """The same as an error: what it ended, and what state that leaves."""
         state = next(iter(getattr(self, "__notes__", [])), "What was not committed is rolled back by the server.")
         hint = "Run this again; invoke doctor looks at the database."
-        return DbtoolsError(f"Interrupted by {self.signal.name}.", "", hint, state)
+        return Interrupted(f"Interrupted by {self.signal.name}.", "", hint, state)
 
     def __str__(self) -> str:
         return str(self.error)

@@ -15,7 +15,8 @@ import pytest
 
 from dbtools import chain
 from dbtools.build.builder import Builder
-from dbtools.build.scratch import _start_throwaway, scratch_database
+from dbtools.build.place import Place
+from dbtools.build.scratch import scratch_database
 from dbtools.build.store import Store
 from dbtools.chain.mark import marked_schemas
 from dbtools.chain.prefetch import CopyData, SeedRows
@@ -523,7 +524,7 @@ def test_a_role_that_may_not_create_databases_builds_on_a_throwaway_server(site:
 def test_a_throwaway_server_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBTOOLS_POSTGRES_IMAGE", "localhost:1/no/such/image:1")
     with pytest.raises(ServerError) as caught:
-        _start_throwaway(Requirements(14, ("no_such",)), ["vector"], "ann", "create a database on this server")
+        Place("ann", 14, "create a database on this server", there=("vector",)).start(Requirements(None, ("no_such",)))
     assert caught.value.what == (
         "Role ann may not create a database on this server, and no throwaway server could be started."
     )

@@ -183,7 +183,10 @@ def test_the_command_line_is_guarded_and_says_how_to_go_on(
     assert len(done.stderr.splitlines()) == 3
     assert precious()
     if task == "reset":
-        assert f"· guard: Refused to reset database {remote.dbname} on {remote.host}: " in invoke("doctor").stdout
+        seen = invoke("doctor")
+        assert f"✗ guard: Refused to reset database {remote.dbname} on {remote.host}: " in seen.stdout
+        assert seen.returncode == 6
+        assert seen.stdout.splitlines()[-1].startswith("✗ A reset will not work here: guard")
     if task == "seed":
         assert invoke("migrate", "--json").returncode == 0  # destroys nothing
         assert invoke(task, "--allow-host", "other", "--allow-host", remote.host).returncode == 0
@@ -460,9 +463,9 @@ def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> No
     assert guard(target) == "✓ guard: may be reset"
     name = target.dsn.dbname
     assert guard(replace(target, rules=GuardRules(protect=("test_*",)))) == (
-        f"· guard: Refused to reset database {name}: it is on the protect list."
-        " protect or DBTOOLS_PROTECT has 'test_*'."
-        f" If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
+        f"✗ guard: Refused to reset database {name}: it is on the protect list.\n"
+        "  protect or DBTOOLS_PROTECT has 'test_*'.\n"
+        f"  If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
     )
 
 

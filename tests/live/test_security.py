@@ -137,8 +137,9 @@ def test_names_of_any_kind_work_all_the_way(hostile: tuple[str, str], tmp_path: 
     assert query(url, f"insert into {quote(name)}.{quote(name)} default values returning id") != [(1,)]
     findings = list(examine(target, source, shop, {}))
     assert [(one.name, one.passed) for one in findings][1:] == [
-        ("guard", True), ("snapshot", True), ("rights", True), ("content", None), ("seed lock", True),
-        ("has rows", True),
+        ("guard", True), ("migrate 1 of 1 (sql *.sql)", True), ("scratch database", True), ("programs", True),
+        ("snapshot", True), ("rights", True), ("extensions", True), ("rows", None), ("content", None),
+        ("seed lock", True), ("has rows", True),
     ]  # fmt: skip
 
 

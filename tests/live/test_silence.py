@@ -18,7 +18,7 @@ from dbtools import chain
 from dbtools.chain.phase import COMMIT_UNKNOWN, NOT_COMMITTED
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.chain.target import Target, Waits
-from dbtools.checks import doctor
+from dbtools.checks import doctor, reading
 from dbtools.config import LOCK_KEY
 from dbtools.db import watch
 from dbtools.db.connect import connect, lost, open_session
@@ -246,7 +246,7 @@ def test_a_digest_does_not_wait_for_ever_for_a_locked_table(target: Target, lock
 def test_doctor_does_not_wait_for_ever_for_a_locked_table(
     target: Target, locked: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "LOCK_WAIT_S", 1)
+    monkeypatch.setattr(reading, "LOCK_WAIT_S", 1)
     source = sql_source(tmp_path / "history", VERSIONED)
 
     def findings() -> list[str]:

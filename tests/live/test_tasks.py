@@ -94,6 +94,11 @@ def test_doctor_reads_and_changes_nothing(invoke: Invoke, pg_database: str) -> N
     empty = invoke("doctor")
     assert empty.returncode == 0
     assert "· migrations: none has run here" in empty.stdout
+    assert re.search(  # the project's cache may hold a snapshot
+        r"\n\? Nothing was found that stops a reset; in doubt: (snapshot, )?rows\."
+        r" To try it aside: invoke doctor --build\n\Z",
+        empty.stdout,
+    )
     assert tables(pg_database) == 0
     invoke("reset", *AS_OF)
     assert invoke("doctor").returncode == 0
@@ -105,6 +110,13 @@ def test_doctor_reads_and_changes_nothing(invoke: Invoke, pg_database: str) -> N
     assert broken.returncode == 6
     assert "✗ " in broken.stdout
     assert "1 rows break it" in broken.stdout
+    tried = invoke("doctor", "--build", "--json")
+    told = json.loads(tried.stdout)
+    assert (tried.returncode, told["works"]) == (6, True)
+    assert told["verdict"].startswith("✓ A reset will work here. It would replace the data, which is not sound: ")
+    assert {found["name"] for found in told["findings"] if found["good"] is False} == {
+        found["name"] for found in told["findings"] if found["about"] == "data" and found["good"] is False
+    }
 
 
 def test_json_is_one_document_on_standard_output(invoke: Invoke) -> None:
