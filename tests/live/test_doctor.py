@@ -26,7 +26,7 @@ from dbtools.config import LOCK_KEY, Project
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import DbtoolsError
-from dbtools.server import binaries
+from dbtools.server import sources
 from tests.support.pgbouncer import PROGRAM, pooler
 from tests.support.runs import PLAN, Log
 from tests.support.toy import TABLES, ToyShop
@@ -291,15 +291,17 @@ def a_history_that_is_not_there(site: Site) -> None:
 @red("scratch database", "may not create a database on this server, and no throwaway server could be started.")
 def no_place_for_a_scratch_database(site: Site) -> None:
     site.sql("alter role {role} nocreatedb")
-    site.patch.setattr(binaries, "PACKAGE", "a_wheel_that_is_not_installed")
+    site.patch.setattr(sources, "sources", lambda: iter(()))
+    site.patch.setenv("DBTOOLS_POSTGRES_IMAGE", "localhost:1/no/such/image:1")
 
 
 @red("programs", "pg_dump of PostgreSQL ")
 def no_programs(site: Site) -> None:
     site.use_alembic()
     site.configure("seed = []")
-    for name, value in {"PACKAGE": "a_wheel_that_is_not_installed", "FOLDERS": ()}.items():
-        site.patch.setattr(programs, name, value)
+    for name in ("PACKAGE", "CONTRIB_PACKAGE"):
+        site.patch.setattr(sources, name, "a_wheel_that_is_not_installed")
+    site.patch.setattr(sources, "FOLDERS", ())
     site.patch.setenv("PATH", "")
     programs.find_program.cache_clear()
 

@@ -25,6 +25,7 @@ def test_exit_codes() -> None:
         "VerificationFailed": 6,
         "ChainFailed": 1,
         "StepFailed": 1,
+        "Interrupted": 1,
     }
 
 
