@@ -20,7 +20,7 @@ from dbtools.build.programs import find_program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = ROOT / "examples" / "async-notes"
-WALKS = [EXAMPLE / "README.md", ROOT / "docs" / "snapshots.md"]
+WALKS = [EXAMPLE / "README.md", ROOT / "docs" / "snapshots.md", ROOT / "docs" / "verify-concurrency.md"]
 """Pages whose commands go on from one another. They show both streams, as a terminal does."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted({*(ROOT / "docs").glob("*.md")} - {*WALKS})]
 # Not run here: the clone this is, and the checks this is one of.
@@ -29,7 +29,7 @@ HANG_S = 600
 """Seconds after which a command hangs: far more than the slowest takes on a busy machine."""
 TABLE = "create table items (id int primary key, name text, price numeric)"
 VARYING = (
-    (r"^Without the lock:.*", lambda found: re.sub(r"\d+", "N", found[0])),  # how often processes collided
+    (r"^(Without the lock|Bare, at once):.*", lambda found: re.sub(r"\d+", "N", found[0])),  # how often they collided
     (r"\b[0-9a-f]{16}\b", "KEY"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00| UTC)", "TIME"),
     (r"TIME by \w+", "TIME by SOMEBODY"),

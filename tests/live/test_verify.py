@@ -25,6 +25,7 @@ from dbtools.checks.evidence import Evidence
 from dbtools.config import LOCK_KEY, Project, SeedPlan
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
+from dbtools.errors import VerificationFailed
 from tests.support.projects import heed_signals
 from tests.support.waiting import until
 
@@ -41,7 +42,7 @@ connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, applic
 execute = connection.execute
 OTHERS = "select from pg_stat_activity where application_name = 'own seed' and datname = current_database()"
 def meet():
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if execute(OTHERS).rowcount > 1:
             return True
@@ -73,9 +74,9 @@ class Site:
         self.write("schema.sql", schema)
         self.write("seed.py", PROGRAM + dedent(seed))
 
-    def start(self, *options: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, task: str = "verify-concurrency", **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "invoke", "verify-concurrency", *options],
+            [sys.executable, "-m", "invoke", task, *options],
             cwd=self.root,
             env=os.environ | {"DATABASE_URL": self.url, **variables},
             text=True,
@@ -84,15 +85,17 @@ class Site:
             preexec_fn=heed_signals,  # noqa: PLW1509
         )
 
-    def verify(self, *options: str, code: int = 0, **variables: str) -> tuple[list[str], str]:
-        """The lines of standard output, and standard error."""
-        process = self.start(*options, **variables)
+    def invoke(
+        self, *options: str, task: str = "verify-concurrency", code: int = 0, **variables: str
+    ) -> tuple[list[str], str]:
+        """Run the task to its end; return the lines of standard output, and standard error."""
+        process = self.start(*options, task=task, **variables)
         output, errors = process.communicate()
         assert process.returncode == code, output + errors
         return output.splitlines(), errors
 
     def play(self, *, timeout: float = 120.0) -> tuple[Evidence, list[str]]:
-        """Two seeders in one round, or in two where they do not collide, by the library; with what was noted."""
+        """Two seeders in one round, and in more until they collide, by the library; with what was noted."""
         project = Project.find(self.root)
         environ = dict(os.environ)
         builder = Builder(project, Store(project.cache / "snapshots", 1 << 30), environ, lambda _: None)
@@ -113,7 +116,6 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, pg_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(concurrency, "MAX_ROUNDS", 2)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
@@ -121,6 +123,11 @@ def site(tmp_path: Path, pg_database: str, monkeypatch: pytest.MonkeyPatch) -> I
     yield made
     assert made.content() == made.before
     until(lambda: made.databases() == [])
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "MAX_ROUNDS", 2)
 
 
 def test_get_or_create_ends_in_a_duplicate_key(site: Site) -> None:
@@ -133,16 +140,18 @@ def test_get_or_create_ends_in_a_duplicate_key(site: Site) -> None:
                 execute("insert into items values (%s, %s)", (number, name))
         """,
     )
-    lines, errors = site.verify(*TWO_SEEDERS)
+    lines, errors = site.invoke(*TWO_SEEDERS)
+    rounds = errors.count("bare, round ")
     assert lines[-5:] == [
         "In the steps' own words:",
         "  23505 items_pkey: python seed.py: psycopg.errors.UniqueViolation: duplicate key value violates unique"
         ' constraint "items_pkey"',
-        "Bare, at once: 1 of 2 processes failed, 1 of them only at once; the content differs after 0 of 1 rounds.",
+        f"Bare, at once: 1 of {2 * rounds} processes failed, 1 of them only at once;"
+        f" the content differs after 0 of {rounds} rounds.",
         HELD,
         COLLIDE,
     ]
-    assert "bare, round 1: 23505 items_pkey x1\n" in errors
+    assert f"bare, round {rounds}: 23505 items_pkey x1\n" in errors
 
 
 def test_rows_that_double_are_named_though_no_process_fails(site: Site) -> None:
@@ -154,12 +163,14 @@ def test_rows_that_double_are_named_though_no_process_fails(site: Site) -> None:
             execute("insert into items values {FOUR}")
         """,
     )
-    lines, errors = site.verify(*TWO_SEEDERS)
-    assert "bare, round 1: items: 8 rows instead of 4\n" in errors
-    (row,) = [line for line in lines if line.startswith("bare ")]
-    assert re.fullmatch(r"bare +1 +migrated +2 seed +0 +- +differs +- +items: 8 rows instead of 4", row)
+    lines, errors = site.invoke(*TWO_SEEDERS)
+    rounds = errors.count("bare, round ")
+    assert f"bare, round {rounds}: items: 8 rows instead of 4\n" in errors
+    row = [line for line in lines if line.startswith("bare ")][-1]
+    assert re.fullmatch(rf"bare +{rounds} +migrated +2 seed +0 +- +differs +- +items: 8 rows instead of 4", row)
     assert lines[-3:] == [
-        "Bare, at once: 0 of 2 processes failed, 0 of them only at once; the content differs after 1 of 1 rounds.",
+        f"Bare, at once: 0 of {2 * rounds} processes failed, 0 of them only at once;"
+        f" the content differs after 1 of {rounds} rounds.",
         HELD,
         COLLIDE,
     ]
@@ -179,14 +190,13 @@ def test_sql_files_with_resets_among_them(site: Site, tmp_path: Path) -> None:
         """,
     )
     options = ("--rounds", "2", "--seeders", "1", "--resets", "2", "--json", "--evidence", str(tmp_path / "race.md"))
-    lines, _ = site.verify(*options)
+    lines, _ = site.invoke(*options)
     found = json.loads("\n".join(lines))
     assert (found["proved"], found["collided"], found["complaints"]) == (True, True, [])
     assert (found["setting"]["databases"], found["notes"]) == ("on the same server", [])
-    first = found["unprotected"][0]
-    failed = {result["sqlstate"] + " " + result["subject"] for result in first["results"] if result["error"]}
-    assert (first["start"], failed) == ("migrated", {"23505 items_pkey"})
-    assert 'psql:seed.sql:6: ERROR:  duplicate key value violates unique constraint "items_pkey"' in str(first)
+    results = [result for played in found["unprotected"] for result in played["results"] if result["error"]]
+    words = 'sql seed.sql: psql:seed.sql:6: ERROR:  duplicate key value violates unique constraint "items_pkey"'
+    assert ("23505", "items_pkey", words) in {(one["sqlstate"], one["subject"], one["error"]) for one in results}
     assert [[result["action"] for result in played["results"]] for played in found["locked"]] == [
         ["seed"] * 3,
         ["seed", "reset", "reset"],
@@ -198,7 +208,7 @@ def test_sql_files_with_resets_among_them(site: Site, tmp_path: Path) -> None:
 
 def test_a_safe_seed_is_no_error_and_no_proof(site: Site) -> None:
     site.make(KEYED, f'execute("insert into items values {FOUR} on conflict do nothing")')
-    lines, _ = site.verify(*TWO_SEEDERS)
+    lines, _ = site.invoke(*TWO_SEEDERS)
     assert lines[-3:] == [
         "Bare, at once: 0 of 20 processes failed, 0 of them only at once; the content differs after 0 of 10 rounds.",
         HELD,
@@ -206,6 +216,7 @@ def test_a_safe_seed_is_no_error_and_no_proof(site: Site) -> None:
     ]
 
 
+@pytest.mark.usefixtures("few_rounds")
 @pytest.mark.parametrize(
     ("schema", "notes", "failed"),
     [
@@ -226,6 +237,7 @@ def test_a_seed_that_cannot_be_repeated_is_no_race(site: Site, schema: str, note
     ]
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_values_that_differ_in_every_run_are_no_damage(site: Site) -> None:
     site.make(
         "create table users (id int primary key, hash text); create table plans (id int primary key);",
@@ -246,17 +258,16 @@ def test_values_that_differ_in_every_run_are_no_damage(site: Site) -> None:
 def test_a_project_without_a_seed_races_its_resets(site: Site) -> None:
     site.make("select pg_sleep(2);" + KEYED, "", "seed = []")
     evidence, _ = site.play()
-    first = evidence.unprotected[0]
-    assert (first.processes, first.start, first.failed) == ("2 reset", "complete", 1)
+    assert {(played.processes, played.start) for played in evidence.unprotected} == {("2 reset", "complete")}
     assert evidence.verdicts()[-2:] == [HELD, COLLIDE]
 
 
 def test_a_step_that_goes_elsewhere_is_never_run_at_once(site: Site) -> None:
     site.make(KEYED, f'execute("insert into items values {FOUR} on conflict do nothing")')
     site.write("pyproject.toml", (site.root / "pyproject.toml").read_text("utf-8") + 'inputs = ["schema.sql"]\n')
-    site.verify(*TWO_SEEDERS)  # so that there is a snapshot, and it goes on to fit
+    site.invoke(task="build")  # so that there is a snapshot, and it goes on to fit
     site.write("seed.py", "with open('runs', 'a') as file: file.write('run\\n')")
-    _, errors = site.verify(*TWO_SEEDERS, code=1)
+    _, errors = site.invoke(*TWO_SEEDERS, code=1)
     assert errors.splitlines() == [
         "One after the other, to know what is no race …",
         "Step python seed.py ended with exit code 0, but changed nothing in the database that it was given.",
@@ -280,7 +291,7 @@ def test_a_role_that_may_not_create_databases_gets_a_server_for_it(site: Site, p
         admin.execute("create role verify_owner login nosuperuser nocreatedb password 'verify-owner-1'")
         try:
             url = Dsn.parse(site.url).changed(user="verify_owner", password="verify-owner-1").url
-            lines, _ = site.verify(*TWO_SEEDERS, "--json", DATABASE_URL=url)
+            lines, _ = site.invoke(*TWO_SEEDERS, "--json", DATABASE_URL=url)
         finally:
             admin.execute("drop role verify_owner")
     found = json.loads("\n".join(lines))
@@ -289,7 +300,7 @@ def test_a_role_that_may_not_create_databases_gets_a_server_for_it(site: Site, p
 
 def test_a_production_environment_is_refused(site: Site) -> None:
     site.make(KEYED, "")
-    _, errors = site.verify(code=5, NODE_ENV="production")
+    _, errors = site.invoke(code=5, NODE_ENV="production")
     assert errors == (
         "Refused to verify-concurrency: this is a production environment.\n"
         "NODE_ENV=production says so. Nothing was changed.\n"
@@ -358,9 +369,19 @@ def test_steps_that_hang_only_at_once_are_a_collision(site: Site, monkeypatch: p
     site.make(FREE, MEETING)
     monkeypatch.setattr(reference, "SLACK", 0.0)
     evidence, notes = site.play(timeout=30.0)
-    assert notes[-2:] == [
-        "bare, round 1: No end within 30 s x2; items: 0 rows instead of 4",
-        "dbtools, round 1: no failure",
-    ]
+    assert notes[-1] == "dbtools, round 1: no failure"
+    assert notes[-2].endswith(": No end within 30 s x2; items: 0 rows instead of 4")
     assert evidence.proved
     assert [pid for pid in met(site) if is_running(pid)] == []
+
+
+def test_a_chain_that_does_not_end_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.make(KEYED, f'execute("insert into items values {FOUR} on conflict do nothing")')
+    monkeypatch.setattr(reference, "SLACK", 0.0)
+    with pytest.raises(VerificationFailed) as caught:
+        site.play(timeout=0.01)  # not even the start of a process is so quick
+    assert str(caught.value) == (
+        "A seed process did not end within 0 s and was killed.\n"
+        "The chain hung, or the server did. Nothing was changed.\n"
+        "Run it again with fewer processes: --seeders 2 --resets 1; if it hangs again, please report it."
+    )
