@@ -144,13 +144,14 @@ class Builder:
                 heads += runner.run_step(step, database, place, fence=fence).heads
         return heads
 
-    def run(self, scratch: Scratch) -> None:
-        """Run all steps on a scratch database, and store nothing."""
+    def run(self, scratch: Scratch, *, seed: bool = True) -> None:
+        """Run the steps on a scratch database, with `seed` also those that fill it, and store nothing."""
         from dbtools.build.temporary import temporary_folder
 
         with temporary_folder() as folder:
             for level in self.levels:
-                self._runner(folder).run(level.role, level.steps, scratch)
+                if seed or level.role == "migrate":
+                    self._runner(folder).run(level.role, level.steps, scratch)
 
     def _build(self, target: Dsn, *, extensions: bool = False, without: Collection[str] = ()) -> Snapshot:
         from dbtools.build.replay import restore

@@ -32,6 +32,8 @@ PREFIX = "dbtools_build_"
 KEPT_PREFIX = "dbtools_kept_"
 """Of a database that `invoke build --keep` leaves."""
 YOUNG_S = 60.0
+DROP_TRIES = 5
+"""How often it is tried to drop a database. Each time the server waits 5 s for the end of the sessions it has ended."""
 
 # template0 has nothing in it and nobody connected to it; a throwaway server has none.
 _CREATE = """
@@ -174,8 +176,14 @@ def _drop_left(session: psycopg.Connection) -> None:
 
 
 def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None:
+    from psycopg.errors import ObjectInUse
+
+    statement = f"drop database if exists {quote(name)}{' with (force)' if force else ''}"
     with _suppress_errors():
-        session.execute(f"drop database if exists {quote(name)}{' with (force)' if force else ''}")
+        for _ in range(DROP_TRIES if force else 1):
+            with suppress(ObjectInUse):  # on a busy machine, a session that was ended may still be there
+                session.execute(statement)
+                return
 
 
 @contextmanager

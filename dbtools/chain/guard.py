@@ -38,8 +38,15 @@ from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.
 """
 
 
-def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> None:
+def check_environment(
+    what: str,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    allow: str = "If the data may really be destroyed, set ALLOW_RESET=true",
+) -> None:
     """Refuse `what` ("reset") where a variable says production or staging. Called before any connection is opened.
+
+    `allow` begins the sentence that says what to do if it may be done.
 
     Raises:
         ResetRefused: A variable says so (see `markers`) and ALLOW_RESET=true is not set.
@@ -50,7 +57,7 @@ def check_environment(what: str, environ: Mapping[str, str] = os.environ) -> Non
         raise ResetRefused(
             f"Refused to {what}: this {min(marks.values())} environment.",
             f"{shown} {'says' if len(marks) == 1 else 'say'} so.",
-            "If the data may really be destroyed, set ALLOW_RESET=true for this one command.",
+            f"{allow} for this one command.",
             UNCHANGED,
         )
 

@@ -67,9 +67,13 @@ def open_source(
                 out.note(line)
             yield GivenSnapshot(snapshot)
         return
+    yield builder(project, out, step_variables(plan, options), rebuild=rebuild)
+
+
+def step_variables(plan: SeedPlan, options: Options) -> dict[str, str]:
+    """Return the variables of the project's own programs: the options are among them."""
     given = {"SEED_PROFILE": options.profile, "SEED_AS_OF": options.as_of, "SEED_NUMBER": options.seed}
-    environ = {**plan.environ, **{name: text for name, text in given.items() if text}}
-    yield builder(project, out, environ, rebuild=rebuild)
+    return {**plan.environ, **{name: text for name, text in given.items() if text}}
 
 
 @task(

@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.build import builder
+from dbtools.commands.build import builder, step_variables
 from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes
 from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _VERIFY_OPTIONS = ("profile", "as_of", "lock_timeout", "confirm", "allow_host", "json", "evidence", "debug")
+_NOT_NEEDED = "Not needed any more: the database is not touched"
 
 
 @task(
@@ -29,7 +30,8 @@ _VERIFY_OPTIONS = ("profile", "as_of", "lock_timeout", "confirm", "allow_host", 
         rounds="Rounds of each arm (default 4); odd ones start seeders only",
         seeders="Seeders in each round (default 3)",
         resets="Resets in each round (default 2)",
-        **{"no-schedules": "Leave out the proof by schedules"},
+        confirm=_NOT_NEEDED,
+        **{"allow-host": _NOT_NEEDED, "no-schedules": "Leave out the proof by schedules"},
     ),
 )
 @handle_errors
@@ -44,20 +46,25 @@ def verify_concurrency(
 ) -> None:
     """Show the race without the lock, and that it is gone with it.
 
-    By schedules, on a throwaway server: without the lock the race lab must find the duplicate key, with it no schedule
-    may fail, and with different keys the race must be back. And by chance: real seeders and resets start
-    simultaneously, over several rounds, in two arms. Without protection a duplicate key must appear; with the lock
-    every process must succeed, one after the other, and leave the same content. Exit code 6 if any of this does not
-    happen. Destroys the data in the application's schema.
+    Real processes, seeders and resets, start simultaneously, over several rounds, in two arms. In the first the
+    project's own steps run bare, as its scripts would run them; where dbtools generates the rows, its chain runs
+    without the lock, and a duplicate key must appear. In the second every process works through dbtools: each must
+    succeed, one after the other, and leave the same content. And by schedules, where the project has the scenario
+    reset-vs-seed: without the lock the race lab must find the duplicate key, with it no schedule may fail, and with
+    different keys the race must be back. Exit code 6 if any of this does not happen. All of it is done on throwaway
+    databases.
 
         invoke verify-concurrency
         invoke verify-concurrency --rounds 10 --evidence race.md
     """
     from dbtools.chain import guard
-    from dbtools.checks.concurrency import HEADINGS, verify
+    from dbtools.checks.concurrency import verify
+    from dbtools.checks.evidence import HEADINGS
     from dbtools.checks.schedules import Proof, prove
 
-    guard.check_environment("verify-concurrency")
+    guard.check_environment(
+        "verify-concurrency", allow="If the project's programs may run many times here, set ALLOW_RESET=true"
+    )
     out = console.Console(quiet=options.json)
     project = config.Project.find()
     counts = {
@@ -71,7 +78,12 @@ def verify_concurrency(
         )
     plan = config.SeedPlan.resolve(project.load_application(), profile=options.profile, as_of=options.as_of)
     target = find_target(project, out, options)
-    evidence = verify(project, target, plan, builder(project, out), note=out.note, **counts)
+    if options.confirm or options.allow_host:
+        out.note("--confirm and --allow-host are not needed any more: the database is not touched")
+    if options.evidence:
+        console.prepare_evidence(Path(options.evidence))
+    maker = builder(project, out, step_variables(plan, options))
+    evidence = verify(project, target, plan, maker, note=out.note, **counts)
     by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)
     complaints = [*by_schedules.complaints, *evidence.complaints]
     for line in by_schedules.lines():
@@ -85,7 +97,9 @@ def verify_concurrency(
         code = VerificationFailed.exit_code if complaints else 0
         console.write_evidence(Path(options.evidence), "invoke verify-concurrency", facts, out.lines, code)
     if options.json:
-        out.data(evidence.to_json() | {"schedules": by_schedules.to_json(), "proved": not complaints})
+        out.data(
+            evidence.to_json() | {"schedules": by_schedules.to_json(), "proved": evidence.proved and not complaints}
+        )
     if complaints:
         raise VerificationFailed(
             "The proof failed.", "; ".join(complaints) + ".", "Run it again with --json to see every process."

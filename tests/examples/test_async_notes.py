@@ -12,6 +12,7 @@ from tests.support.pages import ROOT, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dbtools.server import Server
 
@@ -53,3 +54,10 @@ def test_a_step_that_fails_is_told_in_its_own_words(notes: Copy) -> None:
     assert "Nothing was changed." in done.stderr
     assert "not-a-password" not in done.stdout + done.stderr
     assert notes.facts() == SEEDED
+
+
+def test_the_collision_of_its_steps_is_shown(pg_server: Server, tmp_path: Path) -> None:
+    name = f"test_{secrets.token_hex(6)}"
+    copy = Copy.make(EXAMPLE, tmp_path, pg_server.create_database(name))
+    walk(ROOT / "docs" / "verify-concurrency.md", copy.folder, **copy.environ)
+    pg_server.drop_database(name)

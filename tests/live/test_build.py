@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from dbtools.errors import ChainFailed, DbtoolsError, ServerError, StepFailed
 from dbtools.server import Server
 from dbtools.server.requirements import Requirements
 from tests.support.runs import PLAN, Log
+from tests.support.waiting import until
 
 NO_ROWS = SeedRows(PLAN, Dataset(()), CopyData)
 ENV = """
@@ -519,6 +521,29 @@ def test_a_role_that_may_not_create_databases_builds_on_a_throwaway_server(site:
         finally:
             admin.execute(f"reassign owned by site_owner to {role}; drop owned by site_owner, site_reader")
             admin.execute("drop role site_owner, site_reader")
+
+
+def test_a_scratch_database_is_dropped_although_a_session_of_it_is_slow_to_end(pg_admin: str) -> None:
+    drops = "select query_start from pg_stat_activity where query like 'drop database%' and state = 'active'"
+    slow: list[psycopg.Connection] = []
+
+    def build() -> None:
+        with scratch_database(Dsn.parse(pg_admin), "public") as scratch:
+            slow.append(psycopg.connect(scratch.dsn.url))
+            os.kill(slow[0].info.backend_pid, signal.SIGSTOP)
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    with psycopg.connect(pg_admin, autocommit=True) as watcher:
+        try:
+            until(lambda: len(watcher.execute(drops).fetchall()) == 1)
+            first = watcher.execute(drops).fetchall()
+            until(lambda: watcher.execute(drops).fetchall() not in ([], first))  # tried again
+        finally:
+            os.kill(slow[0].info.backend_pid, signal.SIGCONT)
+        builder.join()
+        assert watcher.execute("select from pg_database where datname like 'dbtools\\_build%'").fetchall() == []
+    slow[0].close()
 
 
 def test_a_throwaway_server_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,11 +164,11 @@ def test_another_machines_database_is_refused_and_nothing_is_changed(
     reset(target, tmp_path, ALLOWED)
 
 
-@pytest.mark.parametrize("task", ["reset", "seed", "verify-concurrency"])
-def test_the_command_line_is_guarded_and_says_how_to_go_on(
-    task: str, remote: Dsn, precious: Callable[[], bool]
-) -> None:
-    def invoke(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def invoke(remote: Dsn) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `invoke ...` on the database that looks like another machine's."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=ROOT,
@@ -177,6 +177,16 @@ def test_the_command_line_is_guarded_and_says_how_to_go_on(
             capture_output=True,
         )
 
+    return run
+
+
+@pytest.mark.parametrize("task", ["reset", "seed"])
+def test_the_command_line_is_guarded_and_says_how_to_go_on(
+    task: str,
+    remote: Dsn,
+    precious: Callable[[], bool],
+    invoke: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     done = invoke(task)
     assert done.returncode == 5, done.stderr
     assert done.stderr.startswith(f"Refused to {task} database {remote.dbname} on {remote.host}: that is not this ")
@@ -187,18 +197,25 @@ def test_the_command_line_is_guarded_and_says_how_to_go_on(
         assert f"✗ guard: Refused to reset database {remote.dbname} on {remote.host}: " in seen.stdout
         assert seen.returncode == 6
         assert seen.stdout.splitlines()[-1].startswith("✗ A reset will not work here: guard")
-    if task == "seed":
-        assert invoke("migrate", "--json").returncode == 0  # destroys nothing
-        assert invoke(task, "--allow-host", "other", "--allow-host", remote.host).returncode == 0
-    elif task == "reset":
         done = invoke(task, "--allow-host", remote.host)
         assert done.returncode == 5
         assert "holds tables that this project did not make" in done.stderr
         assert invoke(task, "--allow-host", remote.host, "--confirm", remote.dbname).returncode == 0
     else:
-        small = ("--rounds", "1", "--seeders", "2", "--resets", "0", "--as-of", "2026-11-23", "--no-schedules")
-        done = invoke(task, *small, "--allow-host", remote.host, "--confirm", remote.dbname)
-        assert done.returncode == 0, done.stderr
+        assert invoke("migrate", "--json").returncode == 0  # destroys nothing
+        assert invoke(task, "--allow-host", "other", "--allow-host", remote.host).returncode == 0
+
+
+def test_what_touches_no_database_asks_for_nothing(
+    remote: Dsn, precious: Callable[[], bool], invoke: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    small = ("--rounds", "1", "--seeders", "2", "--resets", "0", "--as-of", "2026-11-23", "--no-schedules")
+    done = invoke("verify-concurrency", *small)
+    assert done.returncode == 0, done.stderr
+    assert precious()
+    done = invoke("verify-concurrency", *small, "--allow-host", remote.host, "--confirm", remote.dbname)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("--confirm and --allow-host are not needed any more: the database is not touched\n")
 
 
 def test_a_name_is_allowed_by_name_and_its_address_is_said(remote: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:

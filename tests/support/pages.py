@@ -22,7 +22,7 @@ STACKS = {
     "plain-sql": ROOT / "docs" / "sql.md",
 }
 """The example that each of these pages is about, in whose folder its commands run."""
-WALKS = [*STACKS.values(), ROOT / "docs" / "snapshots.md"]
+WALKS = [*STACKS.values(), ROOT / "docs" / "snapshots.md", ROOT / "docs" / "verify-concurrency.md"]
 """Pages whose commands go on from one another. They show both streams, as a terminal does."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted({*(ROOT / "docs").glob("*.md")} - {*WALKS})]
 """All other pages: each command has an empty database."""
@@ -31,7 +31,10 @@ SKIPPED = ("git clone", "scripts/dev nox")
 HANG_S = 600
 """Seconds after which a command hangs: far more than the slowest takes on a busy machine."""
 VARYING = (
-    (r"^Without the lock:.*", lambda found: re.sub(r"\d+", "N", found[0])),  # how often processes collided
+    (
+        r"^(Without the lock|Bare, at once):.*",
+        lambda found: re.sub(r"\d+", "N", found[0]),
+    ),  # how often processes collided
     (r"\b[0-9a-f]{16}\b", "KEY"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00| UTC)", "TIME"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),

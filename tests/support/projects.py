@@ -57,11 +57,11 @@ def start_task(url: str, *arguments: str, wrapped: tuple[str, ...] = ()) -> subp
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=_heed_signals,  # noqa: PLW1509
+        preexec_fn=heed_signals,  # noqa: PLW1509
     )
 
 
-def _heed_signals() -> None:
+def heed_signals() -> None:
     """A shell has its background jobs ignore Ctrl-C, nohup SIGHUP; so would all that they start."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
