@@ -22,7 +22,7 @@ from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from dbtools.races.scenario import Actor
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT_CHARACTERS = 4_000
 """How much of the end of an actor's output is kept."""
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Program:
@@ -90,6 +91,10 @@ class Program:
         """Return how long its processes and threads have run so far, in nanoseconds; 0 where that cannot be known."""
         return sum(_ran(task) for task in _tasks(self.pid))
 
+    def ready(self) -> int:
+        """Return for how long they have run or waited for a processor; 0 where that cannot be known."""
+        return sum(sum(_schedstat(task)) for task in _tasks(self.pid))
+
     def output(self) -> str:
         """Return the end of what it printed, without the password of its URL."""
         size = self._output.seek(0, os.SEEK_END)
@@ -147,6 +152,31 @@ def _fork(call: Callable[[str], object], url: str, environment: Mapping[str, str
         os._exit(code)
 
 
+def children() -> set[int]:
+    """Return the processes that this one has started, or that were left to it; none where that cannot be known."""
+    found: set[int] = set()
+    with suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
+            found |= {int(child) for child in _read(f"/proc/self/task/{thread}/children").split()}
+    return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what programs leave behind when they end, so that it can be found."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans(known: Collection[int]) -> None:
+    """Kill all children but the known ones, with all that they have started in turn."""
+    while orphans := children() - {*known}:
+        for pid in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
 def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> None:
     # No object of the lab may be collected here: its finalizer would close a file descriptor that has a new owner.
     gc.freeze()
@@ -191,7 +221,13 @@ def _state(task: str) -> str:
 
 
 def _ran(task: str) -> int:
-    return int(_read(f"{task}/schedstat").partition(" ")[0] or 0)
+    return _schedstat(task)[0]
+
+
+def _schedstat(task: str) -> tuple[int, int]:
+    """Return how long a thread has run, and how long it has waited for a processor, in nanoseconds."""
+    ran, waited, *_ = (*_read(f"{task}/schedstat").split(), "0", "0")
+    return int(ran), int(waited)
 
 
 def _read(path: str) -> str:

@@ -68,6 +68,8 @@ class Proxy:
         try:
             packet = await _first_packet(reader, writer)
             code = int.from_bytes(packet[4:8], "big")
+            if code == wire.CANCEL_REQUEST and self._cancel_held(packet):
+                return
             if code != wire.CANCEL_REQUEST:
                 number = len(self.sessions) + 1
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
@@ -93,6 +95,17 @@ class Proxy:
                     end.close()
             if session is not None:
                 session.enter(Phase.CLOSED)
+
+    def _cancel_held(self, packet: bytes) -> bool:
+        """Cancel the request that is held on the connection that a cancel request is for; return whether one is.
+
+        The server does not know of the request yet, so the cancel would get lost.
+        """
+        pid = int.from_bytes(packet[8:12], "big")
+        held = [session for session in self.sessions if session.pid == pid and session.phase is Phase.HELD]
+        for session in held:
+            session.cancelled = True
+        return bool(held)
 
 
 class _Reader(asyncio.StreamReader):
@@ -148,6 +161,7 @@ class _Relay:
         scanner = wire.Scanner()
         while data := await _read(self._server):
             ready = False
+            self._session.add_answer(data)
             for message in scanner.feed(data):
                 ready = self._observe(message) or ready
             # The end of the request must be recorded before the client sees the answer.
@@ -168,6 +182,8 @@ class _Relay:
             session.error = wire.fields(message.body)
         elif message.kind == wire.KEY:
             session.pid = int.from_bytes(message.body[:4], "big")
+        elif message.kind == wire.NOTIFICATION:
+            session.notified()
         else:
             self._copy = True
             self._open.set()
@@ -206,11 +222,24 @@ class _Relay:
                 await self._open.wait()
             head = await self._client.readexactly(min(size, wire.MAX_HEAD_BYTES))
             await self._hold_request(kind, head)
+            if self._session.cancelled:
+                await self._cancel(kind, size - len(head))
+                continue
             self._to_server.write(kind + (size + 4).to_bytes(4, "big") + head)
             await _pass_on(self._client, self._to_server, size - len(head))
             self._close_after(kind)
             if kind == wire.TERMINATE:
                 return
+
+    async def _cancel(self, kind: bytes, left: int) -> None:
+        """Let the server answer to a request as if it had been cancelled, and drop what the client sends for it."""
+        self._session.cancelled = False
+        await self._client.readexactly(left)
+        self._open.clear()
+        self._to_server.write(wire.CANCELLED)
+        while kind not in (wire.QUERY, wire.CALL, wire.SYNC):
+            kind, size = wire.header(await self._client.readexactly(5), wire.CLIENT)
+            await self._client.readexactly(size)
 
     async def _hold_request(self, kind: bytes, head: bytes) -> None:
         """Return once a message may go to the server: at once, unless a request begins with it."""

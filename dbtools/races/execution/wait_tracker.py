@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.db.deadlock import parse_deadlock
+from dbtools.db.lock_probe import PREPARED
 from dbtools.races.execution.session import Phase, Session
 from dbtools.races.trace import EventKind
 
@@ -111,6 +112,7 @@ class WaitTracker:
         except psycopg.errors.LockNotAvailable:
             return None
         names = {session.pid: session.name for actor in self._actors for session in actor.sessions}
+        names[PREPARED] = "a prepared transaction"
         within = {pid: tuple(names[blocker] for blocker in on if blocker in names) for pid, on in found.items()}
         return {pid: on for pid, on in within.items() if on}
 
