@@ -206,7 +206,7 @@ class _Explorer:
 
     def _judge_held(self, bound: int) -> None:
         """Decide whether it held: nothing has failed, so the question is whether something could have."""
-        result, waits = self._result, self._lab.scenario.waits
+        result, waits, actors = self._result, self._lab.scenario.waits, self._lab.scenario.actors
         unjudged = [
             f"{count} of {result.total} schedules could not be judged: {why}" for why, count in self._unjudged.items()
         ]
@@ -218,8 +218,14 @@ class _Explorer:
             result.reason = f"{', '.join(sorted(result.silent))} sent no SQL."
         elif result.complete < min(1, bound):
             result.reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
+        elif not result.switched and result.starved:
+            result.reason = (
+                "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"
+                " give it more time."
+            )
         elif not result.switched:
-            result.reason = "No schedule preempted an actor: there is nothing to interleave."
+            latch = " A latch stops a statement in its middle: [latches.NAME]." if self._longest <= len(actors) else ""
+            result.reason = f"No schedule preempted an actor: there is nothing to interleave.{latch}"
         elif waits and not any(waits in lock for lock in result.waits):
             result.reason = f"No schedule waited for {waits}, so the lock was not tested."
         else:

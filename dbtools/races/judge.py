@@ -15,7 +15,7 @@ from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.comparison import Comparison
 from dbtools.races.differences import differences
 from dbtools.races.render.rows import describe_exit
-from dbtools.races.render.sanitize import printable
+from dbtools.races.render.sanitize import output
 from dbtools.races.run import name_of
 from dbtools.races.trace import Failure
 
@@ -199,6 +199,5 @@ def allows(allow: Sequence[str], failure: Failure) -> bool:
 
 def _last_words(run: RunResult) -> Iterator[str]:
     for end in run.trace.ends:
-        lines = printable(end.output).strip().splitlines()[-MAX_LINES:]
         yield f"{end.actor}: {describe_exit(end.code)}"
-        yield from (f"  | {line}" for line in lines)
+        yield from (f"  | {line}" for line in output(end.output)[-MAX_LINES:])

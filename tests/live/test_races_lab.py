@@ -86,7 +86,8 @@ def test_what_one_order_leaves_different_every_time_is_not_compared() -> None:
     assert (found.not_compared, found.verdict, found.reason) == (
         ["log.at"],
         Verdict.INCONCLUSIVE,
-        "No schedule preempted an actor: there is nothing to interleave.",
+        "No schedule preempted an actor: there is nothing to interleave."
+        " A latch stops a statement in its middle: [latches.NAME].",
     )
 
 

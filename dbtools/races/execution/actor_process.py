@@ -105,6 +105,8 @@ class Program:
         """Kill what is left of it. Its output can no longer be read."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # the group: what it has started goes with it
+        if not self.is_over():  # it may be so young that it leads no group yet
+            os.kill(self.pid, signal.SIGKILL)
         while not self.is_over():
             with suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)

@@ -47,6 +47,8 @@ class ActorState:
         """The longest that it has slept by itself with no request under way, in seconds."""
         self._asleep = 0.0
         """For how long it has slept since its last request or answer, in seconds, naps added up."""
+        self._naps = False
+        """All its running requests are in pg_sleep."""
         self._looked_at = time.monotonic()
         self._proxy = proxy
         self._active_at = time.monotonic()
@@ -100,8 +102,9 @@ class ActorState:
 
     @property
     def dozes(self) -> bool:
-        """Whether its program sleeps with no request under way, for a reason that only the program knows."""
-        return not (self.over or self.listens or self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING))
+        """Whether it sleeps, in the program or in pg_sleep, for a reason that only the program knows."""
+        busy = self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING)
+        return self._naps or not (self.over or self.listens or busy)
 
     @property
     def left_behind(self) -> bool:
@@ -127,11 +130,14 @@ class ActorState:
         if len(self.open_sessions) > 1:
             self._ran_before_answer = self.program.ran()
 
-    def unsettled(self, blocked: Collection[Session], patience: float) -> Iterator[str]:
+    def unsettled(self, blocked: Collection[Session], asleep: Collection[Session], patience: float) -> Iterator[str]:
         """Yield what it is still doing, in words; nothing once it is settled."""
         if self.over:
             return
         running = [session for session in self.in_phase(Phase.RUNNING) if session not in blocked]
+        self._naps = bool(running) and all(session in asleep for session in running)
+        if self._naps and self._sleeps_for(patience):
+            return
         for session in running:
             yield f"{session.name} runs: {session.sql}"
         for session in self.in_phase(Phase.STARTING, Phase.CLOSING):
@@ -153,13 +159,20 @@ class ActorState:
             yield f"{self.name} is computing"
         elif self._is_reading(quiet):
             yield f"{self.name} has an answer to read"
-        elif not self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING):
-            # It may wake up now and then: only the time between two looks at which it slept counts.
-            now = time.monotonic()
-            self._asleep += min(now - self._looked_at, MAX_SAMPLE_S)
-            self._looked_at = now
-            if self._asleep < (LISTEN_S if self.listens else patience):
-                yield f"{self.name} is asleep"
+        elif self.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING):
+            return
+        elif not self._sleeps_for(LISTEN_S if self.listens else patience):
+            yield f"{self.name} is asleep"
+
+    def _sleeps_for(self, seconds: float) -> bool:
+        """Count the time since the last look as sleep; return whether it is enough.
+
+        It may wake up now and then: a look at which it does not sleep counts nothing, but takes nothing away.
+        """
+        now = time.monotonic()
+        self._asleep += min(now - self._looked_at, MAX_SAMPLE_S)
+        self._looked_at = now
+        return self._asleep >= seconds
 
     def _is_reading(self, quiet: float) -> bool:
         """Return whether a program with several connections may still be working on an answer that has reached it.

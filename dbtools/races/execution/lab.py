@@ -138,12 +138,12 @@ class Lab:
             plain = _is_plain(control) and not any(b"isolation" in packet for packet in scheduler.openings)
         return RunResult(
             trace,
-            tuple(scheduler.choices),
+            tuple(scheduler.turns.choices),
             content,
             diverged,
             plain,
             scheduler.cut,
-            scheduler.overtaken,
+            scheduler.turns.overtaken,
             scheduler.slept,
         )
 

@@ -24,8 +24,8 @@ from dbtools.db.deadlock import DEADLOCK
 from dbtools.races.execution import wire
 from dbtools.races.execution.actor_state import ActorState
 from dbtools.races.execution.session import Phase, Session
+from dbtools.races.execution.turns import Turns
 from dbtools.races.execution.wait_tracker import WaitTracker
-from dbtools.races.schedule import SchedulingPoint
 from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 
 if TYPE_CHECKING:
@@ -35,8 +35,13 @@ if TYPE_CHECKING:
     from dbtools.races.scenario import Limits
     from dbtools.races.schedule import Strategy
 
-LOCK_TIMEOUT, CANCELED = "55P03", "57014"
-"""What a request fails with that waits for longer than lock_timeout; than statement_timeout, or its program, allows."""
+TIMEOUTS, INTERRUPTED = ("55P03", "57014"), "ProcessInterrupts"
+"""How the server ends a request that takes longer than lock_timeout, statement_timeout or its program allow.
+
+The last is the name of its routine. Where NOWAIT finds a lock taken, the code is the same, but the routine another one.
+"""
+LONG_S = 0.05
+"""How long to wait before the server is asked which sessions sleep."""
 POLL_S = 0.001
 """How long to wait for news from the proxies before the server is asked which sessions are blocked."""
 
@@ -54,26 +59,18 @@ class Scheduler:
         serial: bool = False,
     ) -> None:
         self.trace = Trace(())
-        self.choices: list[tuple[SchedulingPoint, int]] = []
-        """The scheduling points so far, each with the actor that was chosen."""
         self._actors: list[ActorState] = []
         self._waits = WaitTracker(probe, self._actors)
         self._changed = asyncio.Event()
         self.cut = False
         """The time was up before the run had ended."""
-        self.overtaken = False
-        """Somebody went on while another one slept."""
         self._limits = limits
         self._deadline = deadline
-        self._serial = serial
         # One after the other, a program is waited for as long as it may come back by itself.
         self._patience = max(patience, limits.patience, min(limits.hang, limits.step / 2) if serial else 0.0)
-        self._progress = 0
-        """How many requests went to the server that are not polls."""
-        self._progressed_at = time.monotonic()
+        self.turns = Turns(self._actors, self.trace, limits.hang, limits.patience if serial else 0.0)
         self._ended_before: dict[Session, int] = {}
         """How many requests of the session had ended when its last step was released."""
-        self._current: int | None = None
 
     def add(self, program: Program, proxy: Proxy) -> None:
         """Add an actor."""
@@ -111,7 +108,7 @@ class Scheduler:
             self._flush_events()
             if self.trace.stalled or not held:
                 break
-            if self._is_polling_in_vain():
+            if self.turns.are_in_vain():
                 self._record_hang()
                 break
             if len(self.trace.steps) >= self._limits.steps:
@@ -119,7 +116,7 @@ class Scheduler:
                 break
             # Requests that are no choice go first, one at a time and in the actors' order, so that traces are equal.
             trivial = [session for session in held if not session.choice]
-            self._release(trivial[0] if trivial else self._choose(choose))
+            self._release(trivial[0] if trivial else self.turns.choose(choose))
         for actor in self._actors:
             code = actor.program.code if actor.program.is_over() else None
             self.trace.ends.append(End(actor.program.actor.name, code, actor.program.output()))
@@ -134,47 +131,10 @@ class Scheduler:
             session.admit()
         return any(first)
 
-    def _choose(self, choose: Strategy) -> Session:
-        enabled = [actor.number for actor in self._actors if actor.in_phase(Phase.HELD)]
-        yielded = self._yielded()
-        if yielded == enabled:  # they ask in turn, which is no choice
-            enabled = [next((number for number in yielded if number > (self._current or 0)), yielded[0])]
-            yielded = []
-        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current, tuple(yielded))
-        number = choose(point)
-        assert number in enabled
-        self.choices.append((point, number))
-        if number != self._current is not None:
-            left = self._actors[self._current]
-            if left.number in yielded or not (left.over or left.in_phase(Phase.HELD, Phase.RUNNING)):
-                self.trace.events.append(Event(EventKind.YIELDED, left.name))
-        self._current = number
-        self.overtaken = self.overtaken or any(actor.dozes for actor in self._actors if actor.polling.begun)
-        return self._actors[number].in_phase(Phase.HELD)[0]
-
-    def _yielded(self) -> list[int]:
-        """Return the actors with a held request that poll, and have asked since anybody else got on."""
-        patience = self._limits.patience if self._serial else 0.0
-        held = [(actor, actor.in_phase(Phase.HELD)[:1]) for actor in self._actors]
-        return [
-            actor.number
-            for actor, sessions in held
-            for session in sessions
-            if actor.polling.has_yielded(session, self._progress, patience)
-        ]
-
-    def _is_polling_in_vain(self) -> bool:
-        if time.monotonic() < self._progressed_at + self._limits.hang:
-            return False
-        return self._yielded() == [actor.number for actor in self._actors if actor.in_phase(Phase.HELD)]
-
     def _release(self, session: Session) -> None:
         actor = self._actor_of(session)
         if session.choice:
-            if not actor.polling.polls(session):
-                self._progress += 1
-                self._progressed_at = time.monotonic()
-            actor.polling.asked(session, self._progress)
+            self.turns.take(actor, session)
             actor.rivals = self._can_another_go_on(actor)
         step = Step(len(self.trace.steps) + 1, session.actor, session.name, session.sql, session.choice)
         self.trace.steps.append(step)
@@ -207,6 +167,8 @@ class Scheduler:
                 await asyncio.wait_for(self._changed.wait(), POLL_S)
             except TimeoutError:
                 self._waits.find_new()
+                if seconds > LONG_S:
+                    self._waits.find_asleep()
 
     def _record_ends(self) -> None:
         ended = [
@@ -221,7 +183,6 @@ class Scheduler:
             if session.error.get("C") == DEADLOCK
         }
         for actor, session in ended:
-            waited = session in self._waits.blocked
             self._waits.end(session)
             step = actor.steps.pop(session)
             step.tag = session.tag
@@ -236,7 +197,7 @@ class Scheduler:
             if step.choice:
                 actor.polling.answered(session, step)
             if step.choice and not wire.is_end(step.sql):
-                timed_out = step.sqlstate == CANCELED or (waited and step.sqlstate == LOCK_TIMEOUT)
+                timed_out = step.sqlstate in TIMEOUTS and session.error.get("R") == INTERRUPTED
                 actor.timed_out = timed_out and self._can_another_go_on(actor)
             for other in self._actors:
                 if other.listens:
@@ -273,7 +234,7 @@ class Scheduler:
         for actor in self._latest_first():
             # An actor without a request is always looked at, because it may begin to compute at any time.
             if not found or not actor.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING):
-                found += actor.unsettled(self._waits.blocked, self._patience)
+                found += actor.unsettled(self._waits.blocked, self._waits.asleep, self._patience)
         return found
 
     def _latest_first(self) -> list[ActorState]:

@@ -33,6 +33,8 @@ class WaitTracker:
     def __init__(self, probe: Probe, actors: Sequence[ActorState]) -> None:
         self.blocked: dict[Session, tuple[str, ...]] = {}
         """Each blocked session, with the names of those that block it."""
+        self.asleep: set[Session] = set()
+        """The running sessions that were in pg_sleep when they were looked at last."""
         self._probe = probe
         self._actors = actors
         self._began = 0.0
@@ -50,6 +52,11 @@ class WaitTracker:
             self.blocked[session] = on
             self._began = time.monotonic()
             actor.record(EventKind.BLOCKED, actor.steps[session].number, on, self._probe.awaited_lock(pid))
+
+    def find_asleep(self) -> None:
+        """Find the running sessions that sleep in the server."""
+        running = {session.pid: session for _, session in self._running()}
+        self.asleep = {running[pid] for pid in (self._probe.sleeping(running) if running else ())}
 
     def may_end(self) -> bool:
         """Record which waits are over; return whether any was, or the server is going to break a deadlock."""

@@ -146,8 +146,7 @@ class Picture:
         for lane in self.lanes:
             for end in self.trace.ends:
                 if end.actor == lane.actor:
-                    output = sanitize.printable(end.output).strip("\n").replace("\t", "    ").splitlines()
-                    yield lane, describe_exit(end.code), tuple(output)
+                    yield lane, describe_exit(end.code), tuple(sanitize.output(end.output))
 
     def differences(self) -> Iterator[TableDifference]:
         """Yield the tables whose rows are not those of a serial order."""
