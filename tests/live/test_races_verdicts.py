@@ -64,7 +64,7 @@ def order_of(who: str, own: bool, key: Callable[[], str] | None = None) -> Calla
 
 
 def orders(key: str, reference: str = "references orders") -> str:
-    kind = key.split()[0].replace("serial", "int")
+    kind = key.partition(" ")[0].replace("serial", "int")
     return (
         f"create table orders (id {key} primary key, who text, placed timestamptz default clock_timestamp());"
         f"create table items (id serial primary key, order_id {kind} {reference}, what text)"

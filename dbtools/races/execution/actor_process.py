@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from dbtools.db.dsn import Dsn
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT_CHARACTERS = 4_000
 """How much of the end of an actor's output is kept."""
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 
 class Program:
@@ -163,10 +163,20 @@ def children() -> set[int]:
     return found
 
 
-def adopt_orphans() -> None:
-    """Become the parent of what programs leave behind when they end, so that it can be found."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+@contextmanager
+def adopted_orphans() -> Iterator[None]:
+    """Make this process the parent of what programs leave behind when they end, so that it can be found."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = ctypes.c_int()
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, before.value)
 
 
 def end_orphans(known: Collection[int]) -> None:

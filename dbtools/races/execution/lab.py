@@ -14,7 +14,13 @@ from dbtools.db.deadlock import DEADLOCK
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError
-from dbtools.races.execution.actor_process import Program, adopt_orphans, children, connection_environment, end_orphans
+from dbtools.races.execution.actor_process import (
+    Program,
+    adopted_orphans,
+    children,
+    connection_environment,
+    end_orphans,
+)
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
@@ -69,7 +75,6 @@ class Lab:
             self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
             self._admin = stack.enter_context(_connect(self._superuser))
             self._server.create_database(TEMPLATE)
-            adopt_orphans()
             self._make_start()
             with _connect(self._superuser.with_database(TEMPLATE)) as connection:
                 self.start = read_content(connection)
@@ -113,6 +118,7 @@ class Lab:
         with _connect(self._superuser.with_database(database)) as control:
             control.execute("set lock_timeout = '1s'")
             async with AsyncExitStack() as stack:
+                stack.enter_context(adopted_orphans())
                 stack.callback(end_orphans, children())  # after all programs, whose children may be left to us
                 limits = self.scenario.limits
                 scheduler = Scheduler(Probe(control), limits, deadline=deadline, patience=self.patience, serial=serial)
