@@ -11,16 +11,21 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import IntEnum
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from dbtools.races.canonical import Colors, Form, Node, Place
 from dbtools.races.domains import Domains
+from dbtools.races.mentions import Mentions, new_names, without_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from dbtools.races.content import Column, Content, Row, Table, Value
+    from dbtools.races.mentions import Reading
 
+MAX_ORDERS = 12
+"""How many contents of serial orders are asked what a mention means."""
 MAX_FORMS = 100
 """How many forms are kept."""
 HIDDEN = "…"
@@ -49,7 +54,11 @@ class Comparison:
         """Tables of which not even the number of rows is always the same."""
         self._loose: set[str] = set()
         """Tables whose rows may fit together in several ways."""
-        self._forms: dict[tuple[Content, frozenset[str]], Form] = {}
+        self._mentions = Mentions(self._domains)
+        self._orders: list[Content] = []
+        """What the serial orders have left."""
+        self._admitted: list[Reading] | None = None
+        self._forms: dict[tuple[Content, frozenset[str], Reading], Form] = {}
         self._columns: dict[str, tuple[Column, ...]] = {}
 
     @property
@@ -71,27 +80,51 @@ class Comparison:
         """Return whether two contents are equal in all that is compared."""
         if one.digests == other.digests:
             return True
-        first, second = self.forms([one, other])
+        return self._equal(one, other, ()) or any(self._equal(one, other, reading) for reading in self._readings())
+
+    def _equal(self, one: Content, other: Content, reading: Reading) -> bool:
+        first, second = self.forms([one, other], reading)
         if first.certificate != second.certificate:
             return False
         self._loose |= first.ambiguous
         return True
 
-    def forms(self, contents: Sequence[Content]) -> list[Form]:
+    def _readings(self) -> Sequence[Reading]:
+        """Return the ways to read mentions for which the serial orders speak.
+
+        By such a reading some of them become equal that are not without it, and none ceases to be.
+        """
+        if self._admitted is None:
+            pairs = list(combinations(self._orders, 2))
+            plain = [self._equal(one, other, ()) for one, other in pairs]
+            self._admitted = []
+            for reading in self._mentions.readings():
+                read = [self._equal(one, other, reading) for one, other in pairs]
+                both = list(zip(plain, read, strict=True))
+                if (False, True) in both and (True, False) not in both:
+                    self._admitted.append(reading)
+        return self._admitted
+
+    def forms(self, contents: Sequence[Content], reading: Reading = ()) -> list[Form]:
         """Return the forms of contents, such that their colours can be compared."""
         names = {name for content in (self._start, *contents) for name in content.tables}
         start, digests = self._start.digests, [content.digests for content in contents]
         changed = frozenset(name for name in names if any(found.get(name) != start.get(name) for found in digests))
-        return [self._form(content, changed) for content in contents]
+        return [self._form(content, changed, reading) for content in contents]
 
     def learn(self, one: Content, other: Content) -> None:
         """Leave out what differs between two contents that ought to be equal."""
         self._domains.add(one, other)
         self._forms.clear()
+        self._admitted = []
         while not self.same(one, other):
             if not self._leave_out_columns(one, other):
                 self._leave_out_tables(one, other)
             self._forms.clear()
+        for content in (one, other):
+            self._mentions.learn(content)
+        self._orders = [*self._orders, one][-MAX_ORDERS:]
+        self._admitted = None
 
     def cell(self, table: str, column: Column, value: Value) -> Value:
         """Return a value, or `HIDDEN` if it is not compared."""
@@ -100,35 +133,9 @@ class Comparison:
         hidden = mask is Mask.ALL or (mask and value is not None and not self._domains.in_start(place, value))
         return HIDDEN if hidden else value
 
-    def columns(self, table: str) -> tuple[str, ...]:
-        """Return the names of a table's columns, as it was seen last."""
-        return tuple(column.name for column in self._columns.get(table, ()))
-
-    def refers(self, node: Node) -> bool:
-        """Return whether a row has names that another row has as its key."""
-        keys = {column.name for column in self._columns[node.table] if column.surrogate}
-        return any(label not in keys for label, _ in node.names)
-
-    def shown(self, node: Node, form: Form) -> tuple[str, ...]:
-        """Return the values of a row as people are shown them; `form` says what its references are."""
-        if not node.row:
-            return (f"the table has {node.cells[0] or 'these columns'}",)
-        names = dict(node.names)
-        cells = []
-        for column, value in zip(self._columns[node.table], node.row, strict=True):
-            cell = self.cell(node.table, column, value) if column.name not in names else value
-            target = None if column.surrogate else self._key(form, names.get(column.name))
-            about = " ".join(cell for cell in target.cells if cell and cell != HIDDEN) if target else ""
-            cells.append(f"{'NULL' if cell is None else cell}{f' ({about})' if about else ''}")
-        return tuple(cells)
-
-    def _key(self, form: Form, name: tuple[str, str] | None) -> Node | None:
-        """Return the row that has a name as its key."""
-        for node in form.nodes if name else ():
-            keys = {column.name for column in self._columns[node.table] if column.surrogate}
-            if any(label in keys and other == name for label, other in node.names):
-                return node
-        return None
+    def columns(self, table: str) -> Sequence[Column]:
+        """Return a table's columns, as they were seen last."""
+        return self._columns.get(table, ())
 
     def _mask(self, place: Place, column: Column) -> Mask:
         left_out = column.derived or str(place) in self._ignore
@@ -179,17 +186,19 @@ class Comparison:
             for place in columns:
                 self._masks[place] = Mask.ALL
 
-    def _form(self, content: Content, names: frozenset[str]) -> Form:
-        key = (content, names)
+    def _form(self, content: Content, names: frozenset[str], reading: Reading) -> Form:
+        key = (content, names, reading)
         if key not in self._forms:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
             compared = names - self._uncounted - self._ignore
             tables = [table for name, table in content.tables.items() if name in compared]
-            self._forms[key] = self._colors.form([node for table in tables for node in self._nodes(table)])
+            known = new_names(self._domains, content) if reading else {}
+            mentions = {place: (root, known.get(root, set())) for place, root in reading}
+            self._forms[key] = self._colors.form([node for table in tables for node in self._nodes(table, mentions)])
         return self._forms[key]
 
-    def _nodes(self, table: Table) -> Iterator[Node]:
+    def _nodes(self, table: Table, mentions: Mapping[Place, tuple[Place, set[str]]]) -> Iterator[Node]:
         rows = self._rows(table)
         self._columns[table.name] = table.columns
         columns = [(column, Place(table.name, column.name)) for column in table.columns]
@@ -205,6 +214,11 @@ class Comparison:
             for (column, place), domain, value in zip(columns, domains, row, strict=True):
                 if domain and value is not None and not self._domains.in_start(place, value):
                     names.append((column.name, (str(domain), value)))
+                elif value is not None and place in mentions and not self._domains.in_start(place, value):
+                    root, known = mentions[place]
+                    text, found = without_names(value, known)
+                    cells.append(self.cell(table.name, column, text))
+                    names += [(f"{column.name} {at}", (str(root), name)) for at, name in enumerate(found)]
                 else:
                     cells.append(self.cell(table.name, column, value))
             yield Node(table.name, row, tuple(cells), tuple(names))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbtools.races.comparison import HIDDEN
 from dbtools.races.trace import TableDifference
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
-    from dbtools.races.canonical import Form
+    from dbtools.races.canonical import Form, Name, Node
     from dbtools.races.comparison import Comparison
     from dbtools.races.content import Content
 
@@ -62,13 +63,42 @@ def _tables(
         if color in unequal
     ]
     if number:  # the rows that refer to others tell more than those that are referred to
-        found = [(label, node) for label, node in found if comparison.refers(node)] or found
+        found = [(label, node) for label, node in found if _refers(comparison, node)] or found
     for table in dict.fromkeys(node.table for _, node in found):
-        columns = comparison.columns(table)
+        columns = tuple(column.name for column in comparison.columns(table))
         rows: list[tuple[str, tuple[str, ...]]] = []
         for label, form in labelled:
-            shown = [comparison.shown(node, form) for other, node in found if (other, node.table) == (label, table)]
+            shown = [_shown(comparison, node, form) for other, node in found if (other, node.table) == (label, table)]
             rows += [(label, cells) for cells in sorted(shown)[:MAX_ROWS]] or [(label, ())]
             if len(shown) > MAX_ROWS:
                 rows.append((label, (f"and {len(shown) - MAX_ROWS} more",)))
         yield TableDifference(table, columns, tuple(rows))
+
+
+def _refers(comparison: Comparison, node: Node) -> bool:
+    """Return whether a row has names that another row has as its key."""
+    keys = {column.name for column in comparison.columns(node.table) if column.surrogate}
+    return any(label not in keys for label, _ in node.names)
+
+
+def _shown(comparison: Comparison, node: Node, form: Form) -> tuple[str, ...]:
+    """Return the values of a row; a reference has with it what it refers to."""
+    if not node.row:
+        return (f"the table has {node.cells[0] or 'these columns'}",)
+    names = dict(node.names)
+    cells = []
+    for column, value in zip(comparison.columns(node.table), node.row, strict=True):
+        cell = value if column.name in names else comparison.cell(node.table, column, value)
+        target = None if column.surrogate else _key(comparison, form, names.get(column.name))
+        about = " ".join(cell for cell in target.cells if cell and cell != HIDDEN) if target else ""
+        cells.append(f"{'NULL' if cell is None else cell}{f' ({about})' if about else ''}")
+    return tuple(cells)
+
+
+def _key(comparison: Comparison, form: Form, name: Name | None) -> Node | None:
+    """Return the row that has a name as its key."""
+    for node in form.nodes if name else ():
+        keys = {column.name for column in comparison.columns(node.table) if column.surrogate}
+        if any(label in keys and other == name for label, other in node.names):
+            return node
+    return None

@@ -190,3 +190,37 @@ def test_a_reference_is_shown_with_what_it_refers_to() -> None:
         ("after ann, bob", ("1", "1 (ann)", "a")),
         ("after ann, bob", ("2", "2 (bob)", "b")),
     )
+
+
+@pytest.mark.parametrize("form", ["order {} was placed", '{{"order_id": {}, "pieces": 12}}', "{}"])
+def test_names_in_the_middle_of_a_value_follow_the_keys(form: str) -> None:
+    """Also where it cannot be seen from the start: a key of its own, of the same numbers, is in the same table."""
+    notes = (KEY, Column("about"), Column("by"))
+
+    def placed(*numbers: int, by: str = "ann ann bob bob") -> Content:
+        names = ["ann", "ann", "bob", "bob"]
+        orders = [(number, name) for number, name in zip(numbers, names, strict=True)]
+        rows = [
+            (at, form.format(number), name) for at, number, name in zip(range(1, 5), numbers, by.split(), strict=True)
+        ]
+        return content(orders=(ORDERS, orders), notes=(notes, rows))
+
+    comparison = Comparison(content(orders=(ORDERS, []), notes=(notes, [])))
+    right, other = placed(1, 2, 3, 4), placed(3, 4, 1, 2)
+    for order in (right, other):
+        comparison.learn(order, order)
+    assert comparison.same(right, placed(1, 4, 2, 3))
+    assert not comparison.same(right, placed(1, 4, 2, 3, by="bob ann ann bob"))
+    assert not comparison.same(right, placed(1, 2, 3, 4, by="ann ann bob ann"))
+
+
+def test_a_counter_is_no_name_although_its_numbers_are() -> None:
+    def counted(first: str, second: str, n: int) -> Content:
+        return content(orders=(ORDERS, [(1, first), (2, second)]), counter=((Column("n"),), [(n,)]))
+
+    comparison = Comparison(content(orders=(ORDERS, []), counter=((Column("n"),), [(0,)])))
+    for order in (counted("ann", "bob", 2), counted("bob", "ann", 2)):
+        comparison.learn(order, order)
+    assert comparison.same(counted("ann", "bob", 2), counted("bob", "ann", 2))
+    assert not comparison.same(counted("ann", "bob", 2), counted("ann", "bob", 1))
+    assert not comparison.same(counted("bob", "ann", 2), counted("ann", "bob", 1))
