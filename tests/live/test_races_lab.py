@@ -558,6 +558,8 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
         ("titel = 'x'", "titel", "There is no such key; there are title, about,"),
         ("variants = 3", "variants", "It must be a table, not 3"),
         ("title = 3", "title", "It must be a string, not 3"),
+        ("allow = 'exit 1'", "allow", "It must be a list of strings, with at least one, not 'exit 1'"),
+        ("ignore = [1]", "ignore", "It must be a list of strings, with at least one, not [1]"),
         ("[actors.a]", "actors.a", "An actor has exactly one of command, call and sql"),
         ("[actors.a]\nsql = []", "actors.a.sql", "It must be a list of strings, with at least one, not []"),
         (
