@@ -56,7 +56,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         unlocked="Short for --variant unlocked",
         bound="Maximum number of switches away from a program that could go on (default 2)",
         schedules="Maximum number of schedules to try within the bound (default 1000)",
-        seconds="Begin no schedule after this many seconds (default: no limit)",
+        seconds="End the search after this many seconds, also within a schedule (default: no limit)",
         random="Number of schedules to try afterwards by random walk, and as many by PCT (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="The seed of the random schedules (default 0)",
@@ -224,12 +224,19 @@ def show(
     wanted = narrowed(project.server, server)
     if tokens.is_token(token):
         scenario = store.find_by_token(project, token, file, wanted.version)
+        choices = [token]
     else:
         scenario = store.find(project, token)
-        token = encode(scenario, wanted.version, ((0, None),))
+        choices = [encode(scenario, wanted.version, ((first, None),)) for first in range(len(scenario.actors))]
     if scenario.about and not html and not svg:
         out.say(f"{scenario.about}\n")
-    _draw(run(scenario, token, server=wanted)[0].trace, scenario.title, token, html, svg, out)
+    for token in choices:  # the first one that can be run: an actor may send no SQL
+        found = run(scenario, token, server=wanted)[0]
+        if not found.diverged:
+            break
+    _draw(found.trace, scenario.title, token, html, svg, out)
+    if found.diverged:
+        out.say(f"The run ends here: {found.diverged}.")
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:

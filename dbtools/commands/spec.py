@@ -60,10 +60,11 @@ def spec(
         suite.run_one(paths[0], _write, step_timeout=seconds)
         return
     out = console.Console(quiet=json)
+    if results:
+        suite.prepare_results(Path(results), paths)
     spec_results = suite.run_all(paths, Path(expected) if expected else None, out.note, step_timeout=seconds)
     for result in spec_results:
         if results:
-            Path(results).mkdir(parents=True, exist_ok=True)
             (Path(results) / f"{result.name}.out").write_bytes(result.output)
         if result.detail:
             out.say(f"{result.name}:\n{result.detail}\n")

@@ -39,6 +39,7 @@ _RELATION = """
 select relname from pg_catalog.pg_class
 where oid = %s::int8 and %s = (select oid from pg_database where datname = current_database())
 """
+_SLEEPING = "select pid from pg_catalog.pg_stat_activity where pid = any(%s::int[]) and wait_event = 'PgSleep'"
 _NAMES = "select pid, application_name from pg_catalog.pg_stat_activity where pid = any(%s::int[])"
 
 
@@ -86,6 +87,11 @@ class Probe:
         Unlike `blocked`, this counts every wait for a safe snapshot, whichever session holds it up.
         """
         rows = self._connection.execute(_STUCK, [list(pids), list(among)], prepare=False).fetchall()
+        return {pid for (pid,) in rows}
+
+    def sleeping(self, pids: Iterable[int]) -> set[int]:
+        """Return the sessions that are in pg_sleep."""
+        rows = self._connection.execute(_SLEEPING, [list(pids)], prepare=False).fetchall()
         return {pid for (pid,) in rows}
 
     def awaited_lock(self, pid: int) -> str:

@@ -6,6 +6,7 @@ steps in. A file that lists no permutation stands for every interleaving of its 
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def read_spec(path: Path) -> Spec:
-    """Return the spec in a file.
+    """Return the spec in a file, which may begin with a byte order mark.
 
     Raises:
         ConfigurationError: The file cannot be read, or is not in the language; names the file and the line.
     """
     try:
-        text = path.read_bytes().decode(*ENCODING)
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode(*ENCODING)
     except OSError as error:
         raise ConfigurationError(
             f"Cannot read {path}.",

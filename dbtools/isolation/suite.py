@@ -8,8 +8,11 @@ isolation_regression, the name that PostgreSQL's own specs rely on.
 from __future__ import annotations
 
 import difflib
+import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.errors import NOT_RUN, ConfigurationError, VerificationFailed
@@ -18,7 +21,6 @@ from dbtools.isolation.runner import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from dbtools.isolation.spec import Spec
 
@@ -93,27 +95,56 @@ def run_all(
 
     `expected` is the folder with the expected outputs: NAME.out, and its alternates NAME_0.out to NAME_9.out.
 
+    A file that is not an isolation spec, or has no expected output there, fails alone.
+
     Raises:
-        ConfigurationError: A file is not an isolation spec, or has no expected output there. Nothing was run.
         ServerError: A server did not start.
     """
-    specs = [read_spec(path) for path in paths]
-    alternates = [_find_expected(expected, spec.name) if expected else [] for spec in specs]
     results = []
-    for spec, files in zip(specs, alternates, strict=True):
+    for path in paths:
         started = time.monotonic()
         pieces: list[bytes] = []
-        permutations, reason = 0, ""
+        permutations, files, reason = 0, list[Path](), ""
         try:
+            spec = read_spec(path)
+            files = _find_expected(expected, spec.name) if expected else []
             permutations = _run_on_own_server(spec, pieces.append, step_timeout)
-        except VerificationFailed as error:
+        except (ConfigurationError, VerificationFailed) as error:
             reason = str(error)
         seconds = time.monotonic() - started
         output = b"".join(pieces)
         result, detail = ("failed", reason) if reason else _compare(output, files)
-        results.append(SpecResult(spec.name, result, permutations, seconds, output, detail))
-        note(f"{spec.name}: {result}")
+        results.append(SpecResult(path.stem, result, permutations, seconds, output, detail))
+        note(f"{path.stem}: {result}")
     return results
+
+
+def prepare_results(folder: Path, paths: Sequence[Path]) -> None:
+    """Make the folder that the outputs are to be written to.
+
+    Raises:
+        ConfigurationError: It cannot be written to, or two of the specs would write the same file there.
+    """
+    names = Counter(path.stem for path in paths)
+    twice = [str(path) for path in paths if names[path.stem] > 1]
+    if twice:
+        raise ConfigurationError(
+            f"The results of {' and '.join(twice)} would have one name.",
+            "Each output is written to NAME.out, where NAME is that of the spec without its folder.",
+            "Run them one at a time, each with --results of its own.",
+            NOT_RUN,
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"The results cannot be written to {folder}.",
+            f"{error.strerror}.",
+            "Name a folder that can be written to: --results FOLDER",
+            NOT_RUN,
+        ) from None
 
 
 def _run_on_own_server(spec: Spec, write: Callable[[bytes], object], step_timeout: float) -> int:

@@ -1,9 +1,8 @@
 """Explore a scenario: run many of its schedules, and judge what they prove.
 
-First the actors run one after the other, in every order. What these serial orders leave behind counts as right, unless
-the scenario says `serial = false`. Then come all schedules with 0 preemptions, 1, 2, up to a bound; then, on request,
-random ones. The first failure ends the search (if the scenario expects a failure, the first of that kind), and is
-shrunk and replayed. The verdict is one of:
+First the actors run one after the other, in every order, to know what is right (see `judge`). Then come all schedules
+with 0 preemptions, 1, 2, up to a bound; then, on request, random ones. The first failure ends the search (if the
+scenario expects a failure, the first of that kind), and is shrunk and replayed. The verdict is one of:
 
 - *violated*: something failed. The token replays it.
 - *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, at least one
@@ -17,21 +16,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 from dbtools.races import token
 from dbtools.races.execution.lab import Lab
+from dbtools.races.judge import Judge
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
+from dbtools.races.run import name_of
 from dbtools.races.schedule import preemptions, schedule_of, written
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, random_walk
-from dbtools.races.trace import EventKind, Failure
+from dbtools.races.trace import EventKind
 from dbtools.server.requirements import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 BOUND = 2
 SCHEDULES = 1_000
 DEPTH = 3
-MAX_ORDERS = 24
-"""With more serial orders than this, none is run: five actors have 120."""
 SERIAL = "one after the other"
 REPLAYS = 2
 """How often a failure must come again before it is reported."""
@@ -63,8 +61,8 @@ def explore(
 ) -> ExplorationResult:
     """Return what was found by trying schedules until one fails, and what that proves.
 
-    Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and begins none after
-    `seconds`. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all from
+    Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and ends after `seconds`,
+    also within one. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all from
     `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with `every`.
     They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is called with
     lines on the progress.
@@ -84,8 +82,7 @@ class _Explorer:
         self._note = note
         silent = {actor.name for actor in lab.scenario.actors}
         self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
-        self._serial: list[dict[str, str]] = []
-        """The content that each serial order left behind."""
+        self.judge = Judge(lab, self._run_in_order)
         self._unjudged: Counter[str] = Counter()
         """Why runs could not be judged."""
         self._deadline = float("inf")
@@ -96,39 +93,21 @@ class _Explorer:
     def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         result, began = self._result, time.monotonic()
         self._deadline = began + seconds
-        found = (
-            self.run_serial_orders()
-            or self._run_bounded(bound, schedules)
-            or self._run_random(random, depth)
-            or self._first_failure
-        )
-        if found is not None:
-            self._confirm(found)
+        if self.judge.run_serial_orders():
+            found = self._run_bounded(bound, schedules) or self._run_random(random, depth) or self._first_failure
+            if found is not None:
+                self._confirm(found)
+            else:
+                self._judge_held(bound)
+        elif time.monotonic() > self._deadline:
+            result.reason = "The time was up before the programs had run one after the other, in every order."
         else:
-            self._judge_held(bound)
+            result.reason = self.judge.alone
+        if result.verdict is Verdict.INCONCLUSIVE:
+            result.last_words = self.judge.last_words
+        result.not_compared = self.judge.not_compared
         result.seconds = time.monotonic() - began
         return result
-
-    def run_serial_orders(self) -> RunResult | None:
-        """Run every serial order twice, to know what is right; return a run with the failure that ends the search."""
-        actors = list(range(len(self._lab.scenario.actors)))
-        orders = list(permutations(actors))
-        if len(orders) > MAX_ORDERS or not self._lab.scenario.serial:
-            return None
-        contents: list[dict[str, str]] = []
-        for order in orders:
-            both = [self._run(SERIAL, in_order(order), latches=False) for _ in range(2)]
-            if (wanted := next(filter(self._is_wanted, both), None)) is not None:
-                return wanted
-            if any(run.failures or run.diverged or run.trace.stalled for run in both):
-                continue
-            first, second = both[0].content, both[1].content
-            self._result.unstable |= {
-                name for name in first.keys() | second.keys() if first.get(name) != second.get(name)
-            }
-            contents.append(first)
-        self._serial = contents
-        return None
 
     def _run_bounded(self, bound: int, schedules: int) -> RunResult | None:
         search, result = BoundedPreemptions(bound), self._result
@@ -138,6 +117,8 @@ class _Explorer:
             if schedule is None or time.monotonic() > self._deadline:
                 return None
             run = self._run(counted(search.depth), Replay(schedule))
+            if run.cut:
+                return None
             if self._is_wanted(run):
                 return run
             search.learn(schedule, run.choices, [] if self._every else idle_waits(run))
@@ -165,53 +146,58 @@ class _Explorer:
         expect = self._lab.scenario.expect
         return expect in run.failures if expect else bool(run.failures)
 
-    def _run(self, kind: str, strategy: Strategy, *, latches: bool = True) -> RunResult:
-        result, scenario = self._result, self._lab.scenario
-        run = self.judge(self._lab.run(strategy, None if latches else scenario.actors))
-        result.schedules[kind] += 1
+    def _run(self, kind: str, strategy: Strategy) -> RunResult:
+        run = self._lab.run(strategy, deadline=self._deadline)
+        self._count(kind, run)
+        self.judge.judge(run)
+        result = self._result
+        if run.cut:
+            return run
         if run.failures:
             result.outcomes[run.failure] += 1
-        result.silent -= {step.actor for step in run.trace.steps}
-        result.switched = result.switched or preemptions(run.choices) > 0
-        for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
-            result.waits[lock] += 1
-        if run.diverged or run.trace.stalled:
-            self._unjudged[run.diverged or run.trace.stalled] += 1
+        result.tolerated.update({name_of(failure) for failure in run.trace.tolerated} if not run.trace.starved else ())
+        result.starved += bool(run.trace.starved)
+        result.switched = result.switched or (preemptions(run.choices) > 0 and not run.trace.starved)
         self._longest = max(self._longest, len(run.choices))
-        if result.total % 25 == 0:
-            self._note(f"{scenario.name}: {result.total} schedules ({kind})")
         return run
 
-    def judge(self, run: RunResult) -> RunResult:
-        """Return the run, with a failure added if its content differs from every serial order's."""
-        if not self._serial or run.failures or run.diverged or run.trace.stalled:
-            return run
-        names = {name for content in (run.content, *self._serial) for name in content} - self._result.unstable
-        found, *allowed = [{name: content.get(name) for name in names} for content in (run.content, *self._serial)]
-        if found not in allowed:
-            different = sorted(name for name in names if all(found[name] != content[name] for content in allowed))
-            where = f"in {', '.join(different)}" if different else "in how its tables fit together"
-            run.trace.failures.append(
-                Failure("serial", "no serial order", f"The content differs from every serial order's {where}.")
-            )
+    def _run_in_order(self, order: Sequence[int]) -> RunResult:
+        """Run actors one after the other."""
+        actors = [self._lab.scenario.actors[number] for number in order]
+        run = self._lab.run(in_order(range(len(order))), actors, deadline=self._deadline, serial=True)
+        self._count(SERIAL, run)
         return run
+
+    def _count(self, kind: str, run: RunResult) -> None:
+        self.judge.tolerate(run)
+        result, scenario = self._result, self._lab.scenario
+        if run.cut:
+            return
+        result.schedules[kind] += 1
+        result.silent -= {step.actor for step in run.trace.steps}
+        for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
+            result.waits[lock] += 1
+        if run.unjudged:
+            self._unjudged[run.unjudged] += 1
+        if result.total % 25 == 0:
+            self._note(f"{scenario.name}: {result.total} schedules ({kind})")
 
     def _confirm(self, found: RunResult) -> None:
         """Shrink the failing run and replay it; it counts only if it fails again."""
         result = self._result
         schedule = schedule_of(found.choices)
-        latched = len(found.trace.actors) == len(self._lab.scenario.all_actors)
 
         def run_again(schedule: Schedule) -> RunResult:
-            actors = None if latched else self._lab.scenario.actors
-            return self.judge(self._lab.run(Replay(schedule), actors))
+            run = self._lab.run(Replay(schedule))
+            self.judge.tolerate(run)
+            return self.judge.judge(run)
 
         self._note(f"{self._lab.scenario.name}: {found.failure} found after {result.total} schedules; shrinking")
         result.schedule, result.failing = shrink(found, run_again)
         result.repeated = True
         for number in range(1, REPLAYS + 1):
             again = run_again(result.schedule)
-            result.unsteady = result.unsteady or again.trace.steps != result.failing.trace.steps
+            result.unsteady = result.unsteady or again.trace.shape != result.failing.trace.shape
             result.repeated = result.repeated and again.trace.statements == result.failing.trace.statements
             if again.failures != found.failures:
                 result.reason = (
@@ -223,18 +209,26 @@ class _Explorer:
 
     def _judge_held(self, bound: int) -> None:
         """Decide whether it held: nothing has failed, so the question is whether something could have."""
-        result, waits = self._result, self._lab.scenario.waits
+        result, waits, actors = self._result, self._lab.scenario.waits, self._lab.scenario.actors
         unjudged = [
             f"{count} of {result.total} schedules could not be judged: {why}" for why, count in self._unjudged.items()
         ]
-        if unjudged:
+        if self.judge.alone:
+            result.reason = self.judge.alone
+        elif unjudged:
             result.reason = unjudged[0]
         elif result.silent:
             result.reason = f"{', '.join(sorted(result.silent))} sent no SQL."
         elif result.complete < min(1, bound):
             result.reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
+        elif not result.switched and result.starved:
+            result.reason = (
+                "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"
+                " give it more time."
+            )
         elif not result.switched:
-            result.reason = "No schedule preempted an actor: there is nothing to interleave."
+            latch = " A latch stops a statement in its middle: [latches.NAME]." if self._longest <= len(actors) else ""
+            result.reason = f"No schedule preempted an actor: there is nothing to interleave.{latch}"
         elif waits and not any(waits in lock for lock in result.waits):
             result.reason = f"No schedule waited for {waits}, so the lock was not tested."
         else:
@@ -250,8 +244,11 @@ def replay(scenario: Scenario, text: str, *, times: int = 1, server: Requirement
     """
     schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
     with Lab(scenario, server) as lab:
-        runs = [lab.run(Replay(schedule)) for _ in range(times)]
         explorer = _Explorer(lab, 0, lambda _: None)
-        if not all(run.failures or run.diverged or run.trace.stalled for run in runs):
-            explorer.run_serial_orders()  # only runs that have not failed are compared with them
-        return [explorer.judge(run) for run in runs]
+        explorer.judge.run_first_order()
+        runs = [lab.run(Replay(schedule)) for _ in range(times)]
+        for run in runs:
+            explorer.judge.tolerate(run)
+        if not all(run.failures or run.unjudged for run in runs):
+            explorer.judge.run_serial_orders()  # only runs that have not failed are compared with them
+        return [explorer.judge.judge(run) for run in runs]

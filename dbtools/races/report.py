@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dbtools.races import render
 from dbtools.races.result import ExplorationResult, Verdict, counted
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def verdict(found: ExplorationResult) -> list[str]:
         sign, how = ("✓", "violated, as expected") if found.as_expected else ("✗", "violated")
         lines = [f"{sign} {name}: {how}. {found.failure}, with {counted(found.switches)}."]
         lines += [f"  {failure.detail}" for failure in found.failing.trace.failures]
+        tables = [table for failure in found.failing.trace.failures for table in failure.differences]
+        lines += [f"    {line}" for line in render.rows_that_differ(tables)]
         others = [f"{outcome} in {count}" for outcome, count in found.outcomes.items() if outcome != found.failure]
         lines += [f"  Other failures on the way: {', '.join(others)}."] if others else []
         if found.unsteady:
@@ -31,7 +34,8 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines.append(f"  Token: {found.token}")
     elif found.verdict is Verdict.HELD:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
-        lines = [f"✓ {name}: held. All schedules with up to {counted(found.complete)}: {tried}, none fails."]
+        but = ", but not all was compared" if found.not_compared else ""
+        lines = [f"✓ {name}: held{but}. All schedules with up to {counted(found.complete)}: {tried}, none fails."]
         if found.left_out:
             lines.append(f"  Left out: {found.left_out}, and what follows from them; they only begin a wait later.")
         others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
@@ -40,6 +44,14 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines += [f"  Besides: {', '.join(others)}; none fails."] if others else []
     else:
         lines = [f"? {name}: inconclusive. {found.reason}"]
+        lines += [f"  {line}" for line in found.last_words]
+    if found.not_compared:
+        lines.append(f"  Not compared: {', '.join(found.not_compared)}.")
+    if found.tolerated:
+        seen = ", ".join(f"{failure} in {count}" for failure, count in found.tolerated.items())
+        lines.append(f"  No race, by design or as one after the other: {seen}.")
+    if found.starved:
+        lines.append(f"  In {found.starved} a program gave up waiting for one that could have gone on: no race.")
     return [*lines, f"  {found.evidence}", f"  {LATCHED if found.scenario.latches else BLIND}"]
 
 
@@ -58,6 +70,10 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "left out": found.left_out,
         "complete": found.complete,
         "outcomes": dict(found.outcomes),
+        "not compared": found.not_compared,
+        "tolerated": dict(found.tolerated),
+        "starved": found.starved,
+        "last words": found.last_words,
         "waits": dict(found.waits),
         "seconds": round(found.seconds, 3),
         "seed": found.seed,
@@ -68,7 +84,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
 def replayed(runs: Sequence[RunResult], text: str) -> list[str]:
     """Return how the replays of a token ended, in lines."""
     ends = [run.ended for run in runs]
-    same = sum(run.trace.steps == runs[0].trace.steps and run.trace.events == runs[0].trace.events for run in runs)
+    same = sum(run.trace.shape == runs[0].trace.shape for run in runs)
     lines = [f"{ends.count(end)} of {len(runs)}: {end}" for end in dict.fromkeys(ends)]
     if len(runs) > 1:
         lines.append(f"{same} of {len(runs)} went step for step as the first.")

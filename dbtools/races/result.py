@@ -48,8 +48,14 @@ class ExplorationResult:
     """The actors that have sent no SQL."""
     switched: bool = False
     """Whether a schedule has preempted an actor."""
-    unstable: set[str] = field(default_factory=set)
-    """The tables that are not compared: two runs of one serial order left them different."""
+    not_compared: list[str] = field(default_factory=list)
+    """What of the contents was not compared: columns that two runs of one order leave different, and the like."""
+    last_words: list[str] = field(default_factory=list)
+    """How the programs ended one after the other, and the last lines of what they printed."""
+    starved: int = 0
+    """In how many schedules a program gave up waiting while another one could have gone on."""
+    tolerated: Counter[str] = field(default_factory=Counter)
+    """What failed by design, or as it does one after the other, and in how many schedules."""
     unsteady: bool = False
     """Whether a replay failed in the same way, but not step for step: something besides the schedule decides."""
     repeated: bool = False
@@ -101,8 +107,7 @@ class ExplorationResult:
         """What was tried, in one line."""
         waits = ", ".join(f"{lock or 'something unnamed'} in {count}" for lock, count in self.waits.most_common(3))
         waits = f"waits seen: {waits} of {self.total}" if waits else "no wait for a lock was seen"
-        unstable = f" Not compared, because one order leaves them different: {', '.join(sorted(self.unstable))}."
-        return f"{self.total} schedules in {self.seconds:.1f} s; {waits}.{unstable if self.unstable else ''}"
+        return f"{self.total} schedules in {self.seconds:.1f} s; {waits}."
 
     @property
     def error(self) -> VerificationFailed:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dbtools.races.content import Content
     from dbtools.races.schedule import Choices
     from dbtools.races.trace import Failure, Trace
 
@@ -16,12 +17,19 @@ class RunResult:
 
     trace: Trace
     choices: Choices
-    content: dict[str, str]
-    """The number of rows and the digest of every table that is left, by the table's name."""
+    content: Content
+    """What is left in all tables."""
     diverged: str = ""
     """Where the programs departed from the schedule, if they did; the run was ended there."""
     plain: bool = False
     """Whether no setting of the database, a role or a connection changes the isolation level from READ COMMITTED."""
+
+    cut: bool = False
+    """The time was up before it had ended."""
+    overtaken: bool = False
+    """Somebody went on while another one slept, with no request under way."""
+    slept: float = 0.0
+    """The longest that a program has slept by itself, in seconds."""
 
     @property
     def failures(self) -> frozenset[str]:
@@ -36,7 +44,12 @@ class RunResult:
     @property
     def ended(self) -> str:
         """How it ended, in words: what failed, why it could not be judged, or "no failure"."""
-        return self.failure or self.diverged or self.trace.stalled or "no failure"
+        return self.failure or self.unjudged or self.trace.starved or "no failure"
+
+    @property
+    def unjudged(self) -> str:
+        """Why it cannot be judged; "" if it can."""
+        return self.diverged or self.trace.stalled
 
 
 def name_of(failure: Failure) -> str:

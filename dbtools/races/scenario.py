@@ -31,6 +31,8 @@ class Actor:
     environment: Mapping[str, str] = field(default_factory=dict)
     superuser: bool = False
     """It connects as the throwaway server's superuser."""
+    cwd: Path | None = None
+    """Its working directory; None: that of the scenario."""
     latch: bool = False
     """It works a latch. It is no program of the scenario, so serial orders leave it out."""
 
@@ -114,6 +116,10 @@ class Scenario:
     latches: Sequence[Latch] = ()
     serial: bool = True
     """Whether the content must be what some order of the actors, one after the other, leaves."""
+    allow: Sequence[str] = ()
+    """Failures that are refusals by design: "23505 jobs_pkey", "40001", "exit 1"."""
+    ignore: Sequence[str] = ()
+    """Tables and columns that are not compared: "audit", "jobs.updated_at"."""
     waits: str = ""
     """A wait that must have been seen somewhere, as reports show it: "advisory lock 1196576591"."""
     expect: str = ""

@@ -4,6 +4,8 @@ title = "Two workers take the same job"
 expect = "invariant one owner"            # left out: nothing may fail
 waits = "row of jobs"                     # a wait that must have been seen, or else `held` would prove nothing
 serial = true                             # the content must be what some serial order of the programs leaves
+allow = ["exit 1", "23505 jobs_pkey"]     # failures that are no race: the program refuses by design
+ignore = ["jobs.updated_at", "audit"]     # columns and tables that are not compared
 
 [start]                                   # what makes the start state, in this order, in an empty database
 sql = "create table jobs (id int primary key, owner text)"
@@ -14,6 +16,7 @@ command = ["npm", "run", "migrate"]       # is given DATABASE_URL, PGHOST, ...
 [actors.first]                            # exactly one of command, call and sql
 command = ["node", "worker.js"]
 env = { WORKER = "1" }
+cwd = "services/worker"                   # default: the project's folder
 [actors.second]
 sql = ["update jobs set owner = 'b' where owner is null"]
 
@@ -55,6 +58,8 @@ KEYS = {
     "expect": str,
     "waits": str,
     "serial": bool,
+    "allow": list,
+    "ignore": list,
     "env": dict,
     "start": dict,
     "actors": dict,
@@ -64,7 +69,7 @@ KEYS = {
     "variants": dict,
 }
 START_KEYS = {"sql": str, "file": str, "call": str, "command": list}
-ACTOR_KEYS = {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool}
+ACTOR_KEYS = {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool, "cwd": str}
 LATCH_KEYS = {"table": str, "catalogue": str}
 LIMIT_KEYS = {"patience": float, "hang": float, "step": float, "steps": int}
 TYPES = {
@@ -76,7 +81,7 @@ TYPES = {
     dict: "a table",
 }
 """What a key's type is called, and by that what it means here."""
-NOT_DEFINING = ("title", "about", "expect", "waits")
+NOT_DEFINING = ("title", "about", "expect", "waits", "allow", "ignore")
 """Keys that do not change what runs, so that a token outlives a better title."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
@@ -138,6 +143,8 @@ class _Reader:
             latches=[self._latch(name, latch) for name, latch in table.get("latches", {}).items()],
             serial=table.get("serial", True),
             waits=table.get("waits", ""),
+            allow=table.get("allow", ()),
+            ignore=table.get("ignore", ()),
             expect=table.get("expect", ""),
             title=table.get("title", self._name),
             about=table.get("about", ""),
@@ -161,6 +168,7 @@ class _Reader:
             call=call,
             environment=environment | self._strings(f"{where}.env", table.get("env", {})),
             superuser=table.get("superuser", False),
+            cwd=self._folder / table["cwd"] if "cwd" in table else None,
         )
 
     def _start(self, key: str, value: Any) -> str | Callable[[str], object] | tuple[str, ...]:

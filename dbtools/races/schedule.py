@@ -1,9 +1,10 @@
 """A schedule: which actor is chosen at each scheduling point.
 
-It is a list of runs: an actor, and how many choices in a row fall on it, or None for all until it is blocked or has
-ended. After the last run, the current actor goes on as long as it can, and then the first one that can. So a schedule
-lists only its preemptions and other unusual choices. A *preemption* is a switch away from an actor that could have gone
-on.
+It is a list of runs: an actor, and how many choices in a row fall on it, or None for all until it is blocked, has
+yielded or has ended. After the last run, the current actor goes on as long as it can, and then the first one that can.
+So a schedule lists only its preemptions and other unusual choices. A *preemption* is a switch away from an actor that
+could have gone on. One that has yielded, because it polls, is left at no cost; to let it go on before the others costs
+as much as a preemption.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class SchedulingPoint:
     """The numbers of the actors that have a held request."""
     current: int | None
     """The actor of the last choice."""
+    yielded: tuple[int, ...] = ()
+    """Those of the enabled actors that only ask once more what they have asked before; never all of them."""
 
 
 Schedule: TypeAlias = tuple[tuple[int, int | None], ...]
@@ -40,18 +43,25 @@ class Divergence(Exception):
 
 
 def continue_current(point: SchedulingPoint) -> int:
-    """Return the current actor if it can go on, else the first that can."""
-    return point.current if point.current is not None and point.current in point.enabled else point.enabled[0]
+    """Return the current actor if it can go on and has not yielded, else the first of those."""
+    ready = [number for number in point.enabled if number not in point.yielded]
+    return point.current if point.current is not None and point.current in ready else ready[0]
 
 
 def is_preemption(point: SchedulingPoint, number: int) -> bool:
-    """Return whether choosing the actor `number` preempts the current one."""
-    return point.current in point.enabled and number != point.current
+    """Return whether choosing the actor `number` takes the turn from one that could go on and has not yielded."""
+    if number in point.yielded:
+        return True
+    return number != point.current and point.current in point.enabled and point.current not in point.yielded
 
 
 def preemptions(choices: Choices) -> int:
     """Return how many of the choices are preemptions."""
     return sum(is_preemption(point, number) for point, number in choices)
+
+
+def _goes_on(point: SchedulingPoint, actor: int) -> bool:
+    return actor in point.enabled and actor not in point.yielded
 
 
 def schedule_of(choices: Choices) -> Schedule:
@@ -62,8 +72,9 @@ def schedule_of(choices: Choices) -> Schedule:
     for actor, group in groupby(choices, key=lambda choice: choice[1]):
         taken = list(group)
         done += len(taken)
-        ended = done == len(choices) or actor not in choices[done][0].enabled
-        runs.append((actor, None if ended else len(taken)))
+        ended = done == len(choices) or not _goes_on(choices[done][0], actor)
+        whole = ended and all(_goes_on(point, actor) for point, _ in taken[1:])
+        runs.append((actor, None if whole else len(taken)))
         firsts.append(taken[0])
     while len(runs) > 1 and firsts[-1][1] == continue_current(firsts[-1][0]):
         runs.pop()

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 def in_order(order: Sequence[int]) -> Strategy:
     """Let each actor go as far as it can before the next one in this order."""
-    return lambda point: min(point.enabled, key=order.index)
+    return lambda point: min(_ready(point), key=order.index)
+
+
+def _ready(point: SchedulingPoint) -> list[int]:
+    return [number for number in point.enabled if number not in point.yielded]
 
 
 class Replay:
@@ -41,7 +45,8 @@ class Replay:
         """
         while self._position < len(self._schedule):
             actor, count = self._schedule[self._position]
-            if self._used != count and actor in point.enabled:
+            goes_on = count is not None or not self._used or actor not in point.yielded
+            if self._used != count and actor in point.enabled and goes_on:
                 self._used += 1
                 return actor
             if self._used == 0 or (count is not None and self._used < count):
@@ -122,7 +127,7 @@ def _exactly(actors: Sequence[int]) -> Schedule:
 def random_walk(seed: int) -> Strategy:
     """Choose among the enabled actors at random, each with the same probability."""
     stream = random.Random(seed)  # noqa: S311 - a schedule, not a secret
-    return lambda point: stream.choice(point.enabled)
+    return lambda point: stream.choice(_ready(point))
 
 
 def pct(seed: int, depth: int, actors: int, steps: int) -> Strategy:
@@ -136,10 +141,10 @@ def pct(seed: int, depth: int, actors: int, steps: int) -> Strategy:
     drops = {stream.randrange(max(1, steps)): depth - 1 - number for number in range(depth - 1)}
 
     def choose(point: SchedulingPoint) -> int:
-        best = max(point.enabled, key=priorities.__getitem__)
+        best = max(_ready(point), key=priorities.__getitem__)
         if point.number in drops:
             priorities[best] = drops[point.number]
-            best = max(point.enabled, key=priorities.__getitem__)
+            best = max(_ready(point), key=priorities.__getitem__)
         return best
 
     return choose

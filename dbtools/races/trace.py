@@ -16,6 +16,11 @@ from dbtools.races.token import shorten
 _VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b")
 
 
+def without_values(sql: str) -> str:
+    """Return a statement with "?" for values such as 'x' and 12."""
+    return _VALUE.sub("?", sql)
+
+
 class EventKind(StrEnum):
     """The kind of an event."""
 
@@ -27,6 +32,8 @@ class EventKind(StrEnum):
     """The step no longer waits."""
     ENDED = "ended"
     """ReadyForQuery: the step is over."""
+    YIELDED = "yielded"
+    """The actor polls or sleeps, and another one goes on (`step` is 0)."""
     FINISHED = "finished"
     """The actor's program and its sessions have ended (`step` is 0)."""
 
@@ -83,6 +90,16 @@ class End:
 
 
 @dataclass(frozen=True)
+class TableDifference:
+    """The rows of a table that are not the same here and after every serial order."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """Where a row is ("here", "after ann, bob"), and its values; without values where there is no row."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """One thing that is wrong with a run."""
 
@@ -95,6 +112,10 @@ class Failure:
     """What happened, in words."""
     step: int = 0
     """The number of the step that failed; 0 if no step did."""
+    actor: str = ""
+    """Whose failure it is, if it is that of an actor."""
+    differences: tuple[TableDifference, ...] = field(default=(), compare=False)
+    """The rows in which the final state differs from those of the serial orders."""
 
 
 @dataclass
@@ -109,6 +130,10 @@ class Trace:
     failures: list[Failure] = field(default_factory=list)
     stalled: str = ""
     """Why the run was given up, if it was: such a run proves nothing."""
+    starved: str = ""
+    """Who gave up waiting for another that could have gone on, if somebody did: such a run is no race."""
+    tolerated: list[Failure] = field(default_factory=list)
+    """What failed by design, or as it does one after the other."""
 
     @property
     def statements(self) -> list[list[str]]:
@@ -116,7 +141,13 @@ class Trace:
 
         Without values, because a program that writes today's date is the same program tomorrow.
         """
-        return [[step.actor, _VALUE.sub("?", step.sql)] for step in self.steps]
+        return [[step.actor, without_values(step.sql)] for step in self.steps]
+
+    @property
+    def shape(self) -> object:
+        """Equal for runs that went step for step alike: what was sent without its values, and what came of it."""
+        ends = [(step.session, step.tag, step.sqlstate, step.subject) for step in self.steps]
+        return self.statements, ends, self.events
 
     @property
     def fingerprint(self) -> str:

@@ -338,25 +338,54 @@ def test_a_file_that_is_aborted_fails_and_the_others_are_run(tmp_path: Path) -> 
     assert alone.stderr.startswith(b"The spec bad could not be run to its end.\nsetup failed: ERROR: ")
 
 
-def test_nothing_is_run_if_any_file_is_wrong(tmp_path: Path) -> None:
+def test_a_file_that_is_wrong_or_has_nothing_to_compare_with_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "bad.spec").write_text("step")
-    done = invoke("race.spec", str(OWN / "queue.spec"), str(tmp_path / "bad.spec"))
+    queue = tmp_path / "queue.spec"
+    queue.write_bytes(b"\xef\xbb\xbf" + (OWN / "queue.spec").read_bytes())
+    (tmp_path / "expected").mkdir()
+    (tmp_path / "expected" / "queue.out").write_bytes((OWN / "queue.out").read_bytes())
+    other = tmp_path / "other.spec"
+    other.write_bytes(queue.read_bytes())
+    paths = [tmp_path / "bad.spec", other, queue]
+    bad, other_result, good = suite.run_all(paths, tmp_path / "expected", lambda _: None, step_timeout=60)
+    assert (bad.name, bad.result, bad.detail.splitlines()[0]) == (
+        "bad",
+        "failed",
+        f"{tmp_path}/bad.spec is not an isolation spec.",
+    )
+    assert (other_result.result, other_result.detail) == (
+        "failed",
+        "There is no expected output of the spec other.\n"
+        f"No other.out in {tmp_path}/expected. Nothing was run.\n"
+        "To see its output: invoke race.spec other.spec",
+    )
+    assert (good.name, good.result) == ("queue", "ok")
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = invoke("race.spec", str(OWN / "queue.spec"), "--results", str(tmp_path / "file"))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().startswith(f"{tmp_path}/bad.spec is not an isolation spec.\nLine 1: ")
+    assert done.stderr.decode() == (
+        f"The results cannot be written to {tmp_path}/file.\n"
+        "File exists. Nothing was run.\n"
+        "Name a folder that can be written to: --results FOLDER\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        suite.prepare_results(tmp_path / "out", [Path("a/x.spec"), Path("b/x.spec"), Path("y.spec")])
+    assert str(caught.value) == (
+        "The results of a/x.spec and b/x.spec would have one name.\n"
+        "Each output is written to NAME.out, where NAME is that of the spec without its folder. Nothing was run.\n"
+        "Run them one at a time, each with --results of its own."
+    )
+    assert not (tmp_path / "out").exists()
 
 
-def test_there_must_be_a_file_and_something_to_compare_with(tmp_path: Path) -> None:
+def test_there_must_be_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         suite.find_specs(["."], tmp_path)
     assert str(caught.value) == (
         "There is no spec to run.\n"
         "No file was named, or only folders without a *.spec file. Nothing was run.\n"
         "For example: invoke race.spec specs/my-race.spec"
-    )
-    with pytest.raises(ConfigurationError) as caught:
-        suite.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=1)
-    assert str(caught.value) == (
-        "There is no expected output of the spec queue.\n"
-        f"No queue.out in {tmp_path}. Nothing was run.\n"
-        "To see its output: invoke race.spec queue.spec"
     )

@@ -221,7 +221,7 @@ Stalled, and proves nothing: seed has been in SELECT pg_sleep(3600) for 30 s and
 
 A <b>A&B</b>: exit 3
   | <img src=x onerror=alert(1)>
-  | ␛[2Jcleared    tab
+  | cleared    tab
 B q"'--x: exit 0
 
 ✗ error 22012 (step 6): <i>division by zero</i>␛]0;x␇

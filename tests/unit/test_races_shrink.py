@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dbtools.races import shrink as module
+from dbtools.races.content import Content
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence, SchedulingPoint, preemptions
 from dbtools.races.shrink import MAX_TRIES, shrink
@@ -42,7 +43,7 @@ def program(lengths: list[int], fails: Fails, tries: list[Schedule]) -> Callable
         came = [(actor, len(list(group))) for actor, group in groupby(actor for _, actor in choices)]
         failed = not diverged and fails(came)
         failures = [Failure("error", "23505 invoices_pkey")] if failed else []
-        return RunResult(Trace(("A", "B"), failures=failures), tuple(choices), {}, diverged)
+        return RunResult(Trace(("A", "B"), failures=failures), tuple(choices), Content(), diverged)
 
     return run_schedule
 
@@ -97,7 +98,7 @@ def played(*choices: tuple[tuple[int, ...], int], failures: tuple[Failure, ...] 
     for number, (enabled, actor) in enumerate(choices):
         points.append((SchedulingPoint(number, enabled, current), actor))
         current = actor
-    return RunResult(Trace(("A", "B"), failures=list(failures)), tuple(points), {}, diverged)
+    return RunResult(Trace(("A", "B"), failures=list(failures)), tuple(points), Content(), diverged)
 
 
 RACE, OTHER = Failure("error", "23505 invoices_pkey"), Failure("hang", "hang")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from dbtools.db.dsn import Dsn
@@ -23,7 +23,7 @@ from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.server.folders import temporary_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from dbtools.races.scenario import Actor
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT_CHARACTERS = 4_000
 """How much of the end of an actor's output is kept."""
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 
 class Program:
@@ -91,6 +92,10 @@ class Program:
         """Return how long its processes and threads have run so far, in nanoseconds; 0 where that cannot be known."""
         return sum(_ran(task) for task in _tasks(self.pid))
 
+    def ready(self) -> int:
+        """Return for how long they have run or waited for a processor; 0 where that cannot be known."""
+        return sum(sum(_schedstat(task)) for task in _tasks(self.pid))
+
     def output(self) -> str:
         """Return the end of what it printed, without the password of its URL."""
         size = self._output.seek(0, os.SEEK_END)
@@ -101,6 +106,8 @@ class Program:
         """Kill what is left of it. Its output can no longer be read."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # the group: what it has started goes with it
+        if not self.is_over():  # it may be so young that it leads no group yet
+            os.kill(self.pid, signal.SIGKILL)
         while not self.is_over():
             with suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -148,6 +155,41 @@ def _fork(call: Callable[[str], object], url: str, environment: Mapping[str, str
         os._exit(code)
 
 
+def children() -> set[int]:
+    """Return the processes that this one has started, or that were left to it; none where that cannot be known."""
+    found: set[int] = set()
+    with suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
+            found |= {int(child) for child in _read(f"/proc/self/task/{thread}/children").split()}
+    return found
+
+
+@contextmanager
+def adopted_orphans() -> Iterator[None]:
+    """Make this process the parent of what programs leave behind when they end, so that it can be found."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = ctypes.c_int()
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, before.value)
+
+
+def end_orphans(known: Collection[int]) -> None:
+    """Kill all children but the known ones, with all that they have started in turn."""
+    while orphans := children() - {*known}:
+        for pid in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
 def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> None:
     # No object of the lab may be collected here: its finalizer would close a file descriptor that has a new owner.
     gc.freeze()
@@ -192,7 +234,13 @@ def _state(task: str) -> str:
 
 
 def _ran(task: str) -> int:
-    return int(_read(f"{task}/schedstat").partition(" ")[0] or 0)
+    return _schedstat(task)[0]
+
+
+def _schedstat(task: str) -> tuple[int, int]:
+    """Return how long a thread has run, and how long it has waited for a processor, in nanoseconds."""
+    ran, waited, *_ = (*_read(f"{task}/schedstat").split(), "0", "0")
+    return int(ran), int(waited)
 
 
 def _read(path: str) -> str:

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from dbtools.db.deadlock import DEADLOCK
-from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import ConfigurationError
-from dbtools.races.execution.actor_process import Program, connection_environment
+from dbtools.races.execution.actor_process import (
+    Program,
+    adopted_orphans,
+    children,
+    connection_environment,
+    end_orphans,
+)
+from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
@@ -59,6 +65,8 @@ class Lab:
         self.major = requirements.version
         self._requirements = requirements
         self._number = 0
+        self.patience = 0.0
+        """How long a program is known to sleep by itself, in seconds; it is waited for at least as long."""
 
     def __enter__(self) -> Self:
         """Start the server and make the start state.
@@ -74,6 +82,8 @@ class Lab:
             self._admin = stack.enter_context(_connect(self._superuser))
             self._server.create_database(TEMPLATE)
             self._make_start()
+            with _connect(self._superuser.with_database(TEMPLATE)) as connection:
+                self.start = read_content(connection)
             self._stack = stack.pop_all()
         return self
 
@@ -87,28 +97,45 @@ class Lab:
         """The server's own database, beside the clones."""
         return self._server.url
 
-    def run(self, choose: Strategy, actors: Sequence[Actor] | None = None) -> RunResult:
+    def run(
+        self,
+        choose: Strategy,
+        actors: Sequence[Actor] | None = None,
+        *,
+        deadline: float = float("inf"),
+        serial: bool = False,
+    ) -> RunResult:
         """Run the actors (default: all of the scenario) from the start state, by the choices of `choose`.
+
+        A `serial` run waits for a program that sleeps, for up to `Limits.hang` seconds, before another one goes on. It
+        is cut at the `deadline`, a time of `time.monotonic`.
 
         Raises:
             ConfigurationError: An actor could not be started.
         """
         with self._clone() as database:
-            return asyncio.run(self._run(database, choose, self.scenario.all_actors if actors is None else actors))
+            every = self.scenario.all_actors if actors is None else actors
+            return asyncio.run(self._run(database, choose, every, deadline, serial=serial))
 
-    async def _run(self, database: str, choose: Strategy, actors: Sequence[Actor]) -> RunResult:
+    async def _run(
+        self, database: str, choose: Strategy, actors: Sequence[Actor], deadline: float, *, serial: bool
+    ) -> RunResult:
         diverged = ""
         with _connect(self._superuser.with_database(database)) as control:
             control.execute("set lock_timeout = '1s'")
             async with AsyncExitStack() as stack:
-                scheduler = Scheduler(Probe(control), self.scenario.limits)
+                stack.enter_context(adopted_orphans())
+                stack.callback(end_orphans, children())  # after all programs, whose children may be left to us
+                limits = self.scenario.limits
+                scheduler = Scheduler(Probe(control), limits, deadline=deadline, patience=self.patience, serial=serial)
                 for actor in actors:
                     dsn = (self._superuser if actor.superuser else self._owner).with_database(database)
                     proxy = Proxy(actor.name, dsn.host, int(dsn.port), scheduler.session_changed)
                     await proxy.open()
                     stack.push_async_callback(proxy.close)
-                    url = dsn.through_proxy("127.0.0.1", proxy.port).url
-                    program = Program(actor, url, self.scenario.folder)
+                    # No driver but libpq's knows sslmode, and some refuse a URL that has it.
+                    url = dsn.through_proxy("127.0.0.1", proxy.port).changed(sslmode=None).url
+                    program = Program(actor, url, actor.cwd or self.scenario.folder)
                     stack.callback(program.end)
                     scheduler.add(program, proxy)
                 try:
@@ -117,10 +144,20 @@ class Lab:
                     diverged = str(error)
             trace = scheduler.trace
             _end_sessions(control)
+            gids = roll_back_prepared(control)
             trace.failures += [*_errors(trace), *self._broken(control)]
-            content = {table.name: f"{table.rows} {table.md5}" for table in digest(control).tables}
+            content = read_content(control, self.start, gids)
             plain = _is_plain(control) and not any(b"isolation" in packet for packet in scheduler.openings)
-        return RunResult(trace, tuple(scheduler.choices), content, diverged, plain)
+        return RunResult(
+            trace,
+            tuple(scheduler.turns.choices),
+            content,
+            diverged,
+            plain,
+            scheduler.cut,
+            scheduler.turns.overtaken,
+            scheduler.slept,
+        )
 
     def _broken(self, control: psycopg.Connection) -> Iterator[Failure]:
         for invariant in self.scenario.invariants:
@@ -194,7 +231,8 @@ def _errors(trace: Trace) -> Iterator[Failure]:
             step = failed[-1]
             name = f"{step.sqlstate} {step.subject}".strip()
             detail = f" ({' '.join(step.detail.split())})" if step.detail and step.sqlstate == DEADLOCK else ""
-            yield Failure("error", name, f"{end.actor}: {step.message}{detail}", step.number)
+            yield Failure("error", name, f"{end.actor}: {step.message}{detail}", step.number, end.actor)
         else:
             last = end.output.strip().splitlines()[-1:] or [""]
-            yield Failure("exit", f"exit {end.code}", f"{end.actor} ended with exit code {end.code}. {last[0]}".strip())
+            detail = f"{end.actor} ended with exit code {end.code}. {last[0]}".strip()
+            yield Failure("exit", f"exit {end.code}", detail, actor=end.actor)

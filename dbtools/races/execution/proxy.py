@@ -2,26 +2,19 @@
 
 An actor is given the proxy's port in place of the server's. Authentication (including SCRAM), cancel requests, COPY,
 notifications and errors pass unchanged. TLS and GSSAPI encryption are declined.
-
-A request is held at its first message, because some drivers send Parse and Flush and wait for the answer before they
-send the rest. Once it is released, everything passes until ReadyForQuery: by then the server has committed what there
-was to commit. What a client sends before that waits in its socket, so the next request of a pipeline is another step.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dbtools.races.execution import wire
+from dbtools.races.execution.relay import PIECE_BYTES, Reader, Relay, refuse
 from dbtools.races.execution.session import Phase, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-
-PIECE_BYTES = 64 * 1024
-"""How much is read from a connection at once; no more than a few pieces are ever held."""
 
 
 class Proxy:
@@ -55,19 +48,21 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(_Reader(limit=PIECE_BYTES), self._connected)
+        return asyncio.StreamReaderProtocol(Reader(limit=PIECE_BYTES), self._connected)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert isinstance(reader, _Reader)
+        assert isinstance(reader, Reader)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         session = server = None
         try:
             packet = await _first_packet(reader, writer)
             code = int.from_bytes(packet[4:8], "big")
+            if code == wire.CANCEL_REQUEST and self._cancel_held(packet):
+                return
             if code != wire.CANCEL_REQUEST:
                 number = len(self.sessions) + 1
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
@@ -80,11 +75,11 @@ class Proxy:
             if session is None:
                 await answers.read()
             else:
-                await _Relay(session, reader, writer, answers, server).run()
+                await Relay(session, reader, writer, answers, server).run()
         except wire.ProtocolError as error:
-            _refuse(writer, f"race proxy: {error}")
+            refuse(writer, f"race proxy: {error}")
         except OSError as error:
-            _refuse(writer, f"race proxy: the server cannot be reached: {error}")
+            refuse(writer, f"race proxy: the server cannot be reached: {error}")
         except asyncio.IncompleteReadError:
             pass  # the client left before its first packet was complete
         finally:
@@ -94,149 +89,16 @@ class Proxy:
             if session is not None:
                 session.enter(Phase.CLOSED)
 
+    def _cancel_held(self, packet: bytes) -> bool:
+        """Cancel the request that is held on the connection that a cancel request is for; return whether one is.
 
-class _Reader(asyncio.StreamReader):
-    """A reader with an event for the end of its connection, which is set even while no data is read."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit=limit)
-        self.gone = asyncio.Event()
-
-    def feed_eof(self) -> None:
-        super().feed_eof()
-        self.gone.set()
-
-    def set_exception(self, exc: Exception) -> None:
-        super().set_exception(exc)
-        self.gone.set()
-
-
-class _Relay:
-    """Passes the messages of one connection on, in both directions."""
-
-    def __init__(
-        self,
-        session: Session,
-        client: _Reader,
-        to_client: asyncio.StreamWriter,
-        server: asyncio.StreamReader,
-        to_server: asyncio.StreamWriter,
-    ) -> None:
-        self._session = session
-        self._client, self._to_client = client, to_client
-        self._server, self._to_server = server, to_server
-        self._statements = wire.Statements()
-        self._request = b""
-        """The type of the open request's first message; b"" where no request is open."""
-        self._copy = False
-        """The server expects COPY data."""
-        self._open = asyncio.Event()
-        """The client's messages may pass: the last request has not been sent completely, or it has ended."""
-        self._open.set()
-
-    async def run(self) -> None:
-        """Return once the server has ended the connection."""
-        to_server = asyncio.create_task(self._relay_to_server())
-        try:
-            await self._relay_to_client()
-        finally:
-            to_server.cancel()
-            with suppress(asyncio.CancelledError):
-                await to_server
-
-    async def _relay_to_client(self) -> None:
-        scanner = wire.Scanner()
-        while data := await _read(self._server):
-            ready = False
-            for message in scanner.feed(data):
-                ready = self._observe(message) or ready
-            # The end of the request must be recorded before the client sees the answer.
-            if ready:
-                self._become_ready()
-            with suppress(OSError):  # the client is gone, but the server's end is still to be seen
-                self._to_client.write(data)
-                await self._to_client.drain()
-
-    def _observe(self, message: wire.Message) -> bool:
-        session = self._session
-        if message.kind == wire.READY:
-            session.transaction = message.body.decode("ascii", "replace")
-            return True
-        if message.kind == wire.COMPLETE:
-            session.tag = wire.text(message.body)
-        elif message.kind == wire.ERROR:
-            session.error = wire.fields(message.body)
-        elif message.kind == wire.KEY:
-            session.pid = int.from_bytes(message.body[:4], "big")
-        else:
-            self._copy = True
-            self._open.set()
-        return False
-
-    def _become_ready(self) -> None:
-        self._request, self._copy = b"", False
-        self._open.set()
-        if self._session.phase in (Phase.STARTING, Phase.RUNNING):
-            self._session.enter(Phase.IDLE)
-
-    async def _relay_to_server(self) -> None:
-        gone = asyncio.create_task(self._client.gone.wait())
-        requests = asyncio.create_task(self._pass_requests())
-        try:
-            await asyncio.wait((gone, requests), return_when=asyncio.FIRST_COMPLETED)
-            if self._session.phase is not Phase.HELD:
-                await asyncio.wait((requests,))  # what the client sent before its end is still passed on
-        finally:
-            gone.cancel()
-            requests.cancel()
-        error = requests.exception() if requests.done() else None
-        if isinstance(error, wire.ProtocolError):
-            _refuse(self._to_client, f"race proxy: {error}")
-        elif error is not None and not isinstance(error, (asyncio.IncompleteReadError, OSError)):
-            raise error
-        if self._session.phase is not Phase.RUNNING:
-            self._session.enter(Phase.CLOSING)
-        with suppress(OSError):
-            self._to_server.write_eof()
-
-    async def _pass_requests(self) -> None:
-        while True:
-            kind, size = wire.header(await self._client.readexactly(5), wire.CLIENT)
-            if kind != wire.TERMINATE:
-                await self._open.wait()
-            head = await self._client.readexactly(min(size, wire.MAX_HEAD_BYTES))
-            await self._hold_request(kind, head)
-            self._to_server.write(kind + (size + 4).to_bytes(4, "big") + head)
-            await _pass_on(self._client, self._to_server, size - len(head))
-            self._close_after(kind)
-            if kind == wire.TERMINATE:
-                return
-
-    async def _hold_request(self, kind: bytes, head: bytes) -> None:
-        """Return once a message may go to the server: at once, unless a request begins with it."""
-        passing = (wire.TERMINATE, wire.PASSWORD, wire.COPY_DATA, wire.COPY_DONE, wire.COPY_FAIL)
-        if kind in passing or self._session.phase is Phase.STARTING or self._copy:
-            return
-        sql = self._statements.label(kind, head)
-        if not self._request:
-            self._request = kind
-            if kind not in (wire.SYNC, wire.FLUSH):
-                await self._session.hold(sql)
-        elif kind == wire.QUERY:  # after a batch without Sync, which it ends
-            self._request = kind
-            await self._session.hold(sql)
-        elif kind in (wire.PARSE, wire.BIND) and not self._session.choice and not wire.is_trivial(sql):
-            await self._session.hold(sql)
-
-    def _close_after(self, kind: bytes) -> None:
-        """Let nothing pass after the last message of a request."""
-        if self._copy:
-            if kind in (wire.COPY_DONE, wire.COPY_FAIL):
-                self._copy = False
-                if self._request in (wire.QUERY, wire.CALL):
-                    self._open.clear()
-        elif self._request and kind in (wire.QUERY, wire.CALL, wire.SYNC):
-            self._open.clear()
+        The server does not know of the request yet, so the cancel would get lost.
+        """
+        pid = int.from_bytes(packet[8:12], "big")
+        held = [session for session in self.sessions if session.pid == pid and session.phase is Phase.HELD]
+        for session in held:
+            session.cancelled = True
+        return bool(held)
 
 
 async def _first_packet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -257,25 +119,3 @@ async def _either(*both: Coroutine[object, object, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, left: int) -> None:
-    while left:
-        piece = await source.read(min(left, PIECE_BYTES))
-        if not piece:
-            raise asyncio.IncompleteReadError(b"", left)
-        target.write(piece)
-        left -= len(piece)
-        await target.drain()
-
-
-async def _read(source: asyncio.StreamReader) -> bytes:
-    try:
-        return await source.read(PIECE_BYTES)
-    except OSError:
-        return b""
-
-
-def _refuse(writer: asyncio.StreamWriter, message: str) -> None:
-    with suppress(OSError):
-        writer.write(wire.fatal(message))

@@ -21,10 +21,11 @@ import time
 from typing import TYPE_CHECKING
 
 from dbtools.db.deadlock import DEADLOCK
+from dbtools.races.execution import wire
 from dbtools.races.execution.actor_state import ActorState
 from dbtools.races.execution.session import Phase, Session
+from dbtools.races.execution.turns import Turns
 from dbtools.races.execution.wait_tracker import WaitTracker
-from dbtools.races.schedule import SchedulingPoint
 from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from dbtools.races.scenario import Limits
     from dbtools.races.schedule import Strategy
 
+TIMEOUTS, INTERRUPTED = ("55P03", "57014"), "ProcessInterrupts"
+"""How the server ends a request that takes longer than lock_timeout, statement_timeout or its program allow.
+
+The last is the name of its routine. Where NOWAIT finds a lock taken, the code is the same, but the routine another one.
+"""
+LONG_S = 0.05
+"""How long to wait before the server is asked which sessions sleep."""
 POLL_S = 0.001
 """How long to wait for news from the proxies before the server is asked which sessions are blocked."""
 
@@ -41,17 +49,28 @@ POLL_S = 0.001
 class Scheduler:
     """Runs the actors, and decides whose request goes to the server next."""
 
-    def __init__(self, probe: Probe, limits: Limits) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        limits: Limits,
+        *,
+        deadline: float = float("inf"),
+        patience: float = 0.0,
+        serial: bool = False,
+    ) -> None:
         self.trace = Trace(())
-        self.choices: list[tuple[SchedulingPoint, int]] = []
-        """The scheduling points so far, each with the actor that was chosen."""
         self._actors: list[ActorState] = []
         self._waits = WaitTracker(probe, self._actors)
         self._changed = asyncio.Event()
+        self.cut = False
+        """The time was up before the run had ended."""
         self._limits = limits
+        self._deadline = deadline
+        # One after the other, a program is waited for as long as it may come back by itself.
+        self._patience = max(patience, limits.patience, min(limits.hang, limits.step / 2) if serial else 0.0)
+        self.turns = Turns(self._actors, self.trace, limits.hang, limits.patience if serial else 0.0)
         self._ended_before: dict[Session, int] = {}
         """How many requests of the session had ended when its last step was released."""
-        self._current: int | None = None
 
     def add(self, program: Program, proxy: Proxy) -> None:
         """Add an actor."""
@@ -63,11 +82,18 @@ class Scheduler:
         """The first packet of every session: its user, its database and its settings."""
         return [session.opening for actor in self._actors for session in actor.sessions]
 
+    @property
+    def slept(self) -> float:
+        """The longest that a program has slept by itself, in seconds."""
+        return max((actor.slept for actor in self._actors), default=0.0)
+
     def session_changed(self, session: Session) -> None:
         """Take notice of a change in a session. The proxy calls this before it passes an answer on to the program."""
         self._changed.set()
         if session.phase is Phase.IDLE:
             self._actor_of(session).expect_answer()
+        elif session.phase is Phase.HELD:
+            self._actor_of(session).expect_request()
 
     async def run(self, choose: Strategy) -> Trace:
         """Run the actors until all have ended or none can make progress, and return the trace.
@@ -82,15 +108,20 @@ class Scheduler:
             self._flush_events()
             if self.trace.stalled or not held:
                 break
+            if self.turns.are_in_vain():
+                self._record_hang()
+                break
             if len(self.trace.steps) >= self._limits.steps:
                 self.trace.stalled = f"It was ended after {self._limits.steps:,} steps."
                 break
             # Requests that are no choice go first, one at a time and in the actors' order, so that traces are equal.
             trivial = [session for session in held if not session.choice]
-            self._release(trivial[0] if trivial else self._choose(choose))
+            self._release(trivial[0] if trivial else self.turns.choose(choose))
         for actor in self._actors:
             code = actor.program.code if actor.program.is_over() else None
             self.trace.ends.append(End(actor.program.actor.name, code, actor.program.output()))
+            if actor.starved:
+                self.trace.starved = f"{actor.name} gave up waiting although another one could have gone on."
         return self.trace
 
     def _admit_connections(self) -> bool:
@@ -100,20 +131,15 @@ class Scheduler:
             session.admit()
         return any(first)
 
-    def _choose(self, choose: Strategy) -> Session:
-        enabled = [actor.number for actor in self._actors if actor.in_phase(Phase.HELD)]
-        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current)
-        number = choose(point)
-        assert number in enabled
-        self.choices.append((point, number))
-        self._current = number
-        return self._actors[number].in_phase(Phase.HELD)[0]
-
     def _release(self, session: Session) -> None:
+        actor = self._actor_of(session)
+        if session.choice:
+            self.turns.take(actor, session)
+            actor.rivals = self._can_another_go_on(actor)
         step = Step(len(self.trace.steps) + 1, session.actor, session.name, session.sql, session.choice)
         self.trace.steps.append(step)
         self.trace.events.append(Event(EventKind.RELEASED, session.actor, step.number))
-        self._actor_of(session).steps[session] = step
+        actor.steps[session] = step
         self._ended_before[session] = session.ended
         session.release()
 
@@ -124,6 +150,9 @@ class Scheduler:
             self._record_ends()
             unsettled = self._unsettled()
             seconds = time.monotonic() - began
+            if time.monotonic() > self._deadline:
+                self.cut, self.trace.stalled = True, "The time was up."
+                return
             if not (unsettled or self._waits.deadlock_check_pending or self._waits.may_end()):
                 if self._is_over() or self._can_make_progress():
                     return
@@ -138,6 +167,8 @@ class Scheduler:
                 await asyncio.wait_for(self._changed.wait(), POLL_S)
             except TimeoutError:
                 self._waits.find_new()
+                if seconds > LONG_S:
+                    self._waits.find_asleep()
 
     def _record_ends(self) -> None:
         ended = [
@@ -163,12 +194,24 @@ class Scheduler:
             if session.phase is Phase.CLOSED and not step.sqlstate:
                 step.sqlstate, step.message = "08006", "the connection was lost"
             actor.record(EventKind.ENDED, step.number)
+            if step.choice:
+                actor.polling.answered(session, step)
+            if step.choice and not wire.is_end(step.sql):
+                timed_out = step.sqlstate in TIMEOUTS and session.error.get("R") == INTERRUPTED
+                actor.timed_out = timed_out and self._can_another_go_on(actor)
+            for other in self._actors:
+                if other.listens:
+                    other.rouse()
+
+    def _can_another_go_on(self, actor: ActorState) -> bool:
+        blocked = {session.actor for session in self._waits.blocked}
+        return any(other is not actor and not other.over and other.name not in blocked for other in self._actors)
 
     def _actor_of(self, session: Session) -> ActorState:
         return next(actor for actor in self._actors if actor.name == session.actor)
 
     def _is_over(self) -> bool:
-        return all(actor.over for actor in self._actors)
+        return all(actor.over or actor.left_behind for actor in self._actors)
 
     def _can_make_progress(self) -> bool:
         return any(actor.in_phase(Phase.CONNECTING, Phase.HELD) for actor in self._actors)
@@ -179,7 +222,9 @@ class Scheduler:
         for actor in [actor for actor in self._actors if not actor.over]:
             blocked = [session for session in actor.open_sessions if session in self._waits.blocked]
             reasons += [f"{session.name} waits for {' and '.join(self._waits.blocked[session])}" for session in blocked]
-            if not blocked:
+            held = actor.in_phase(Phase.HELD)
+            reasons += [f"{session.name} asks again and again: {session.sql}" for session in held]
+            if not blocked and not held:
                 reasons.append(f"{actor.name} sleeps with no request under way")
         self.trace.failures.append(Failure("hang", "hang", f"No actor can make progress: {', '.join(reasons)}."))
 
@@ -189,7 +234,7 @@ class Scheduler:
         for actor in self._latest_first():
             # An actor without a request is always looked at, because it may begin to compute at any time.
             if not found or not actor.in_phase(Phase.CONNECTING, Phase.HELD, Phase.RUNNING):
-                found += actor.unsettled(self._waits.blocked, self._limits.patience)
+                found += actor.unsettled(self._waits.blocked, self._waits.asleep, self._patience)
         return found
 
     def _latest_first(self) -> list[ActorState]:

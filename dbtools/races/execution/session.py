@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,14 @@ class Session:
         self.tag = ""
         self.error: dict[str, str] = {}
         """The fields of the last request's error, by the letters that the protocol has for them."""
+        self.answer = 0
+        """A checksum of what the server has answered to it so far."""
+        self.answered = 0
+        """The same for the last request that has ended."""
+        self.cancelled = False
+        """A cancel request came for the held request."""
+        self.listening = False
+        """It has sent LISTEN, so that the server may wake its program up."""
         self.transaction = "I"
         self.ended = 0
         """How many requests have ended."""
@@ -71,7 +80,9 @@ class Session:
     def release(self) -> None:
         """Let the held request go to the server."""
         assert self.phase is Phase.HELD
-        self.tag, self.error = "", {}
+        self.tag, self.error, self.answer = "", {}, 0
+        if command := wire.listens(self.sql):
+            self.listening = command == "listen"
         self.phase = Phase.RUNNING
         self._let_through.set()
 
@@ -89,9 +100,19 @@ class Session:
         self._changed(self)
         await self._let_through.wait()
 
+    def add_answer(self, data: bytes) -> None:
+        """Take notice of a piece of the answer."""
+        self.answer = zlib.crc32(data, self.answer)
+
+    def notified(self) -> None:
+        """Take notice of a notification that is passed on to the program."""
+        self._changed(self)
+
     def enter(self, phase: Phase) -> None:
         """Change the phase. A request that was running has ended by that."""
-        self.ended += self.phase is Phase.RUNNING
+        if self.phase is Phase.RUNNING:
+            self.ended += 1
+            self.answered = self.answer
         if self.phase is not Phase.CLOSED:
             self.phase = phase
         self._changed(self)

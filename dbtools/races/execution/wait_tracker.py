@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.db.deadlock import parse_deadlock
+from dbtools.db.lock_probe import PREPARED
 from dbtools.races.execution.session import Phase, Session
 from dbtools.races.trace import EventKind
 
@@ -32,6 +33,8 @@ class WaitTracker:
     def __init__(self, probe: Probe, actors: Sequence[ActorState]) -> None:
         self.blocked: dict[Session, tuple[str, ...]] = {}
         """Each blocked session, with the names of those that block it."""
+        self.asleep: set[Session] = set()
+        """The running sessions that were in pg_sleep when they were looked at last."""
         self._probe = probe
         self._actors = actors
         self._began = 0.0
@@ -49,6 +52,11 @@ class WaitTracker:
             self.blocked[session] = on
             self._began = time.monotonic()
             actor.record(EventKind.BLOCKED, actor.steps[session].number, on, self._probe.awaited_lock(pid))
+
+    def find_asleep(self) -> None:
+        """Find the running sessions that sleep in the server."""
+        running = {session.pid: session for _, session in self._running()}
+        self.asleep = {running[pid] for pid in (self._probe.sleeping(running) if running else ())}
 
     def may_end(self) -> bool:
         """Record which waits are over; return whether any was, or the server is going to break a deadlock."""
@@ -111,6 +119,7 @@ class WaitTracker:
         except psycopg.errors.LockNotAvailable:
             return None
         names = {session.pid: session.name for actor in self._actors for session in actor.sessions}
+        names[PREPARED] = "a prepared transaction"
         within = {pid: tuple(names[blocker] for blocker in on if blocker in names) for pid, on in found.items()}
         return {pid: on for pid, on in within.items() if on}
 

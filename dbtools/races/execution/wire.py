@@ -30,10 +30,16 @@ CLIENT = frozenset((QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE, SYNC, FLUSH, T
 CLIENT |= {COPY_DATA, COPY_DONE, COPY_FAIL}
 BODYLESS = frozenset((SYNC, FLUSH, TERMINATE, COPY_DONE))
 # What the server sends, as far as it matters.
-READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH = b"Z", b"E", b"C", b"K", b"G", b"W"
-WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH))
+READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION = b"Z", b"E", b"C", b"K", b"G", b"W", b"A"
+WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION))
 
 _HEADER = struct.Struct("!cI")
+_CANCELLED = (
+    b"do $$ begin raise exception using errcode = 'query_canceled',"
+    b" message = 'canceling statement due to user request'; end $$\0"
+)
+CANCELLED = _HEADER.pack(QUERY, len(_CANCELLED) + 4) + _CANCELLED
+"""A request that ends as a cancelled one does, whatever the state of its transaction."""
 _WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _PLAIN = r"(to_regtype\(\$1\)|(?!\b(from|join)\b)[^;()])*"
@@ -47,6 +53,7 @@ _TRIVIAL = re.compile(
     r"|;?",
     re.IGNORECASE,
 )
+_LISTEN = re.compile(r"(listen|unlisten)\b.*", re.IGNORECASE | re.DOTALL)
 _END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?", re.IGNORECASE)
 
 
@@ -171,6 +178,12 @@ def is_trivial(sql: str) -> bool:
 def is_end(sql: str) -> bool:
     """Return whether a request ends a transaction and does nothing else."""
     return _END.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
+
+
+def listens(sql: str) -> str:
+    """Return "listen" or "unlisten" for a request that is one of these, else ""."""
+    found = _LISTEN.fullmatch(_COMMENT.sub(" ", sql).strip())
+    return found[1].lower() if found else ""
 
 
 def fatal(message: str) -> bytes:

@@ -7,10 +7,12 @@ All three draw the same rows:
     fold       shortens long runs of one actor's steps
     sanitize   makes any text safe to show, and counts its columns
     text, svg, html (with html_rows and page.css)   draw the rows
+    differences   the rows of the database that are not those of a serial order
 """
 
+from dbtools.races.render.differences import rows_that_differ
 from dbtools.races.render.html import html
 from dbtools.races.render.svg import svg
 from dbtools.races.render.text import text
 
-__all__ = ["html", "svg", "text"]
+__all__ = ["html", "rows_that_differ", "svg", "text"]

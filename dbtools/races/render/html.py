@@ -12,6 +12,7 @@ from importlib import resources
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from dbtools.races.render.differences import tables_that_differ
 from dbtools.races.render.html_rows import escape_text, hue, list_items
 from dbtools.races.render.layout import layout
 from dbtools.races.render.rows import State
@@ -144,7 +145,8 @@ def _legend() -> Iterator[str]:
 def _sections(picture: Picture, token: str) -> Iterator[str]:
     failures = [f'<li class="bad">✗ {escape(failure)}</li>' for failure in picture.failures()]
     if failures:
-        yield "\n".join(["<section>\n<h2>What is wrong</h2>\n<ul>", *failures, "</ul>\n</section>"])
+        rows = tables_that_differ([*picture.differences()])
+        yield "\n".join(["<section>\n<h2>What is wrong</h2>\n<ul>", *failures, "</ul>", *rows, "</section>"])
     if token:
         code = f"invoke race.replay {escape_text(token)}"
         yield f"<section>\n<h2>Replay</h2>\n<pre><code>{code}</code></pre>\n</section>"

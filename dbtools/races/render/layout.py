@@ -46,6 +46,8 @@ class _Layout:
         self._waiting: set[str] = set()
         self._ended_actors: set[str] = set()
         self._last_choice: Step | None = None
+        self._yielded = ""
+        """The actor that has yielded since."""
         self._rows: list[Row] = []
 
     def _sessions(self, actor: str) -> Iterator[str]:
@@ -54,7 +56,9 @@ class _Layout:
     def picture(self) -> Picture:
         for event in self._trace.events:
             step = self._steps.get(event.step)
-            if event.kind is EventKind.FINISHED:
+            if event.kind is EventKind.YIELDED:
+                self._yielded = event.actor
+            elif event.kind is EventKind.FINISHED:
                 self._on_finished(event.actor)
             elif step and event.kind is EventKind.RELEASED:
                 self._on_released(step)
@@ -68,7 +72,7 @@ class _Layout:
         if step.choice:
             if self._last_choice and self._is_preempted_by(step, self._last_choice):
                 self._add_switch(self._last_choice, step)
-            self._last_choice = step
+            self._last_choice, self._yielded = step, ""
         if step.number in self._waited:
             self._add(Kind.STEP, step.session, sanitize.statement(step), step=step)
         elif step.number in self._answered:
@@ -78,7 +82,8 @@ class _Layout:
 
     def _is_preempted_by(self, step: Step, last: Step) -> bool:
         """Return whether the actor of the last choice could have gone on when another one's step was released."""
-        return last.actor != step.actor and last.session not in self._waiting and last.actor not in self._ended_actors
+        stopped = last.session in self._waiting or last.actor in self._ended_actors or last.actor == self._yielded
+        return last.actor != step.actor and not stopped
 
     def _add_switch(self, last: Step, step: Step) -> None:
         """Add the switch before the rows that the driver of the next step sent by itself, such as its BEGIN."""

@@ -12,7 +12,7 @@ from dbtools.races.render import sanitize
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbtools.races.trace import Step, Trace
+    from dbtools.races.trace import Step, TableDifference, Trace
 
 
 class State(StrEnum):
@@ -146,8 +146,12 @@ class Picture:
         for lane in self.lanes:
             for end in self.trace.ends:
                 if end.actor == lane.actor:
-                    output = sanitize.printable(end.output).strip("\n").replace("\t", "    ").splitlines()
-                    yield lane, describe_exit(end.code), tuple(output)
+                    yield lane, describe_exit(end.code), tuple(sanitize.output(end.output))
+
+    def differences(self) -> Iterator[TableDifference]:
+        """Yield the tables whose rows are not those of a serial order."""
+        for failure in self.trace.failures:
+            yield from failure.differences
 
     def failures(self) -> Iterator[str]:
         """Yield one line for each failure: its kind, its name, the step, and the detail."""

@@ -17,6 +17,7 @@ _MAX_CHARACTERS = 4_000
 """Characters of a statement that are looked at for its line. A line of a picture is far shorter."""
 _MAX_TAG_COLUMNS = 24
 """Columns of a command tag. None of the server's tags is longer."""
+_TERMINAL_CODE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])|\r(?=\n)")
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _COUNT = re.compile(r"[A-Z ]+? (?:\d+ )?(\d{1,18})", re.ASCII)
 _VERBS_WITH_OTHER_TAGS = ("WITH", "VALUES", "TABLE", "EXECUTE", "other")
@@ -27,6 +28,11 @@ _VERB = re.compile(r"[a-z]+", re.IGNORECASE | re.ASCII)
 def printable(text: str) -> str:
     """Return text in which every character without a shape of its own is made visible. Line ends and tabs stay."""
     return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
+
+
+def output(text: str) -> list[str]:
+    """Return the lines of a program's output, printable, without the codes by which terminals colour them."""
+    return printable(_TERMINAL_CODE.sub("", text)).strip("\n").replace("\t", "    ").splitlines()
 
 
 def one_line(text: str) -> str:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dbtools.races.render import sanitize
+from dbtools.races.render.differences import rows_that_differ
 from dbtools.races.render.fold import Fold, fold_rows
 from dbtools.races.render.layout import layout
 from dbtools.races.render.rows import Kind, Row, State, Track
@@ -231,6 +232,7 @@ def _paragraphs_below(picture: Picture, *, color: bool, width: int) -> Iterator[
         lines += [f"  | {sanitize.cut(line, width - 4)}" for line in output[-_MAX_OUTPUT_LINES:]]
     yield "\n".join(lines)
     lines = [_colorize(f"✗ {failure}", "bad" if color else "") for failure in picture.failures()]
+    lines += [f"  {line}" for line in rows_that_differ([*picture.differences()])]
     if picture.trace.stalled or not lines:
         lines.append(picture.verdict)
     yield "\n".join(lines)

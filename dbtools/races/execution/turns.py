@@ -1,0 +1,80 @@
+"""Whose turn it is: the scheduling points of a run, the choices made there, and who has yielded.
+
+An actor that polls has yielded once it has asked and nobody else has got on since (see `polling`). Where all that could
+go on have yielded, they ask in turn; if that goes on for `Limits.hang`, nobody can make progress.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dbtools.races.execution.session import Phase, Session
+from dbtools.races.schedule import SchedulingPoint
+from dbtools.races.trace import Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbtools.races.execution.actor_state import ActorState
+    from dbtools.races.schedule import Strategy
+    from dbtools.races.trace import Trace
+
+
+class Turns:
+    """The choices of one run. `patience`: for how many seconds a program must have polled to yield."""
+
+    def __init__(self, actors: Sequence[ActorState], trace: Trace, hang: float, patience: float) -> None:
+        self.choices: list[tuple[SchedulingPoint, int]] = []
+        """The scheduling points so far, each with the actor that was chosen."""
+        self.overtaken = False
+        """Somebody went on while another one slept that had begun."""
+        self._actors = actors
+        self._trace = trace
+        self._hang = hang
+        self._patience = patience
+        self._current: int | None = None
+        self._progress = 0
+        """How many choices were no polls."""
+        self._progressed_at = time.monotonic()
+
+    def choose(self, strategy: Strategy) -> Session:
+        """Return the session whose request goes to the server next."""
+        enabled, yielded = self._enabled(), self._yielded()
+        if yielded == enabled:  # they ask in turn, which is no choice
+            after = -1 if self._current is None else self._current
+            enabled, yielded = [next((number for number in yielded if number > after), yielded[0])], []
+        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current, tuple(yielded))
+        number = strategy(point)
+        assert number in enabled
+        self.choices.append((point, number))
+        if number != self._current is not None:
+            left = self._actors[self._current]
+            if left.number in yielded or not (left.over or left.in_phase(Phase.HELD, Phase.RUNNING)):
+                self._trace.events.append(Event(EventKind.YIELDED, left.name))
+        self._current = number
+        self.overtaken = self.overtaken or any(actor.dozes for actor in self._actors if actor.polling.begun)
+        return self._actors[number].in_phase(Phase.HELD)[0]
+
+    def take(self, actor: ActorState, session: Session) -> None:
+        """Take notice that a choice goes to the server."""
+        if not actor.polling.polls(session):
+            self._progress += 1
+            self._progressed_at = time.monotonic()
+        actor.polling.asked(session, self._progress)
+
+    def are_in_vain(self) -> bool:
+        """Return whether for too long nobody has done anything but poll."""
+        return time.monotonic() >= self._progressed_at + self._hang and self._yielded() == self._enabled()
+
+    def _enabled(self) -> list[int]:
+        return [actor.number for actor in self._actors if actor.in_phase(Phase.HELD)]
+
+    def _yielded(self) -> list[int]:
+        """Return the actors with a held request that poll, and have asked since anybody else got on."""
+        return [
+            actor.number
+            for actor in self._actors
+            for session in actor.in_phase(Phase.HELD)[:1]
+            if actor.polling.has_yielded(session, self._progress, self._patience)
+        ]

@@ -1,0 +1,113 @@
+"""When a program counts as polling, from what it asked, what it was answered, and whether it slept."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dbtools.races.execution.polling import MAX_SPINS, Polling
+from dbtools.races.trace import Step
+
+
+class Clock:
+    """A program of which only the sleep is of interest, and the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.busy = 0
+        monkeypatch.setattr("dbtools.races.execution.polling.time.monotonic", lambda: self.now)
+
+    def ready(self) -> int:
+        return self.busy
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def ask(polling: Polling, clock: Clock, sql: str, sleep: float = 0.1, busy: float = 0.0) -> Any:
+    """Sleep and compute, and then have a request held."""
+    clock.now += sleep + busy
+    clock.busy += int(busy * 1e9)
+    polling.expect_answer()
+    return SimpleNamespace(sql=sql, answered=0)
+
+
+def exchange(polling: Polling, clock: Clock, sql: str, answer: int = 1, tag: str = "SELECT 1", **more: float) -> bool:
+    """Ask and get an answer; return whether the request counted as a poll."""
+    session = ask(polling, clock, sql, **more)
+    polls = polling.polls(session)
+    polling.asked(session, 0)
+    session.answered = answer
+    polling.expect_request()
+    polling.answered(session, Step(1, "a", "a", sql, tag=tag))
+    return polls
+
+
+def test_the_third_time_is_a_poll(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    assert [exchange(polling, clock, "select try()") for _ in range(4)] == [False, False, True, True]
+    assert polling.gave_up()
+    assert not exchange(polling, clock, "update t set n = 1", tag="UPDATE 1")
+    assert not polling.gave_up()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"sleep": 0.0},  # it reads the same thrice
+        {"sleep": 0.0, "busy": 0.5},  # it computes
+        {"tag": "UPDATE 1"},  # it has an effect
+        {"tag": "INSERT 0 1"},
+        {"tag": "COMMIT PREPARED"},
+    ],
+)
+def test_what_is_no_poll(clock: Clock, more: dict[str, Any]) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    assert not any(exchange(polling, clock, "select n from t", **more) for _ in range(MAX_SPINS - 1))
+    assert not polling.gave_up()
+
+
+def test_another_answer_is_progress(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    assert not any(exchange(polling, clock, "select n from t", answer=number) for number in range(10))
+
+
+def test_without_a_sleep_it_takes_many_rounds(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    rounds = [exchange(polling, clock, "select try()", sleep=0.0) for _ in range(MAX_SPINS + 2)]
+    assert rounds == [False] * MAX_SPINS + [True] * 2
+
+
+def test_a_poll_of_several_requests_yields_where_it_has_slept(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    polls = []
+    for _ in range(4):
+        polls.append(exchange(polling, clock, "update t set who = 'me' where until < '12:01'", tag="UPDATE 0"))
+        polls.append(exchange(polling, clock, "COMMIT", tag="COMMIT", sleep=0.0))
+    assert polls == [False] * 4 + [True, False] * 2
+    assert polling.gave_up()
+
+
+def test_sleeping_in_the_server_is_sleeping(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    polls = []
+    for _ in range(3):
+        polls.append(exchange(polling, clock, "select try()", sleep=0.0))
+        polls.append(exchange(polling, clock, "select pg_sleep(0.1)", sleep=0.0))
+    assert polls[-2]
+
+
+def test_it_has_yielded_until_another_one_gets_on(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    for _ in range(2):
+        exchange(polling, clock, "select try()")
+    session = ask(polling, clock, "select try()")
+    assert polling.has_yielded(session, 0, 0.0)
+    assert not polling.has_yielded(session, 1, 0.0)
+    assert not polling.has_yielded(session, 0, 5.0)  # one after the other, it must have polled for a while
+    clock.now += 5
+    assert polling.has_yielded(session, 0, 5.0)
