@@ -27,7 +27,7 @@ KEPT_PREFIX = "dbtools_kept_"
 """Of a database that `invoke build --keep` leaves."""
 YOUNG_S = 60.0
 
-_MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
+MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
 # template0 has nothing in it and nobody connected to it; a throwaway server has none.
 _CREATE = """
 select format('create database %%I template %%s encoding %%L lc_collate %%L lc_ctype %%L', %(name)s::text,
@@ -82,7 +82,7 @@ def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep
     """
     with open_session(target, "build") as session:
         given = session.execute(_GIVEN, {"all": extensions}).fetchall()
-        forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
+        forbidden = "" if scalar(session, MAY_CREATE) else "create a database on this server"
         beyond = [name for name, _, _, needs_superuser in given if needs_superuser]
         if beyond and not keep:
             forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"
@@ -106,17 +106,26 @@ def scratch_database(target: Dsn, schema: str, *, extensions: bool = False, keep
         yield scratch
 
 
+def create_database(session: psycopg.Connection, name: str) -> None:
+    """Create an empty database with the encoding and locale of the one that `session` is on."""
+    session.execute(str(_first(session, _CREATE, {"name": name})))
+
+
+def copy_settings(session: psycopg.Connection, name: str) -> None:
+    """Give a database the settings of the one that `session` is on."""
+    for (statement,) in session.execute(_SETTINGS, {"name": name}).fetchall():
+        with suppress_errors():  # one that this role may not set
+            session.execute(statement)
+
+
 @contextmanager
 def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, keep: bool) -> Iterator[Scratch]:
     _drop_left(session)
     name = f"{KEPT_PREFIX if keep else PREFIX}{int(time.time()):x}_{secrets.token_hex(4)}"
-    values = {"name": name}
-    session.execute(str(_first(session, _CREATE, values)))
+    create_database(session, name)
     dsn = target.pinned(session).with_database(name)
     try:
-        for (statement,) in session.execute(_SETTINGS, values).fetchall():
-            with _suppress_errors():  # one that this role may not set
-                session.execute(statement)
+        copy_settings(session, name)
         with _prepared(dsn, schema) as inside:
             yield Scratch(dsn, inside, "the same server", str(scalar(inside, "select current_user")))
     finally:
@@ -172,7 +181,7 @@ def _prepared(dsn: Dsn, schema: str) -> Iterator[psycopg.Connection]:
 
 def _give(scratch: Scratch, extensions: Sequence[tuple[str, str, str, bool]]) -> None:
     for name, version, schema, _ in extensions:
-        with _suppress_errors(), scratch.session.transaction():
+        with suppress_errors(), scratch.session.transaction():
             scratch.session.execute(
                 f"create schema if not exists {quote(schema)};"
                 f" create extension {quote(name)} with schema {quote(schema)} version {literal(version)} cascade"
@@ -188,12 +197,12 @@ def _drop_left(session: psycopg.Connection) -> None:
 
 
 def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None:
-    with _suppress_errors():
+    with suppress_errors():
         session.execute(f"drop database if exists {quote(name)}{' with (force)' if force else ''}")
 
 
 @contextmanager
-def _suppress_errors() -> Iterator[None]:
+def suppress_errors() -> Iterator[None]:
     """Go on after an error of the server: the statement is not needed for the result."""
     import psycopg
 
