@@ -107,18 +107,24 @@ class EmbeddedServer(EphemeralServer):
 
     @classmethod
     def start(
-        cls, major: int = 16, *, account: Account | None = None, settings: Mapping[str, str] | None = None
+        cls,
+        major: int = 16,
+        *,
+        account: Account | None = None,
+        settings: Mapping[str, str] | None = None,
+        lean: bool = True,
     ) -> Self:
         """Return a running server of PostgreSQL `major` (16 or 18) whose application database is empty.
 
-        `settings` override those of throwaway servers, except the port.
+        `settings` override those of throwaway servers, except the port. A `lean` server lacks the databases postgres
+        and template0, and starts faster.
 
         Raises:
             ServerError: There are no binaries, or the server did not start; shows the end of its log.
         """
         account = account or run_as.choose()
         binaries = account.reach(find_binaries(major))
-        cluster = prepare(binaries, account, lean=True)
+        cluster = prepare(binaries, account, lean=lean)
         server = cls(binaries, account, SETTINGS | dict(settings or {}))
         try:
             server._fill(cluster)
