@@ -227,15 +227,21 @@ def _find_client(config: pytest.Config, server: Server | None = None) -> Client:
 
     run, root = _find_run(config), config.rootpath
     if server is not None and not isinstance(server, SharedServer):
-        return _ask(lambda: run.client("postgres_server", root, server.url, server.admin_url))
+        config.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
+        lasts = server.kind == "existing"
+        return _ask(lambda: run.client("postgres_server", root, server.url, server.admin_url, lasts=lasts))
     if url := os.environ.get("DBTOOLS_TEST_URL"):
         return _ask(lambda: run.client("DBTOOLS_TEST_URL", root, url))
+    kind = _kind(config)
+    return _ask(lambda: run.client(kind, root, lasts=kind == "project"))
+
+
+def _kind(config: pytest.Config) -> str:
+    """Return which of `SERVERS` the tests run on, where nothing else is said."""
     kind = str(config.getini("dbtools_server"))
     if kind not in SERVERS:
         raise pytest.UsageError(f"dbtools_server cannot be {kind!r}. Wanted one of: {', '.join(SERVERS)}.")
-    if config.getoption("keep_databases"):
-        kind = "project"
-    return _ask(lambda: run.client(kind, root))
+    return "project" if config.getoption("keep_databases") else kind
 
 
 def _ask(question: Callable[[], T]) -> T:
@@ -280,8 +286,8 @@ def _reach(client: Client, database: Database) -> str:
         return f"{database.name} goes with the run's server. To keep it: pytest --keep-databases"
     from dbtools.build.template import MAX_KEPT
 
-    own = f", or: invoke sandbox.psql {database.name}" if client.server["project"] else ""
     return (
         f"Kept, as are the last {MAX_KEPT} of the project: {database.masked}\n"
-        f"To look at it: psql with this URL and its password{own}"
+        f"To look at it: psql with this URL and its password; on the project's own server or that of DATABASE_URL also"
+        f" invoke sandbox.psql {database.name}"
     )

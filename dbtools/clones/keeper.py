@@ -46,8 +46,8 @@ MAX_AHEAD = 8
 class Keeper:
     """The databases of a run on a server. Its methods may be called from several threads."""
 
-    def __init__(self, server: Server, root: Path, *, kind: str) -> None:
-        self._server, self._root, self._kind = server, root, kind
+    def __init__(self, server: Server, root: Path, *, lasts: bool) -> None:
+        self._server, self._root, self._lasts = server, root, lasts
         self._dsn = Dsn.parse(server.url, source="the server's URL")
         self._admin = Dsn.parse(server.admin_url, source="the superuser's URL") if server.admin_url else None
         self.clients = 0
@@ -61,12 +61,7 @@ class Keeper:
     def describe(self) -> dict[str, Any]:
         """Return what a client needs to know of the server."""
         facts: dict[str, Any] = {name: getattr(self._server, name) for name in ("kind", "version", "url", "admin_url")}
-        return facts | {"lasts": self._lasts, "project": self._kind == "project"}
-
-    @property
-    def _lasts(self) -> bool:
-        """Whether the server outlives the run."""
-        return self._kind not in ("embedded", "container")
+        return facts | {"lasts": self._lasts}
 
     def take(self, wanted: Wanted) -> tuple[str, str, str]:
         """Return the name of a new database with this content, its URL, and the URL that a person may see.
@@ -223,7 +218,7 @@ def main() -> None:
             _tell({"error": str(error)})
             return
         stack.enter_context(server)
-        keeper = Keeper(server, root, kind=spec["kind"])
+        keeper = Keeper(server, root, lasts=spec["lasts"])
         key = secrets.token_bytes(32)
         listener = stack.enter_context(Listener(("127.0.0.1", 0), authkey=key))
         threading.Thread(target=_accept, args=(keeper, listener), daemon=True).start()

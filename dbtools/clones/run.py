@@ -64,29 +64,25 @@ class Run:
         self._clients: dict[str, Client] = {}
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def client(self, kind: str, root: Path, url: str = "", admin_url: str | None = None) -> Client:
+    def client(
+        self, kind: str, root: Path, url: str = "", admin_url: str | None = None, *, lasts: bool = True
+    ) -> Client:
         """Return what asks the keeper of one server, started if need be; two processes that call this start one.
 
         `kind` is "embedded", "container" or "project"; anything else is what errors call `url`, that of a server.
+        `lasts` says whether it outlives the run.
 
         Raises:
             KeeperError: There is no server.
         """
-        spec = json.dumps([kind, str(root), url, admin_url])
-        name = hashlib.sha256(spec.encode()).hexdigest()[:16]
+        values = {"kind": kind, "root": str(root), "url": url, "admin_url": admin_url, "lasts": lasts}
+        name = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
         if name not in self._clients:
             folder = self.folder / name
             with folders.locked(self.folder / f"{name}.lock"):
                 folder.mkdir(exist_ok=True)
                 if not (folder / ADDRESS).exists():
-                    values = {
-                        "folder": str(folder),
-                        "kind": kind,
-                        "root": str(root),
-                        "url": url,
-                        "admin_url": admin_url,
-                    }
-                    answer = self._start(folder, json.dumps(values))
+                    answer = self._start(folder, root, json.dumps({"folder": str(folder), **values}))
                     draft = folder / f"{ADDRESS}.draft"
                     draft.touch(mode=0o600)
                     draft.write_text(answer, "utf-8")
@@ -108,7 +104,7 @@ class Run:
             if process.poll() is None:
                 process.returncode = 0  # it outlives this process on purpose; Popen would complain
 
-    def _start(self, folder: Path, spec: str) -> str:
+    def _start(self, folder: Path, root: Path, spec: str) -> str:
         # The module's own place, because pytest may have put it on sys.path by itself.
         place = str(Path(__file__).resolve().parent.parent.parent)
         program = f"import sys; sys.path.insert(0, {place!r}); from dbtools.clones.keeper import main; main()"
@@ -118,7 +114,7 @@ class Run:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd=json.loads(spec)["root"],
+                cwd=root,
                 start_new_session=True,  # Ctrl-C does not reach it
             )
         self._started.append(process)

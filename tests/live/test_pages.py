@@ -34,7 +34,7 @@ VARYING = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00| UTC)", "TIME"),
     (r"TIME by \w+", "TIME by SOMEBODY"),
     (r"\d+ bytes|PostgreSQL \d+\.\d+", ""),
-    (r"\btest_[0-9a-f]{12}\b", "app"),  # the database
+    (r"\bdbtools_test_[0-9a-f]{8}_\d+\b", "app"),  # the database
     (r"\d+\.\d+ s| {2,}|-{2,}| $", ""),  # seconds, widths of columns
 )
 """What differs from run to run, and what stands for it."""

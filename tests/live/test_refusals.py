@@ -459,8 +459,9 @@ def test_doctor_says_what_the_guard_says(pg_database: str, tmp_path: Path) -> No
 
     assert guard(target) == "✓ guard: may be reset"
     name = target.dsn.dbname
-    assert guard(replace(target, rules=GuardRules(protect=("test_*",)))) == (
-        f"· guard: Refused to reset database {name}: it is on the protect list. [tool.dbtools] protect has 'test_*'."
+    assert guard(replace(target, rules=GuardRules(protect=("dbtools_test_*",)))) == (
+        f"· guard: Refused to reset database {name}: it is on the protect list. [tool.dbtools] protect has"
+        " 'dbtools_test_*'."
         f" If it may really be destroyed: ALLOW_RESET=true and --confirm {name}"
     )
 

@@ -271,7 +271,7 @@ def test_keep_databases_takes_the_projects_own_server(suite: Suite) -> None:
     suite.write("test_one.py", "def test_one(seeded_database): raise SystemError\n")
     done = suite.run("--keep-databases")
     try:
-        found = re.search(r"or: invoke (sandbox.psql \w+)", done.stdout)
+        found = re.search(r"also invoke (sandbox.psql \w+)", done.stdout)
         assert found, done.stdout
         shown = suite.invoke(*found[1].split(), "--", "-Atc", "select count(*) from items")
         assert shown.stdout == "5\n", shown.stderr
