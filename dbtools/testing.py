@@ -283,7 +283,8 @@ def _wanted(config: pytest.Config, keywords: Mapping[str, Any]) -> Wanted:
 
 def _reach(client: Client, database: Database) -> str:
     if not client.server["lasts"]:
-        return f"{database.name} goes with the run's server. To keep it: pytest --keep-databases"
+        how = " To keep it: pytest --keep-databases" if client.kind in SERVERS else ""
+        return f"{database.name} goes with the server of the run.{how}"
     from dbtools.build.template import MAX_KEPT
 
     return (

@@ -87,7 +87,7 @@ class Run:
                     draft.touch(mode=0o600)
                     draft.write_text(answer, "utf-8")
                     draft.rename(folder / ADDRESS)
-            self._clients[name] = Client(folder)
+            self._clients[name] = Client(folder, kind)
         return self._clients[name]
 
     def close(self) -> None:
@@ -129,10 +129,10 @@ class Run:
 class Client:
     """Asks a keeper."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str) -> None:
         from multiprocessing import connection
 
-        self._folder = folder
+        self._folder, self.kind = folder, kind
         answer = json.loads((folder / ADDRESS).read_text("utf-8"))
         if error := answer.get("error"):
             raise KeeperError(error)

@@ -69,7 +69,9 @@ def test_four_workers_share_a_server_and_a_build_and_one_of_them_is_killed(suite
     (port,) = {int(url.rpartition(":")[2].partition("/")[0]) for url in urls}
     assert suite.count_builds() == 1
     assert "PostgreSQL 16" in done.stdout
-    assert re.search(r"dbtools_test_\w+ goes with the run's server. To keep it: pytest --keep-databases", done.stdout)
+    assert re.search(
+        r"dbtools_test_\w+ goes with the server of the run. To keep it: pytest --keep-databases", done.stdout
+    )
     assert is_free(port)  # nobody has to end it
     password = urls[0].partition(":")[2].partition(":")[2].partition("@")[0]
     assert password not in done.stdout

@@ -31,10 +31,10 @@ def of_page(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
+EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml", "conftest.py"}
 """Files that pages write, or tell a project to write."""
-OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app"}
-"""Options of Invoke, nox, Alembic, Flask and our scripts."""
+OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app", "--keep-databases"}
+"""Options of Invoke, nox, Alembic, Flask, our scripts and our pytest plugin."""
 WIDEST = 120
 
 
