@@ -1,6 +1,6 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
-The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
+The other sessions (conftests, coverage, bench, mutants) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
@@ -67,6 +67,12 @@ def soak(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(default=False)
+def conftests(session: nox.Session) -> None:
+    """Run the conftests of docs/testing.md with their frameworks, which the first time come from the registry."""
+    session.run("python", "scripts/check_conftests.py", *session.posargs)
 
 
 @nox.session(default=False)
