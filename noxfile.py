@@ -1,7 +1,7 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
 
-The other sessions (conftests, coverage, bench, mutants) are run by name. Every session runs in the locked environment that
-scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+The other sessions (conftests, coverage, bench, mutants) are run by name. Every session runs in the locked environment
+that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
 from __future__ import annotations

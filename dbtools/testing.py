@@ -11,6 +11,7 @@ names. Nothing is started, and nothing heavy imported, before a fixture asks for
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -101,13 +102,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_run].close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin anew: a test may be run several times."""
+    item.stash[_taken], item.stash[_failed] = [], False
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say in the report of a failed test how to reach its databases."""
     report = yield
-    if report.failed and not item.stash.get(_failed, False):
+    if report.failed and not item.stash[_failed]:
         item.stash[_failed] = True
-        for client, database in item.stash.get(_taken, []):
+        for client, database in item.stash[_taken]:
             report.sections.append(("the test's database", _reach(client, database)))
     return report
 
@@ -173,7 +180,7 @@ def database_factory(pytestconfig: pytest.Config, postgres_server: Server) -> It
 
     yield make
     for database in made:
-        client.give_back(database)
+        _ask(partial(client.give_back, database))
 
 
 @pytest.fixture(scope="session")
@@ -204,12 +211,12 @@ def pg_admin(pg_server: Server, pg_database: str) -> str:
 def _lend(request: pytest.FixtureRequest, server: Server, wanted: Wanted) -> Iterator[str]:
     client = _find_client(request.config, server)
     database = _ask(lambda: client.take(wanted))
-    request.node.stash.setdefault(_taken, []).append((client, database))
+    request.node.stash[_taken].append((client, database))
     yield database.url
-    if request.node.stash.get(_failed, False) and client.server["lasts"]:
-        client.keep(database, request.node.nodeid)
+    if request.node.stash[_failed] and client.server["lasts"]:
+        _ask(lambda: client.keep(database, request.node.nodeid))
     else:
-        client.give_back(database)
+        _ask(lambda: client.give_back(database))
 
 
 def _find_run(config: pytest.Config) -> Run:

@@ -14,7 +14,7 @@ import secrets
 import sys
 import threading
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,9 @@ class Keeper:
 
     def __init__(self, server: Server, root: Path, *, lasts: bool) -> None:
         self._server, self._root, self._lasts = server, root, lasts
+        self._project = root.name
+        with suppress(ConfigurationError):  # empty databases need no project
+            self._project = config.Project.find(root).root.name
         self._dsn = Dsn.parse(server.url, source="the server's URL")
         self._admin = Dsn.parse(server.admin_url, source="the superuser's URL") if server.admin_url else None
         self.clients = 0
@@ -89,7 +92,7 @@ class Keeper:
     def keep(self, name: str, test: str) -> None:
         """Leave a database for a look, on a server that outlives the run."""
         assert self._owner is not None
-        templates.keep(self._owner.session, name, self._root.name, test)
+        templates.keep(self._owner.session, name, self._project, test)
 
     def close(self) -> None:
         """Drop all databases of the run but those that are kept."""
@@ -107,7 +110,7 @@ class Keeper:
         owner = self._owner
         if owner is None:
             owner = self._owner = Owner(self._dsn)
-            templates.sweep(owner.session, self._root.name)
+            templates.sweep(owner.session, self._project)
             self._dropper = threading.Thread(target=self._drop, args=(owner,), name="dbtools drop", daemon=True)
             self._dropper.start()
 
@@ -201,7 +204,7 @@ def start_server(kind: str, url: str, admin_url: str | None, root: Path) -> Serv
     if kind == "project":
         from dbtools.server.project import start_server
 
-        own = start_server(root)
+        own = start_server(config.Project.find(root).root)
         return ExternalServer(own.url, source="the project's server", admin_url=own.admin_url)
     return ExternalServer(url, source=kind, admin_url=admin_url)
 

@@ -281,6 +281,33 @@ def test_keep_databases_takes_the_projects_own_server(suite: Suite) -> None:
         suite.invoke("server.stop")
 
 
+def test_the_end_of_the_keeper_is_said(suite: Suite) -> None:
+    suite.write(
+        "test_keeper.py",
+        """
+        import os, signal
+        from dbtools.testing import _run
+
+        def test_kill(empty_database, pytestconfig):
+            (keeper,) = pytestconfig.stash[_run]._started
+            keeper.send_signal(signal.SIGKILL)
+            keeper.wait()
+
+        def test_next(empty_database): ...
+        """,
+    )
+    done = suite.run()
+    assert outcomes(done) == {"passed": 1, "errors": 2}, done.stdout
+    assert "The process that keeps the tests' databases has ended.\nThe end of what it said: nothing." in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_another_word_for_the_server_is_refused(suite: Suite) -> None:
+    suite.write("test_one.py", "def test_one(empty_database): ...\n")
+    done = suite.run("-o", "dbtools_server=cloud")
+    assert "dbtools_server cannot be 'cloud'. Wanted one of: embedded, container, project." in done.stdout
+
+
 def test_the_keeper_ends_when_a_run_is_killed(suite: Suite, tmp_path: Path) -> None:
     suite.write(
         "test_end.py",
