@@ -72,17 +72,17 @@ class Keeper:
         Raises:
             DbtoolsError: There is none. What failed while the content was made is not tried again.
         """
-        with self._turn:
-            if wanted in self._failures:
-                raise self._failures[wanted]
-            pool = self._pools.get(wanted)
-            if pool is None:
-                try:
-                    pool = self._pools[wanted] = self._open_pool(wanted)
-                except DbtoolsError as error:
-                    self._failures[wanted] = error
-                    raise
-        dsn = self._dsn.with_database(pool.take())
+        if wanted not in self._pools:
+            with self._turn:
+                if wanted in self._failures:
+                    raise self._failures[wanted]
+                if wanted not in self._pools:
+                    try:
+                        self._pools[wanted] = self._open_pool(wanted)
+                    except DbtoolsError as error:
+                        self._failures[wanted] = error
+                        raise
+        dsn = self._dsn.with_database(self._pools[wanted].take())
         return dsn.dbname, dsn.url, dsn.masked
 
     def give_back(self, name: str) -> None:
@@ -95,15 +95,13 @@ class Keeper:
         templates.keep(self._owner.session, name, self._project, test)
 
     def close(self) -> None:
-        """Drop all databases of the run but those that are kept."""
-        for pool in self._pools.values():
-            pool.close()
-        if self._owner is not None:
-            if self._dropper is not None:
-                self._finished.put(None)
-                self._dropper.join()
-            if self._lasts:
-                self._owner.drop_all()
+        """Drop all databases of the run but those that are kept; a server that ends with the run takes them along."""
+        if self._lasts and self._owner is not None and self._dropper is not None:
+            for pool in self._pools.values():
+                pool.close()
+            self._finished.put(None)
+            self._dropper.join()
+            self._owner.drop_all()
             self._owner.close()
 
     def _open_pool(self, wanted: Wanted) -> Pool:
