@@ -79,12 +79,14 @@ class Content:
 class Owner:
     """A session that owns databases on a server: others leave them alone for as long as it lives.
 
+    Where nobody else comes to the server, without `shared`, it takes no lock, which tests of locks would see.
+
     Raises:
         DatabaseUnreachable: The server did not let us in.
         ServerError: The role may not create databases.
     """
 
-    def __init__(self, dsn: Dsn) -> None:
+    def __init__(self, dsn: Dsn, *, shared: bool = True) -> None:
         self.session = open_session(dsn, "databases")
         self.dsn = dsn.pinned(self.session)
         if not scalar(self.session, MAY_CREATE):
@@ -98,7 +100,8 @@ class Owner:
             )
         disable_timeouts(self.session, local=False)
         number = secrets.randbits(31)
-        self.session.execute("select pg_advisory_lock(%s, %s)", (OWNER_LOCK, number))
+        if shared:
+            self.session.execute("select pg_advisory_lock(%s, %s)", (OWNER_LOCK, number))
         self._beginning = f"{OWNED}{number:08x}_"
         self._count = itertools.count(1)
 
