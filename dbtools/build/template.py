@@ -4,9 +4,9 @@ What a database is shows in its name, and in a comment in JSON:
 
 - dbtools_template_KEY is a template. It gets this name last, so one that has it is complete. KEY is the hash of all
   that decides its content and of the role it belongs to.
-- dbtools_test_OWNER_NUMBER belongs to the process that holds the advisory lock OWNER (`Owner`). The server frees the
-  lock when that process ends, however it ends, and shows its locks in every database. So a database whose lock nobody
-  holds was left, and `sweep` drops it, unless its comment says that it is kept for a look.
+- dbtools_test_OWNER_NUMBER belongs to the process whose session has OWNER in its application_name (`Owner`). The server
+  ends the session when that process ends, however it ends, and shows its sessions in every database. So a database
+  whose owner has no session was left, and `sweep` drops it, unless its comment says that it is kept for a look.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 TEMPLATE = "dbtools_template_"
 OWNED = "dbtools_test_"
 KEY_DIGITS = 24
-OWNER_LOCK, TEMPLATE_LOCK = 0x44425430, 0x44425431
-"""First keys of advisory locks; the second is an owner's number, or the hash of a template's name."""
+OWNER = "databases "
+"""What an owner's session says that it is for, before its number."""
+TEMPLATE_LOCK = 0x44425431
+"""The first key of an advisory lock; the second is the hash of a template's name."""
 MAX_TEMPLATES = 8
 """How many templates of a project a sweep leaves on a server, those used last."""
 MAX_UNUSED_DAYS = 7
@@ -48,13 +50,13 @@ select current_user, pg_encoding_to_char(encoding), datcollate, datctype
 from pg_database where datname = current_database()
 """
 _EXISTS = "select exists (select from pg_database where datname = %s)"
-# Before the locks are looked at: an owner takes its lock before it makes its first database.
+# Before the sessions are looked at: an owner has its session before it makes its first database.
 _OURS = """
 select datname, coalesce(shobj_description(oid, 'pg_database'), '') from pg_database
 where datname ~ '^dbtools_(test_[0-9a-f]{8}_[0-9]+|template_[0-9a-f]{24})$' and pg_has_role(datdba, 'USAGE')
 order by datname
 """
-_OWNERS = "select objid::bigint from pg_locks where locktype = 'advisory' and classid = %s and objsubid = 2 and granted"
+_OWNERS = "select split_part(application_name, ' ', 3) from pg_stat_activity where starts_with(application_name, %s)"
 _NOW = "select extract(epoch from now())::bigint"
 _UNTRUSTED = """
 select name from unnest(%s::text[]) name where not exists (
@@ -79,15 +81,14 @@ class Content:
 class Owner:
     """A session that owns databases on a server: others leave them alone for as long as it lives.
 
-    Where nobody else comes to the server, without `shared`, it takes no lock, which tests of locks would see.
-
     Raises:
         DatabaseUnreachable: The server did not let us in.
         ServerError: The role may not create databases.
     """
 
-    def __init__(self, dsn: Dsn, *, shared: bool = True) -> None:
-        self.session = open_session(dsn, "databases")
+    def __init__(self, dsn: Dsn) -> None:
+        number = f"{secrets.randbits(32):08x}"
+        self.session = open_session(dsn, f"{OWNER}{number}")
         self.dsn = dsn.pinned(self.session)
         if not scalar(self.session, MAY_CREATE):
             role = str(scalar(self.session, "select current_user"))
@@ -99,10 +100,7 @@ class Owner:
                 UNCHANGED,
             )
         disable_timeouts(self.session, local=False)
-        number = secrets.randbits(31)
-        if shared:
-            self.session.execute("select pg_advisory_lock(%s, %s)", (OWNER_LOCK, number))
-        self._beginning = f"{OWNED}{number:08x}_"
+        self._beginning = f"{OWNED}{number}_"
         self._count = itertools.count(1)
 
     def new_name(self) -> str:
@@ -198,11 +196,11 @@ def keep(session: psycopg.Connection, name: str, project: str, test: str) -> Non
 def sweep(session: psycopg.Connection, project: str) -> None:
     """Drop what ended processes have left, and templates of the project that were not used for long or are too many."""
     found = [(str(name), description(comment)) for name, comment in session.execute(_OURS).fetchall()]
-    owners = {number for (number,) in session.execute(_OWNERS, (OWNER_LOCK,))}
+    owners = {number for (number,) in session.execute(_OWNERS, (f"dbtools {OWNER}",))}
     now = int(scalar(session, _NOW))
     for name, facts in found:
         if name.startswith(OWNED):
-            left = facts.get("kind") != "kept" and int(name.split("_")[2], 16) not in owners
+            left = facts.get("kind") != "kept" and name.split("_")[2] not in owners
         else:
             left = facts.get("used", 0) < now - MAX_UNUSED_DAYS * 86400
         if left:

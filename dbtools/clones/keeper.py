@@ -107,7 +107,7 @@ class Keeper:
     def _open_pool(self, wanted: Wanted) -> Pool:
         owner = self._owner
         if owner is None:
-            owner = self._owner = Owner(self._dsn, shared=self._lasts)
+            owner = self._owner = Owner(self._dsn)
             if self._lasts:
                 templates.sweep(owner.session, self._project)
             self._dropper = threading.Thread(target=self._drop, args=(owner,), name="dbtools drop", daemon=True)

@@ -83,9 +83,8 @@ def test_what_a_killed_owner_has_left_is_dropped_and_nothing_else(owner: Owner) 
         assert left in names(owner)  # its owner lives
         os.kill(program.pid, signal.SIGKILL)
         program.wait()
-        number = int(left.split("_")[2], 16)
-        held = "select from pg_locks where classid = %s and objid = %s"
-        until(lambda: not owner.session.execute(held, (templates.OWNER_LOCK, number)).fetchall())
+        there = "select from pg_stat_activity where application_name = %s"
+        until(lambda: not owner.session.execute(there, (f"dbtools databases {left.split('_')[2]}",)).fetchall())
         templates.sweep(owner.session, "mine")
         user.close()
     assert left not in names(owner)
