@@ -1,7 +1,7 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults, soak and package.
 
-The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
-scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+The other sessions (conftests, coverage, bench, mutants) are run by name. Every session runs in the locked environment
+that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
 from __future__ import annotations
@@ -84,6 +84,12 @@ def deploy(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def conftests(session: nox.Session) -> None:
+    """Run the conftests of docs/testing.md with their frameworks, which the first time come from the registry."""
+    session.run("python", "scripts/check_conftests.py", *session.posargs)
+
+
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run unit and live under coverage, child processes too, and fail below the floor that pyproject.toml sets."""
     session.run("coverage", "erase")
@@ -94,7 +100,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab."""
+    """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab, tests."""
     session.run("python", "scripts/bench.py", *session.posargs)
 
 

@@ -1,10 +1,13 @@
 """What every test relies on: the fixtures of dbtools.testing, and an environment without settings of the developer."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 from dbtools.chain.markers import names_environment
+from dbtools.server import Server
 
 pytest_plugins = ["dbtools.testing"]
 
@@ -20,3 +23,14 @@ for _name in list(os.environ):
 
 settings.register_profile("dbtools", deadline=None)  # no clock decides a test: pytest-timeout ends a hang
 settings.load_profile("dbtools")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A server for each worker of pytest-xdist: tests look at what is on the whole server, and change its roles."""
+    from dbtools.server.embedded import EmbeddedServer
+    from dbtools.server.external import ExternalServer
+
+    url = os.environ.get("DBTOOLS_TEST_URL")
+    with ExternalServer(url, source="DBTOOLS_TEST_URL") if url else EmbeddedServer.start() as server:
+        yield server

@@ -60,15 +60,7 @@ def step_environment(
 ) -> dict[str, str]:
     """Return the variables that `step` runs with. `mark` is the value of `MARK`."""
     parts = _parts(database, environ)
-    schemes = url_variables(environ, dict.fromkeys((step.cwd, project.root)))
-    ours = _leading(environ, parts, _ssl(database))
-    ours |= {name: _compose(parts, scheme, _ssl(database)) for name, scheme in schemes.items()}
-    default = schemes.get("DATABASE_URL", "postgresql")
-    ours["DATABASE_URL"] = _compose(parts, default, _ssl(database))
-    for name, value in {**project.env, **step.env}.items():
-        url = _compose(parts, schemes.get(name, default), _ssl(database))
-        values = {**parts, "url": url}
-        ours[name] = PLACEHOLDER.sub(lambda found, values=values: values[found[1]], value)  # type: ignore[misc]
+    ours = database_variables(database, project, environ, (step.cwd,), step.env)
     ours |= _paths(step, project, interpreter, {**environ, **ours})
     ours |= {MARK: mark, "DBTOOLS_LEAD_URL": _compose(parts, "postgresql", _ssl(database)), "PYTHONUNBUFFERED": "1"}
     if record is not None:
@@ -77,6 +69,31 @@ def step_environment(
         ours["DBTOOLS_LEAD_FENCE"] = str(fence)
     kept = {name: value for name, value in environ.items() if not _is_out(name, database, parts)}
     return kept | ours
+
+
+def database_variables(
+    database: Dsn,
+    project: Project,
+    environ: Mapping[str, str],
+    folders: Iterable[Path] = (),
+    env: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the variables that name `database`, in every way in which the project may read one.
+
+    URLs have the scheme that the project uses in `environ` or in a .env file of `folders` and its root. `env` are
+    variables beside those of the project.
+    """
+    parts = _parts(database, environ)
+    schemes = url_variables(environ, dict.fromkeys((*folders, project.root)))
+    ours = _leading(environ, parts, _ssl(database))
+    ours |= {name: _compose(parts, scheme, _ssl(database)) for name, scheme in schemes.items()}
+    default = schemes.get("DATABASE_URL", "postgresql")
+    ours["DATABASE_URL"] = _compose(parts, default, _ssl(database))
+    for name, value in {**project.env, **(env or {})}.items():
+        url = _compose(parts, schemes.get(name, default), _ssl(database))
+        values = {**parts, "url": url}
+        ours[name] = PLACEHOLDER.sub(lambda found, values=values: values[found[1]], value)  # type: ignore[misc]
+    return ours
 
 
 def fill_words(

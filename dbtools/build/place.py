@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbtools.server.embedded import EmbeddedServer
     from dbtools.server.requirements import Requirements
 
-_MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
+MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
 # The extensions that an administrator made in the target, and whether the content may need one that only an
 # administrator can make: its types, not the views and functions of a monitor.
 _GIVEN = """
@@ -101,7 +101,7 @@ def find_place(
     One that is kept is on the target's server, whatever it lacks there.
     """
     found = session.execute(_GIVEN, {"all": extensions}).fetchall()
-    forbidden = "" if scalar(session, _MAY_CREATE) else "create a database on this server"
+    forbidden = "" if scalar(session, MAY_CREATE) else "create a database on this server"
     beyond = [name for name, _, _, needs_superuser in found if needs_superuser]
     if beyond and not keep:
         forbidden = forbidden or f"create extension {beyond[0]} in a database of its own"

@@ -109,17 +109,26 @@ def scratch_database(
         yield scratch
 
 
+def create_database(session: psycopg.Connection, name: str) -> None:
+    """Create an empty database with the encoding and locale of the one that `session` is on."""
+    session.execute(str(_first(session, _CREATE, {"name": name})))
+
+
+def copy_settings(session: psycopg.Connection, name: str) -> None:
+    """Give a database the settings of the one that `session` is on."""
+    for (statement,) in session.execute(_SETTINGS, {"name": name}).fetchall():
+        with suppress_errors():  # one that this role may not set
+            session.execute(statement)
+
+
 @contextmanager
 def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, keep: bool) -> Iterator[Scratch]:
     _drop_left(session)
     name = f"{KEPT_PREFIX if keep else PREFIX}{int(time.time()):x}_{secrets.token_hex(4)}"
-    values = {"name": name}
-    session.execute(str(_first(session, _CREATE, values)))
+    create_database(session, name)
     dsn = target.pinned(session).with_database(name)
     try:
-        for (statement,) in session.execute(_SETTINGS, values).fetchall():
-            with _suppress_errors():  # one that this role may not set
-                session.execute(statement)
+        copy_settings(session, name)
         with _prepared(dsn, schema) as inside:
             yield Scratch(dsn, inside, "the same server", str(scalar(inside, "select current_user")))
     finally:
@@ -160,7 +169,7 @@ def _prepared(dsn: Dsn, schema: str) -> Iterator[psycopg.Connection]:
 
 def _give(scratch: Scratch, extensions: Sequence[tuple[str, str, str, bool]]) -> None:
     for name, version, schema, _ in extensions:
-        with _suppress_errors(), scratch.session.transaction():
+        with suppress_errors(), scratch.session.transaction():
             scratch.session.execute(
                 f"create schema if not exists {quote(schema)};"
                 f" create extension {quote(name)} with schema {quote(schema)} version {literal(version)} cascade"
@@ -179,7 +188,7 @@ def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None
     from psycopg.errors import ObjectInUse
 
     statement = f"drop database if exists {quote(name)}{' with (force)' if force else ''}"
-    with _suppress_errors():
+    with suppress_errors():
         for _ in range(DROP_TRIES if force else 1):
             with suppress(ObjectInUse):  # on a busy machine, a session that was ended may still be there
                 session.execute(statement)
@@ -187,7 +196,7 @@ def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None
 
 
 @contextmanager
-def _suppress_errors() -> Iterator[None]:
+def suppress_errors() -> Iterator[None]:
     """Go on after an error of the server: the statement is not needed for the result."""
     import psycopg
 

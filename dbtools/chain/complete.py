@@ -9,22 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.build.dump import write_content
-from dbtools.build.replay import Replay, create_surroundings
 from dbtools.build.scratch import scratch_database
 from dbtools.build.snapshot import MANIFEST, Snapshot
 from dbtools.build.temporary import temporary_folder
-from dbtools.chain.install import fill
-from dbtools.chain.phase import Outcome
-from dbtools.chain.report import NullReport
-from dbtools.db.connect import open_session
-from dbtools.db.settings import fix_text_settings
-from dbtools.db.sql import search_path
-from dbtools.errors import UNCHANGED
+from dbtools.chain.content import find_snapshot, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import psycopg
 
     from dbtools.chain.install import SnapshotSource
     from dbtools.chain.prefetch import SeedRows
@@ -41,16 +32,13 @@ def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Itera
         DatabaseUnreachable: The server did not let us in.
         StepFailed, ChainFailed: The content could not be made.
     """
-    with open_session(dsn, "build") as session:
-        found = source.find(session)
-        pinned = dsn.pinned(session)
-    base = found or source.build(pinned)
+    base, pinned = find_snapshot(dsn, source)
     if not rows.copy_data().tables and not rows.missing.tables:
         yield base
         return
     schemas = base.manifest.schemas
     with scratch_database(pinned, schemas[0]) as scratch, temporary_folder() as folder:
-        _load(scratch.session, base, rows)
+        load(scratch.session, base, rows)
         content = write_content(scratch.session, scratch.dsn, schemas[0], folder, schemas)
         plan = rows.plan
         text = f"{base.manifest.key} {plan.profile} {plan.as_of} {plan.seed}"
@@ -63,14 +51,3 @@ def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Itera
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
         yield Snapshot(folder)
-
-
-def _load(work: psycopg.Connection, base: Snapshot, rows: SeedRows) -> None:
-    schemas = base.manifest.schemas
-    work.autocommit = False
-    fix_text_settings(work, local=True)
-    create_surroundings(work, base.manifest, schemas)
-    work.execute(f"set local search_path to {search_path(schemas)}")
-    fill(work, Replay(work, base, schemas), base, schemas, rows, NullReport(), Outcome("build"), UNCHANGED)
-    work.commit()
-    work.autocommit = True

@@ -7,7 +7,7 @@ the same tasks and needs none.
 from invoke.collection import Collection
 from invoke.main import program
 
-from dbtools.commands import build, checks, database, init, race, server, spec
+from dbtools.commands import build, checks, database, init, race, sandbox, server, spec
 
 namespace = Collection(
     init.init,
@@ -26,8 +26,13 @@ namespace.add_collection(_server)
 _snapshot = Collection("snapshot", build.snapshot_list, build.snapshot_show, build.snapshot_save, build.snapshot_drop)
 _snapshot.__doc__ = "The snapshots that builds have left."
 namespace.add_collection(_snapshot)
+_sandbox = Collection("sandbox", sandbox.list_all, sandbox.psql, sandbox.drop)
+_sandbox.add_task(sandbox.create, default=True)
+_sandbox.__doc__ = sandbox.__doc__
+namespace.add_collection(_sandbox)
 _race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
 if hasattr(program, "core"):  # only where Invoke imports this
     spec.insert_file_options(program.core.unparsed)
+    sandbox.insert_names(program.core.unparsed)

@@ -116,11 +116,13 @@ class EmbeddedServer(EphemeralServer):
         account: Account | None = None,
         settings: Mapping[str, str] | None = None,
         bare: bool = False,
+        lean: bool = True,
     ) -> Self:
         """Return a running server whose application database is empty but for the extensions.
 
         With `bare` they are only there to be made. `settings` override those that are required, and these those of
-        throwaway servers, except the port.
+        throwaway servers, except the port. A `lean`
+        server lacks the databases postgres and template0, and starts faster.
 
         Raises:
             NoBinaries: No programs have what is required.
@@ -128,7 +130,7 @@ class EmbeddedServer(EphemeralServer):
         """
         account = account or run_as.choose()
         binaries = account.reach(find_binaries(requirements, fixed=bare))
-        cluster = prepare(binaries, account, lean=True)
+        cluster = prepare(binaries, account, lean=lean)
         server = cls(binaries, account, {**SETTINGS, **requirements.settings, **(settings or {})})
         try:
             server._fill(cluster)

@@ -22,10 +22,10 @@ class ExternalServer:
     """
 
     kind = "existing"
-    admin_url = None
 
-    def __init__(self, url: str, *, source: str = "the server's URL") -> None:
+    def __init__(self, url: str, *, source: str = "the server's URL", admin_url: str | None = None) -> None:
         self._dsn = Dsn.parse(url, source=source)
+        self.admin_url = admin_url
         self.url = self._dsn.url
         with open_session(self._dsn, "harness") as connection:
             row = connection.execute("show server_version").fetchone()

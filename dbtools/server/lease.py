@@ -41,3 +41,30 @@ def is_held(path: Path) -> bool | None:
     finally:
         os.close(handle)
     return False
+
+
+class Membership:
+    """A shared lock on the file `path`: this process is one of those that use what the file stands for.
+
+    The kernel releases it when this process ends, however it ends. A forked child does not hold it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle: int | None = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_SH)
+        os.register_at_fork(after_in_child=self.close)
+
+    def close(self) -> None:
+        """Release the lock. A second call does nothing."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def wait_until_free(path: Path) -> None:
+    """Return once nobody holds a lock on the file."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)

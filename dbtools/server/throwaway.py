@@ -18,18 +18,23 @@ if TYPE_CHECKING:
 
 
 def start_throwaway(
-    requirements: Requirements = NONE, *, settings: Mapping[str, str] | None = None, bare: bool = False
+    requirements: Requirements = NONE,
+    *,
+    settings: Mapping[str, str] | None = None,
+    bare: bool = False,
+    lean: bool = True,
 ) -> EmbeddedServer | ContainerServer:
     """Return a running server. `settings` override those that are required.
 
-    The extensions are made in each of its databases; with `bare` they are only there to be made.
+    The extensions are made in each of its databases; with `bare` they are only there to be made. `lean` is for the
+    embedded one: without the databases postgres and template0.
 
     Raises:
         ServerError: Neither programs on this machine nor a container have what is required, or the server did not
             start.
     """
     try:
-        return EmbeddedServer.start(requirements, settings=settings, bare=bare)
+        return EmbeddedServer.start(requirements, settings=settings, bare=bare, lean=lean)
     except NoBinaries as error:
         if requirements.programs:
             raise

@@ -411,8 +411,10 @@ def test_a_database_that_the_step_drops_is_not_waited_for(lab: Lab, pg_server: S
 
 
 def test_files_of_sql_run_behind_the_fence(lab: Lab) -> None:
-    lab.write("a.sql", "create table held as select objid::int as key from pg_locks where locktype = 'advisory';")
-    lab.write("b.sql", "insert into held select objid::int from pg_locks where locktype = 'advisory' and granted;")
+    held = """select objid::int as key from pg_locks where locktype = 'advisory'
+              and database = (select oid from pg_database where datname = current_database())"""
+    lab.write("a.sql", f"create table held as {held};")
+    lab.write("b.sql", f"insert into held {held} and granted;")
     step = Step("sql", ("a.sql", "b.sql"), lab.root)
     run_step(step, Dsn.parse(lab.url), lab.project, workspace=lab.workspace, fence=4711)
     with psycopg.connect(lab.url) as connection:

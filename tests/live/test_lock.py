@@ -32,9 +32,11 @@ def test_it_is_the_lock_that_other_programs_take(connect: Connect) -> None:
     lock, other = SeedLock(connect(), LOCK_KEY), connect()
     lock.acquire(Waits(0), ignore)
     assert other.execute("select pg_try_advisory_lock(1196576591)").fetchone() == (False,)
-    assert other.execute("select classid, objid, objsubid from pg_locks where locktype = 'advisory'").fetchall() == [
-        (0, 1196576591, 1)
-    ]
+    held = other.execute(
+        "select classid, objid, objsubid from pg_locks where locktype = 'advisory' and database ="
+        " (select oid from pg_database where datname = current_database())"
+    )
+    assert held.fetchall() == [(0, 1196576591, 1)]
     lock.release()
     assert other.execute("select pg_try_advisory_lock(1196576591)").fetchone() == (True,)
 

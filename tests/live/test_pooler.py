@@ -65,7 +65,8 @@ def test_a_session_lock_is_refused_in_transaction_mode(
             migrate(through(url), sql_source(tmp_path / "m", TABLES).upgrade, Log())
         assert str(caught.value) == REFUSED
     assert content(direct) == before
-    assert query(direct, "select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
+    here = "database = (select oid from pg_database where datname = current_database())"
+    assert query(direct, f"select count(*) from pg_locks where locktype = 'advisory' and {here}") == [(0,)]
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])

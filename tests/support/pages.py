@@ -41,7 +41,7 @@ VARYING = (
     (r'"pid": \d+', "PID"),
     (r"TIME by \w+", "TIME by SOMEBODY"),
     (r"\d+ bytes|PostgreSQL \d+\.\d+", ""),
-    (r"\btest_[0-9a-f]{12}\b", "app"),  # the database
+    (r"\b(dbtools_test_[0-9a-f]{8}_\d+|test_[0-9a-f]{8,12})\b", "app"),  # the database
     (r"\d+\.\d+ s| {2,}|-{2,}| $", ""),  # seconds, widths of columns
 )
 """What differs from run to run, and what stands for it."""

@@ -18,7 +18,15 @@ COUNTING = (
 VOLATILE = (
     *("_", "PWD", "SHLVL", "TERM", "TERM_PROGRAM", "COLUMNS", "SSH_AUTH_SOCK", "DISPLAY", "XDG_RUNTIME_DIR", "PATH"),
     *("DATABASE_URL", "PGHOST", "PGPASSWORD", "PGSSLMODE", "DBTOOLS_TEST_URL", "ALLOW_RESET", "VIRTUAL_ENV", "TMPDIR"),
-    *("PYTEST_CURRENT_TEST", "INVOKE_TASK", "NOX_CURRENT_SESSION", "npm_lifecycle_event", "GITHUB_RUN_ID", "CI_JOB_ID"),
+    *(
+        "PYTEST_CURRENT_TEST",
+        "INVOKE_TASK",
+        "NOX_CURRENT_SESSION",
+        "GIT_EXEC_PATH",
+        "npm_lifecycle_event",
+        "GITHUB_RUN_ID",
+        "CI_JOB_ID",
+    ),
     *("BASH_FUNC_x%%", "WAYLAND_DISPLAY", "GPG_AGENT_INFO", "LS_COLORS", "OLDPWD", "MAKEFLAGS"),
 )
 

@@ -31,9 +31,19 @@ def of_page(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
+EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml", "conftest.py"}
 """Files that pages write, or tell a project to write."""
-OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app", "--noinput"}
+OTHER_OPTIONS = {
+    "--list",
+    "--help",
+    "--full",
+    "--server",
+    "--sql",
+    "--upgrade",
+    "--app",
+    "--noinput",
+    "--keep-databases",
+}
 """Options of Invoke, nox, Alembic, Flask, Django and our scripts."""
 OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--read-only", "--rm", "--tmpfs"}
 """Options of Docker."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dbtools.server.lease import Lease, is_held
+from dbtools.server.lease import Lease, Membership, is_held, wait_until_free
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,3 +36,31 @@ def test_a_lease_may_be_closed_twice(tmp_path: Path) -> None:
     lease.close()
     lease.close()
     assert is_held(lease.path) is False
+
+
+MEMBER = """
+import os, pathlib, sys, time
+from dbtools.server.lease import Membership
+membership = Membership(pathlib.Path(sys.argv[1]))
+if os.fork() == 0:
+    sys.stdin.read()  # a child that a test has left does not count
+    os._exit(0)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_members_hold_a_file_together_until_the_last_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "members"
+    own = Membership(path)
+    command = [sys.executable, "-c", MEMBER, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        own.close()
+        own.close()
+        assert is_held(path) is True
+        other.kill()
+        other.wait()
+        wait_until_free(path)
+        assert is_held(path) is False
