@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _server = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take --pg-server."""
+    parser.addoption(
+        "--pg-server", default="", help="start this PostgreSQL: a major version, or a folder with its programs"
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print which server the tests ran on."""
     if _server in config.stash:
@@ -35,11 +42,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server of all tests of the run. Override this fixture to test on a server of your own."""
     from dbtools.server.external import ExternalServer
+    from dbtools.server.sources import narrowed
     from dbtools.server.throwaway import start_throwaway
 
-    url = os.environ.get("DBTOOLS_TEST_URL")
+    wanted = pytestconfig.getoption("--pg-server", default="")
+    url = "" if wanted else os.environ.get("DBTOOLS_TEST_URL")
     server: Server
-    server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else start_throwaway(_requirements(pytestconfig))
+    if url:
+        server = ExternalServer(url, source="DBTOOLS_TEST_URL")
+    else:
+        server = start_throwaway(narrowed(_requirements(pytestconfig), wanted))
     with server:
         pytestconfig.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         yield server
