@@ -25,12 +25,21 @@ settings.register_profile("dbtools", deadline=None)  # no clock decides a test: 
 settings.load_profile("dbtools")
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
-    """A server for each worker of pytest-xdist: tests look at what is on the whole server, and change its roles."""
-    from dbtools.server.embedded import EmbeddedServer
-    from dbtools.server.external import ExternalServer
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pg-server", default="", help="the tests' PostgreSQL: a major version, or a folder of programs")
 
-    url = os.environ.get("DBTOOLS_TEST_URL")
-    with ExternalServer(url, source="DBTOOLS_TEST_URL") if url else EmbeddedServer.start() as server:
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A server for each worker of pytest-xdist: tests look at what is on the whole server, and change its roles."""
+    from dbtools.server.external import ExternalServer
+    from dbtools.server.requirements import NONE
+    from dbtools.server.sources import narrowed
+    from dbtools.server.throwaway import start_throwaway
+
+    wanted = pytestconfig.getoption("--pg-server")
+    url = "" if wanted else os.environ.get("DBTOOLS_TEST_URL")
+    server: Server
+    server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else start_throwaway(narrowed(NONE, wanted))
+    with server:
         yield server

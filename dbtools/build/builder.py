@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from dbtools.db.dsn import Dsn
 
 _FACTS = """
-select current_setting('server_version_num')::int / 10000, current_user, pg_encoding_to_char(encoding), datcollate,
+select current_setting('server_version_num')::int / 10000, current_user, pg_encoding_to_char(encoding),
+       concat_ws(' ', datcollate, nullif(c ->> 'datlocprovider', 'c'),
+                 coalesce(c ->> 'datlocale', c ->> 'daticulocale'), c ->> 'daticurules'),
        array(select extname || ' ' || extversion from pg_extension where not pg_has_role(extowner, 'USAGE') order by 1)
-from pg_database where datname = current_database()
+from pg_database d, to_jsonb(d) c where datname = current_database()
 """
 _VERSIONS = """
 select a.name, a.default_version, e.extversion

@@ -127,7 +127,7 @@ class Digests:
 
     def known_listing(self, rule: str) -> str | None:
         """Return the digest that `keep_listing` was given for the rule, if what was watched is as it was then."""
-        kept = self._listings.get(rule)
+        kept = self._listings.get(self._of_root(rule))
         if not kept or any(signature_of(path) != (seen and tuple(seen)) for path, seen in kept["watched"].items()):
             return None
         return str(kept["digest"])
@@ -135,9 +135,14 @@ class Digests:
     def keep_listing(self, rule: str, digest: str, watched: Mapping[str, Signature | None], began_ns: int) -> None:
         """Remember the digest of a list of names until one of the `watched` paths changes."""
         self._changed = True
-        self._listings.pop(rule, None)
+        key = self._of_root(rule)
+        self._listings.pop(key, None)
         if all(seen is None or _is_settled(seen, began_ns) for seen in watched.values()):
-            self._listings[rule] = {"digest": digest, "watched": dict(watched)}
+            self._listings[key] = {"digest": digest, "watched": dict(watched)}
+
+    def _of_root(self, rule: str) -> str:
+        # A project that is copied with its cache would find the listing of the folder that it was copied from.
+        return f"{rule} in {self.root}"
 
     def save(self) -> None:
         """Write what is to be remembered, as one file that is replaced as a whole.

@@ -22,6 +22,9 @@ IDLE_S = 0.5
 
 # Every change of a catalog row shows in its xmin; rows that were added or deleted in the statistics, once the session
 # has ended. Neither counts what was rolled back.
+#
+# Before PostgreSQL 15 a process of its own collected the statistics, and told them half a second late. There the rows
+# themselves are counted.
 _STATE = """
 select md5(string_agg(c, '' order by c)) from (
     select format('%s %s', oid, xmin) as c from pg_class where relnamespace::regnamespace::text !~ '^pg_(toast|catalog)'
@@ -30,6 +33,7 @@ select md5(string_agg(c, '' order by c)) from (
     union all select format('%s %s', oid, xmin) from pg_namespace
     union all select format('%s %s', oid, xmin) from pg_extension
     union all select format('%s %s', relid, n_live_tup) from pg_stat_user_tables
+    where current_setting('server_version_num')::int >= 150000
 ) changes
 """
 _SESSIONS = """
@@ -71,9 +75,10 @@ class Effects:
     def __init__(self, scratch: Scratch, title: str) -> None:
         self._scratch = scratch
         self._title = title
+        self._counts_rows = scratch.session.info.server_version < 150000
 
     def __enter__(self) -> Self:
-        if self._scratch.session.info.server_version >= 150000:
+        if not self._counts_rows:
             # What this session did before, such as restoring a snapshot, must not be counted during the step.
             self._scratch.session.execute("select pg_stat_force_next_flush()")
         self._before = self._state()
@@ -117,12 +122,13 @@ class Effects:
 
     def _state(self) -> str:
         self._scratch.session.execute("select pg_stat_clear_snapshot()")
-        return str(scalar(self._scratch.session, _STATE))
+        state = str(scalar(self._scratch.session, _STATE))
+        return f"{state} {count_content(self._scratch)}" if self._counts_rows else state
 
     def _has_newer_rows(self) -> bool:
-        """Whether a row was updated. Reads every table, and is asked only where nothing else has changed."""
+        """Whether a row is of this step's own writing. Reads every table; asked only where nothing else has changed."""
         session = self._scratch.session
-        tables = session.execute("select relid::regclass::text from pg_stat_user_tables where n_tup_upd > 0").fetchall()
+        tables = session.execute("select relid::regclass::text from pg_stat_user_tables").fetchall()
         newer = "select exists (select from only {} where age(xmin) <= age(%s::text::xid))"
         return any(scalar(session, newer.format(name), (self._first_xid,)) for (name,) in tables)
 

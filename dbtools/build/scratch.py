@@ -35,12 +35,19 @@ YOUNG_S = 60.0
 DROP_TRIES = 5
 """How often it is tried to drop a database. Each time the server waits 5 s for the end of the sessions it has ended."""
 
-# template0 has nothing in it and nobody connected to it; a throwaway server has none.
+# template0 has nothing in it and nobody connected to it; a throwaway server has none. Which columns there are besides
+# depends on the version: libc alone sorts before PostgreSQL 15, and the locale of ICU has another name from 17 on.
 _CREATE = """
 select format('create database %%I template %%s encoding %%L lc_collate %%L lc_ctype %%L', %(name)s::text,
               case when exists (select from pg_database where datname = 'template0') then 'template0'
                    else 'template1' end, pg_encoding_to_char(encoding), datcollate, datctype)
-from pg_database where datname = current_database()
+       || case c ->> 'datlocprovider'
+          when 'c' then ' locale_provider libc'
+          when 'i' then format(' locale_provider icu icu_locale %%L', coalesce(c ->> 'datlocale', c ->> 'daticulocale'))
+          when 'b' then format(' locale_provider builtin builtin_locale %%L', c ->> 'datlocale')
+          else '' end
+       || case when c ->> 'daticurules' <> '' then format(' icu_rules %%L', c ->> 'daticurules') else '' end
+from pg_database d, to_jsonb(d) c where datname = current_database()
 """
 _SETTINGS = """
 select format('alter database %%I set %%s to %%s', %(name)s::text, quote_ident(split_part(s, '=', 1)),

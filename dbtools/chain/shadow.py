@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 IN_PLACE = 'Run: invoke reset --in-place; or, for good, set strategy = "in-place" in [tool.dbtools].'
 
-_PUBLICATIONS = """
-select pubname from pg_publication_tables where schemaname = %(schema)s
-union
+_PUBLICATIONS = "select distinct pubname from pg_publication_tables where schemaname = %s order by 1"
+_PUBLICATIONS_OF_SCHEMA = """
 select p.pubname from pg_publication p join pg_publication_namespace n on n.pnpubid = p.oid
-where n.pnnspid = to_regnamespace(%(schema_sql)s) order by 1
+where n.pnnspid = to_regnamespace(%s) order by 1
 """
+"""Those that publish whatever is in the schema, tables to come too. There are none before PostgreSQL 15."""
 
 # The default privileges that this role has set in the schema. Those of other roles do not apply to our tables.
 _DEFAULTS = """
@@ -135,11 +135,12 @@ def _check_database(work: psycopg.Connection) -> None:
 
 
 def _check_publications(work: psycopg.Connection, schema: str) -> None:
-    rows = work.execute(_PUBLICATIONS, {"schema": schema, "schema_sql": quote(schema)})
-    names = [str(name) for (name,) in rows]
+    names = {str(name) for (name,) in work.execute(_PUBLICATIONS, (schema,))}
+    if work.info.server_version >= 150000:
+        names |= {str(name) for (name,) in work.execute(_PUBLICATIONS_OF_SCHEMA, (quote(schema),))}
     if names:
         raise ChainFailed(
-            f"Schema {schema} is published for logical replication: {summarize(names)}.",
+            f"Schema {schema} is published for logical replication: {summarize(sorted(names))}.",
             "Subscribers would not get the rows of tables that are built aside.",
             f"Drop the publication and make it again afterwards. {IN_PLACE}",
             UNCHANGED,

@@ -7,6 +7,7 @@ import pytest
 
 from dbtools.chain.drop import drop_all, find_owned
 from dbtools.errors import ChainFailed
+from tests.support.servers import make_vector
 
 EVERYTHING = """
 create type mood as enum ('sad', 'ok');
@@ -132,8 +133,7 @@ def test_a_table_of_another_role_is_refused_by_name(pg_database: str, pg_admin: 
 
 
 def test_extensions_and_what_belongs_to_them_stay(pg_database: str, pg_admin: str) -> None:
-    with psycopg.connect(pg_admin, autocommit=True) as admin:
-        admin.execute("create extension vector")
+    make_vector(pg_admin)
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute("create table items (embedding vector(3))")
         drop_all(connection, ["public"])

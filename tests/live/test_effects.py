@@ -25,8 +25,6 @@ def test_rows_that_were_restored_before_the_step_are_not_its_own(pg_database: st
     source = sql_source(tmp_path / "project", TABLES, "insert into shops (name) values ('one')")
     with open_session(dsn, "test") as session:
         snapshot = source.find(session) or source.build(dsn)
-        if session.info.server_version < 150000:
-            pytest.skip("before PostgreSQL 15 a session cannot be asked to report")
     with scratch_database(dsn, "public") as scratch:
         restore(scratch.session, snapshot)
 
@@ -40,3 +38,27 @@ def test_rows_that_were_restored_before_the_step_are_not_its_own(pg_database: st
             take_long()
         with Effects(scratch, "one that adds a row"), open_session(scratch.dsn, "test") as other:
             other.execute("insert into shops (name) values ('two')")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into shops (name) values ('two')",
+        "update shops set name = 'other'",
+        "delete from shops",
+        "delete from shops; insert into shops (name) values ('two')",
+    ],
+    ids=["insert", "update", "delete", "exchange"],
+)
+def test_a_step_that_changes_nothing_but_a_row_has_done_something(pg_database: str, statement: str) -> None:
+    with scratch_database(Dsn.parse(pg_database), "public") as scratch:
+        with open_session(scratch.dsn, "test") as step:
+            step.execute(f"{TABLES}; insert into shops (name) values ('one')".encode())
+        with Effects(scratch, "the row's"), open_session(scratch.dsn, "test") as step:
+            step.execute(statement.encode())
+        with (
+            pytest.raises(StepFailed, match="changed nothing"),
+            Effects(scratch, "one that rolls back"),
+            open_session(scratch.dsn, "test") as step,
+        ):
+            step.execute(f"begin; {statement}; rollback".encode())

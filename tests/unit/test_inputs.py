@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -251,6 +253,20 @@ class TestPatterns:
             until(is_remembered)
             checkout.write(new)
             assert checkout.difference(inputs) == f"{new} is new"
+
+    def test_a_copy_does_not_take_the_matches_of_the_folder_that_it_was_copied_from(
+        self, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(digests_module, "RACY_NS", 0)
+        checkout.patterns = ("app/versions/*.py",)
+        inputs = checkout.describe()
+        rule = listing_rule(checkout.patterns, checkout.environ)
+        until(lambda: not checkout.difference(inputs) and checkout.digests.known_listing(rule) == inputs.listing)
+        copy = replace(checkout, folder=checkout.folder / "copy")
+        for name in ("project", "cache"):
+            shutil.copytree(checkout.folder / name, copy.folder / name)
+        copy.write("app/versions/2.py")
+        assert copy.difference(inputs) == "app/versions/2.py is new"
 
     def test_other_patterns_are_a_difference(self, checkout: Checkout, inputs: Inputs) -> None:
         checkout.patterns = ("app",)
