@@ -1,6 +1,6 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, e2e, races, faults, soak, package, adopt-short.
 
-The other sessions (coverage, bench, mutants) are run by name. Every session runs in the locked environment that
+The other sessions (adopt, coverage, bench, mutants) are run by name. Every session runs in the locked environment that
 scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
@@ -67,6 +67,18 @@ def soak(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(name="adopt-short")
+def adopt_short(session: nox.Session) -> None:
+    """Drive a few public packages beside their own commands, measured once; `adopt` drives all."""
+    session.run("python", "-m", "scripts.adopt", "--short", *session.posargs)
+
+
+@nox.session(default=False)
+def adopt(session: nox.Session) -> None:
+    """Install public packages, drive them beside their own commands, and print a table: -- -k prefect for one."""
+    session.run("python", "-m", "scripts.adopt", *session.posargs)
 
 
 @nox.session(default=False)
