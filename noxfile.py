@@ -1,7 +1,7 @@
-"""Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults, soak and package.
+"""Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults and their like.
 
-The other sessions (conftests, coverage, bench, mutants) are run by name. Every session runs in the locked environment
-that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+The other sessions (conftests, adopt, coverage, bench, mutants) are run by name. Every session runs in the locked
+environment that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
 from __future__ import annotations
@@ -87,6 +87,18 @@ def deploy(session: nox.Session) -> None:
 def conftests(session: nox.Session) -> None:
     """Run the conftests of docs/testing.md with their frameworks, which the first time come from the registry."""
     session.run("python", "scripts/check_conftests.py", *session.posargs)
+
+
+@nox.session(name="adopt-short")
+def adopt_short(session: nox.Session) -> None:
+    """Drive a few public packages beside their own commands, measured once; `adopt` drives all."""
+    session.run("python", "-m", "scripts.adopt", "--short", *session.posargs)
+
+
+@nox.session(default=False)
+def adopt(session: nox.Session) -> None:
+    """Install public packages, drive them beside their own commands, and print a table: -- -k prefect for one."""
+    session.run("python", "-m", "scripts.adopt", *session.posargs)
 
 
 @nox.session(default=False)

@@ -43,6 +43,7 @@ OTHER_OPTIONS = {
     "--app",
     "--noinput",
     "--keep-databases",
+    "--schema-only",
 }
 """Options of Invoke, nox, Alembic, Flask, Django and our scripts."""
 OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--read-only", "--rm", "--tmpfs"}
