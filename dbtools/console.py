@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbtools.db.secrets import mask
 from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError
@@ -64,6 +64,9 @@ def log(level: str, event: str, message: str, **facts: object) -> None:
 class Console:
     """The chain's report. With `quiet`, only `data` writes to standard output."""
 
+    answered: ClassVar[bool] = False
+    """Whether the result was printed: a machine reads one document, so a failure adds none to it."""
+
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.lines: list[str] = []
@@ -91,6 +94,7 @@ class Console:
 
     def data(self, value: dict[str, Any]) -> None:
         """Print the result as one JSON document, for a machine."""
+        Console.answered = True
         if self._json:
             log("info", "result", "", result=value)
         else:
@@ -145,8 +149,8 @@ def unexpected(error: Exception) -> DbtoolsError:
 def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug: bool = False) -> str | None:
     """Return what is to be printed on standard error where a task fails with the exit code `code`.
 
-    With `json`, prints {"error": …} on standard output; where the log is for machines, prints a line of it and returns
-    None. Passwords are masked.
+    With `json`, prints {"error": …} on standard output, unless the result is there; where the log is for machines,
+    prints a line of it and returns None. Passwords are masked.
     """
     texts = {"what": error.what, "why": error.why, "state": error.state, "hint": error.hint}
     facts = {"type": type(error).__name__, "exit_code": code} | {name: mask(text) for name, text in texts.items()}
@@ -158,7 +162,7 @@ def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug:
         trace = {"traceback": explain(error, debug=True).splitlines()} if debug else {}
         log("error", "error", error.what, **facts, **trace)
         return None
-    if json:
+    if json and not Console.answered:
         Console().data({"error": facts})
     return explain(error, debug=debug)
 

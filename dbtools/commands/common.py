@@ -95,6 +95,7 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(body)
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
         console.accept_any_text()
+        console.Console.answered = False
         try:
             with signals_interrupt():
                 body(context, *arguments, **options)

@@ -321,7 +321,7 @@ def a_production_environment(site: Site) -> None:
 @red("guard", "it is on the protect list.")
 def a_protected_database(site: Site) -> None:
     site.build()
-    site.target = replace(site.target, rules=GuardRules(protect=("test_*",)))
+    site.target = replace(site.target, rules=GuardRules(protect=("dbtools_test_*",)))
 
 
 @red("guard", "it is read-only for this session.")

@@ -141,7 +141,10 @@ def test_an_unknown_kind_of_log_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert report_failure(caught.value, 2) == str(caught.value)
 
 
-def test_a_failure_is_an_object_too_where_the_result_would_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_an_object_too_where_the_result_would_be_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Console, "answered", False)
     error = LockTimeout("What.", "Why.", "Do this.", "Nothing was changed.")
     assert report_failure(error, 4, json=True) == "What.\nWhy. Nothing was changed.\nDo this."
     assert json.loads(capsys.readouterr().out) == {
@@ -154,6 +157,8 @@ def test_a_failure_is_an_object_too_where_the_result_would_be_one(capsys: pytest
             "hint": "Do this.",
         }
     }
+    assert report_failure(error, 4, json=True) is not None
+    assert capsys.readouterr().out == ""  # one document is enough
 
 
 def test_evidence_gets_its_folder_or_is_refused_before_the_run(tmp_path: Path) -> None:
