@@ -33,8 +33,8 @@ def of_page(page: Path) -> str:
 
 EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
 """Files that pages write, or tell a project to write."""
-OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app"}
-"""Options of Invoke, nox, Alembic, Flask and our scripts."""
+OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app", "--schema-only"}
+"""Options of Invoke, nox, our scripts, and programs that projects run."""
 WIDEST = 120
 
 
