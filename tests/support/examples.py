@@ -101,8 +101,8 @@ EXAMPLES = (
         name="node-tickets",
         table='migrate = ["npm", "run", "migrate"]\nseed = ["npm", "run", "seed"]\n'
         'inputs = ["drizzle/**", "drizzle.config.js", "src/**", "package-lock.json"]\n',
-        facts="""select (select count(*) from tickets where status = 'open'), (select count(*) from agents),
-                 (select count(*) from drizzle.__drizzle_migrations), to_regclass('tickets_agent_id') is not null""",
+        facts="""select (select count(*) from tickets where status = 'open'), (select count(*) from clerks),
+                 (select count(*) from drizzle.__drizzle_migrations), to_regclass('tickets_clerk_id') is not null""",
         expected=(2, 2, 2, True),
         tests=("node", "--test"),
         database={"DATABASE_URL": "postgresql:{address}"},

@@ -1,1 +1,1 @@
-CREATE INDEX "tickets_agent_id" ON "tickets" USING btree ("agent_id");
+CREATE INDEX "tickets_clerk_id" ON "tickets" USING btree ("clerk_id");

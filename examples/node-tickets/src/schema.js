@@ -2,7 +2,7 @@ import { index, integer, pgEnum, pgTable, serial, text, timestamp } from "drizzl
 
 export const status = pgEnum("status", ["open", "closed"]);
 
-export const agents = pgTable("agents", {
+export const clerks = pgTable("clerks", {
   id: serial().primaryKey(),
   name: text().notNull().unique(),
 });
@@ -13,8 +13,8 @@ export const tickets = pgTable(
     id: serial().primaryKey(),
     title: text().notNull(),
     status: status().notNull().default("open"),
-    agentId: integer("agent_id").references(() => agents.id),
+    clerkId: integer("clerk_id").references(() => clerks.id),
     openedAt: timestamp("opened_at", { withTimezone: true }).notNull().defaultNow(),
   },
-  (table) => [index("tickets_agent_id").on(table.agentId)],
+  (table) => [index("tickets_clerk_id").on(table.clerkId)],
 );

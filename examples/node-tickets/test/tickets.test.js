@@ -9,10 +9,10 @@ import { openTickets } from "../src/tickets.js";
 const sql = postgres(url, { max: 1 });
 after(() => sql.end());
 
-test("an agent's open tickets are found", async () => {
+test("a clerk's open tickets are found", async () => {
   assert.deepEqual(await openTickets(drizzle(sql), "Ada"), ["No coffee", "The printer is on fire"]);
 });
 
-test("an agent without tickets has none", async () => {
+test("a clerk without tickets has none", async () => {
   assert.deepEqual(await openTickets(drizzle(sql), "Grace"), []);
 });
