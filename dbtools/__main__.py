@@ -11,6 +11,7 @@ def main() -> None:
     from invoke.program import Program
 
     import dbtools
+    from dbtools import console
     from dbtools.commands import namespace
     from dbtools.commands.spec import insert_file_options
 
@@ -21,6 +22,8 @@ def main() -> None:
             insert_file_options(self.core.unparsed)
             super().parse_collection()
 
+    for name in namespace.task_names:
+        namespace[name].__doc__ = console.as_typed(namespace[name].__doc__ or "")
     Dbtools(version=dbtools.__version__, namespace=namespace, name="dbtools", binary="dbtools").run()
 
 

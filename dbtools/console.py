@@ -10,8 +10,10 @@ import codecs
 import datetime as dt
 import json
 import os
+import re
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbtools.db.secrets import mask
@@ -19,11 +21,13 @@ from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 
 _PLAIN = {"✓": "OK", "✗": "FAILED", "·": "-", "…": "...", "→": "->", "│": "|", "┌": ",", "└": "`", "■": "#"}
 """What stands for a character that the stream's encoding has not; "?" for any other."""
+
+
+_COMMAND = re.compile(r"\binvoke (?=[a-z])")
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
@@ -32,6 +36,18 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("dbtools", _plainly)
+
+
+def program() -> str:
+    """Return how this program was called: "invoke", "dbtools", "python -m dbtools"."""
+    called = Path(sys.argv[0])
+    return f"python -m {called.parent.name}" if called.name == "__main__.py" else called.name
+
+
+def as_typed(text: str) -> str:
+    """Return a text in which commands that begin with `invoke` begin with `dbtools`, where that is what was called."""
+    called = program()
+    return _COMMAND.sub(f"{called} ", text) if called.rpartition(" ")[2] == "dbtools" else text
 
 
 def accept_any_text() -> None:
@@ -83,6 +99,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print a line to standard error: a wait, or progress."""
+        text = as_typed(text)
         if self._json:
             log("info", "note", text)
         else:
@@ -101,6 +118,7 @@ class Console:
             print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
     def _print(self, event: str, text: str, message: str, **facts: object) -> None:
+        text, message = as_typed(text), as_typed(message)
         self.lines.append(text)
         if self._json:
             log("info", event, message, **facts)
@@ -130,7 +148,7 @@ def explain(error: DbtoolsError, *, debug: bool = False) -> str:
     Passwords are masked.
     """
     trace = "".join(traceback.format_exception(error)) if debug else ""
-    return mask(trace + str(error))  # the text may come from a migration that shows its URL
+    return mask(trace + as_typed(str(error)))  # the text may come from a migration that shows its URL
 
 
 def unexpected(error: Exception) -> DbtoolsError:
@@ -153,7 +171,9 @@ def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug:
     prints a line of it and returns None. Passwords are masked.
     """
     texts = {"what": error.what, "why": error.why, "state": error.state, "hint": error.hint}
-    facts = {"type": type(error).__name__, "exit_code": code} | {name: mask(text) for name, text in texts.items()}
+    facts = {"type": type(error).__name__, "exit_code": code} | {
+        name: mask(as_typed(text)) for name, text in texts.items()
+    }
     try:
         for_machines = logs_json()
     except ConfigurationError:  # which may be what failed

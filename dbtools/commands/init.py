@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def init(_context: Context, dry_run: bool = False, json: bool = False, debug: bo
     there = write.find_table(root)
     if there is not None:
         out.say(f"{there} has a table [tool.dbtools] already. Nothing was changed.")
-        _end(out, [f"Next: {_program()} reset"], json=json, table=None, findings=[], written=[])
+        _end(out, [f"Next: {console.program()} reset"], json=json, table=None, findings=[], written=[])
         return
     found = survey(root)
     planned = write.plan(root, text(found.table, found.guesses))
@@ -55,7 +54,7 @@ def init(_context: Context, dry_run: bool = False, json: bool = False, debug: bo
         out.say(f"To the end of pyproject.toml:\n\n{text(found.table, found.guesses)}")
         if not planned.tasks_there:
             out.say(f"As tasks.py:\n\n{write.TASKS}")
-        ending = [f"Nothing was written. Next: {_program()} init"]
+        ending = [f"Nothing was written. Next: {console.program()} init"]
     else:
         write.write(planned)
         out.done(f"Wrote [tool.dbtools] {'into a new' if planned.before is None else 'at the end of'} pyproject.toml")
@@ -83,21 +82,13 @@ def _end(out: console.Console, ending: list[str], *, json: bool, **facts: object
 
 def _next(found: Survey) -> Iterator[str]:
     """Yield what to type next, and on which database that works."""
-    yield f"Next: {_program()} reset"
+    yield f"Next: {console.program()} reset"
     if os.environ.get("DATABASE_URL"):
         yield "It rebuilds the database that DATABASE_URL names."
         return
     yield "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."
     if found.compose is not None and found.compose.port:
         yield f"For that of {found.compose.path}: DATABASE_URL={found.compose.url}"
-
-
-def _program() -> str:
-    """Return how this program was called."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return f"python -m {called.parent.name}"
-    return called.name
 
 
 def _text(path: Path) -> str:

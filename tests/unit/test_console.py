@@ -170,3 +170,27 @@ def test_evidence_gets_its_folder_or_is_refused_before_the_run(tmp_path: Path) -
         assert str(caught.value) == (
             f"The evidence cannot be written to {place}.\n{why}. Nothing was changed.\nName another file."
         )
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [
+        ("/venv/bin/dbtools", "dbtools"),
+        ("/venv/lib/dbtools/__main__.py", "python -m dbtools"),
+        ("/venv/bin/invoke", "invoke"),
+        ("/venv/lib/invoke/__main__.py", "invoke"),
+        ("/venv/bin/pytest", "invoke"),
+    ],
+)
+def test_a_hint_names_the_program_that_was_called(
+    called: str, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [called, "reset"])
+    out = Console()
+    out.say("Run: invoke reset; or, to keep the data, invoke migrate.")
+    out.note("(invoke server.stop ends it)")
+    error = ChainFailed("What.", "Why.", "Wait: invoke wait-for-db --timeout 60")
+    captured = capsys.readouterr()
+    assert captured.out == f"Run: {shown} reset; or, to keep the data, {shown} migrate.\n"
+    assert captured.err == f"({shown} server.stop ends it)\n"
+    assert explain(error).endswith(f"Wait: {shown} wait-for-db --timeout 60")
