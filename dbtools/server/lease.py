@@ -18,8 +18,11 @@ class Lease:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle: int | None = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        # It gets its name once it is locked: unlocked, it would look like the lease of a dead owner.
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        self._handle: int | None = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
+        draft.rename(path)
 
     def close(self) -> None:
         """Release the lock. The file stays for the clean-up. A second call does nothing."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from dbtools.server.lease import Lease, Membership, is_held, wait_until_free
 
@@ -28,6 +31,22 @@ def test_a_lease_ends_with_its_owner_also_by_kill_9(tmp_path: Path) -> None:
         assert is_held(path) is True
         owner.kill()
     assert is_held(path) is False
+
+
+def test_a_lease_is_never_there_unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, there = tmp_path / "lease", list[bool]()
+    lock = fcntl.flock
+
+    def look(handle: int, how: int) -> None:
+        there.append(path.exists())
+        lock(handle, how)
+
+    monkeypatch.setattr("fcntl.flock", look)
+    lease = Lease(path)
+    assert there == [False]
+    assert [found.name for found in tmp_path.iterdir()] == ["lease"]
+    assert is_held(path) is True
+    lease.close()
 
 
 def test_a_lease_may_be_closed_twice(tmp_path: Path) -> None:
