@@ -4,7 +4,9 @@
 
     def test_something(pg_database: str) -> None: ...
 
-The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for, or the one that DBTOOLS_TEST_URL names.
+The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for; with --pg-server, of another version. Or
+it is the one that DBTOOLS_TEST_URL names, as a role that may create databases. Where that role is a superuser, tests
+get a role of their own, which is none and is dropped at the end, and `pg_admin` is the superuser.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The server of all tests of the run. Override this fixture to test on a server of your own."""
+    from dbtools.server.borrowed import BorrowedServer, is_superuser
     from dbtools.server.external import ExternalServer
     from dbtools.server.sources import narrowed
     from dbtools.server.throwaway import start_throwaway
@@ -50,6 +53,7 @@ def pg_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     server: Server
     if url:
         server = ExternalServer(url, source="DBTOOLS_TEST_URL")
+        server = BorrowedServer(server) if is_superuser(server) else server
     else:
         server = start_throwaway(narrowed(_requirements(pytestconfig), wanted))
     with server:

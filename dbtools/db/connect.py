@@ -52,6 +52,15 @@ _TRANSIENT = (
     "the database system is not yet accepting connections",
     "is the server running locally and accepting connections on that socket",
 )
+# Older versions of psycopg give the system's words alone: those of glibc, musl and macOS.
+_NAMELESS = (
+    "failed to resolve host",
+    "name or service not known",
+    "name does not resolve",
+    "nodename nor servname provided",
+    "no address associated with",
+    "temporary failure in name resolution",
+)
 _PERMANENT = (
     (
         "password authentication failed",
@@ -94,7 +103,7 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
     for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
             return Diagnosis(reason, False, hint)
-    if "failed to resolve host" in words:
+    if any(mark in words for mark in _NAMELESS):
         return Diagnosis(reason, True, "Correct the host's name, or wait longer: clusters publish names late.")
     if "gave no answer in" in words:
         return Diagnosis(reason, True, MUTE)

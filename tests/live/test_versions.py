@@ -109,9 +109,9 @@ def test_a_scratch_database_sorts_as_the_target_does(
 ) -> None:
     if major(pg_database) < since:
         pytest.skip(f"the server is older than PostgreSQL {since}")
-    name = f"{Dsn.parse(pg_database).dbname}_sorted"
+    name, role = f"{Dsn.parse(pg_database).dbname}_sorted", Dsn.parse(pg_database).user
     try:
-        admin.execute(f"create database {name} template template0 encoding 'UTF8' {options} owner app".encode())
+        admin.execute(f"create database {name} template template0 encoding 'UTF8' {options} owner {role}".encode())
     except psycopg.errors.FeatureNotSupported:
         pytest.skip("the server was built without ICU")
     try:

@@ -100,6 +100,8 @@ def test_what_is_left_out_is_left_to_libpq() -> None:
     ],
 )
 def test_a_malformed_url_is_refused_without_its_password(text: str, why: str) -> None:
+    if " " in text and psycopg.pq.version() < 170000:
+        pytest.skip("before version 17 libpq takes a space")
     with pytest.raises(ConfigurationError) as caught:
         Dsn.parse(text)
     assert str(caught.value) == f"DATABASE_URL is not a usable PostgreSQL URL.\n{why}. Nothing was changed.\n{HINT}"
@@ -238,6 +240,8 @@ def test_a_complaint_of_libpqs_that_is_not_known_is_not_passed_on(monkeypatch: p
     "name", ["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"]
 )
 def test_every_secret_of_libpq_is_masked(name: str) -> None:
+    if "password" not in name and psycopg.pq.version() < 180000:
+        pytest.skip("libpq has this parameter from version 18 on")
     dsn = Dsn.parse(f"postgresql://u@h/d?{name}=hunter22")
     assert "hunter22" not in dsn.masked
     assert "***" in dsn.masked
