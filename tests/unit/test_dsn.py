@@ -316,7 +316,8 @@ def test_what_is_not_said_is_libpqs_default_but_a_url_that_is_written_anew_leave
 
 def on(host: str, hostaddr: str, port: int) -> psycopg.Connection:
     """What a session says of the server it is on."""
-    return cast("psycopg.Connection", SimpleNamespace(info=SimpleNamespace(host=host, hostaddr=hostaddr, port=port)))
+    info = SimpleNamespace(host=host, hostaddr=hostaddr, port=port, user="u", password="hunter22")
+    return cast("psycopg.Connection", SimpleNamespace(info=info))
 
 
 def test_the_next_session_goes_to_the_address_that_the_first_one_reached() -> None:
@@ -330,7 +331,10 @@ def test_the_next_session_goes_to_the_address_that_the_first_one_reached() -> No
         "host": "b", "hostaddr": "10.0.0.2", "port": "2",
     }  # fmt: skip
     socket = Dsn.parse("postgresql:///app").pinned(on("/run/postgresql", "", 5432))
-    assert conninfo_to_dict(socket.url) == {"host": "/run/postgresql", "port": "5432", "dbname": "app"}
+    assert conninfo_to_dict(socket.url) == {
+        "host": "/run/postgresql", "port": "5432", "dbname": "app",
+        "user": "u", "password": "hunter22",  # a service file had them
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
