@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dbtools.chain.drop import drop_all
-from dbtools.chain.phase import ROLLED_BACK
+from dbtools.chain.phase import NOT_COMMITTED, ROLLED_BACK
 from dbtools.chain.shadow import IN_PLACE
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
@@ -364,7 +364,7 @@ def test_a_session_that_is_lost_at_any_point_loses_nothing(run: Runner, target: 
 
     with pytest.raises(ChainFailed) as caught:
         run(TABLES, "create table late ()", log=Acting(line, lambda: end_resets(target)))
-    assert caught.value.state == ROLLED_BACK
+    assert caught.value.state in {ROLLED_BACK, NOT_COMMITTED}  # older versions of psycopg pass on no farewell
     assert caught.value.hint == "The connection to the server broke; once it is back, run this again."
     assert content(target) == before
     assert query(target, SCHEMAS) == [("public",)]

@@ -33,8 +33,8 @@ def of_page(page: Path) -> str:
 
 EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml"}
 """Files that pages write, or tell a project to write."""
-OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app", "--noinput"}
-"""Options of Invoke, nox, Alembic, Flask, Django and our scripts."""
+OTHER_OPTIONS = {"--list", "--help", "--full", "--server", "--sql", "--upgrade", "--app", "--noinput", "--pg-server"}
+"""Options of Invoke, nox, Alembic, Flask, Django, our scripts and our pytest plugin."""
 OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--read-only", "--rm", "--tmpfs"}
 """Options of Docker."""
 WIDEST = 120
