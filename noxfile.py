@@ -1,7 +1,7 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults and their like.
 
-The other sessions (conftests, adopt, coverage, bench, mutants) are run by name. Every session runs in the locked
-environment that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+The other sessions (conftests, adopt, coverage, bench, mutants, compat) are run by name. Every session runs in the
+locked environment that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
 """
 
 from __future__ import annotations
@@ -120,3 +120,9 @@ def bench(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the core line by line, in a copy, and expect its tests to notice: -- -k lock for some of the changes."""
     session.run("python", "scripts/mutants.py", *session.posargs)
+
+
+@nox.session(default=False)
+def compat(session: nox.Session) -> None:
+    """Run unit and the core of live on each Python and PostgreSQL that is here, and on the lowest packages."""
+    session.run("python", "scripts/compat.py", *session.posargs)

@@ -4,8 +4,10 @@
 
     def test_something(seeded_database: str) -> None: ...
 
-The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for, which all processes of the run share, or
-the one that DBTOOLS_TEST_URL names. Nothing is started, and nothing heavy imported, before a fixture asks for it.
+The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for, shared by all processes of the run; with
+--pg-server it is of another version. Or it is the one that DBTOOLS_TEST_URL names, as a role that may create databases.
+Where that role is a superuser, tests get a role of their own, which is none and is dropped at the end, and `pg_admin` is
+the superuser. Nothing is started, and nothing heavy imported, before a fixture asks for it.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ _failed = pytest.StashKey[bool]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
+    parser.getgroup("dbtools").addoption(
+        "--pg-server", default="", help="start this PostgreSQL: a major version, or a folder with its programs"
+    )
     parser.getgroup("dbtools").addoption(
         "--keep-databases",
         action="store_true",
@@ -237,6 +242,8 @@ def _find_client(config: pytest.Config, server: Server | None = None) -> Client:
         config.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         lasts = server.kind == "existing"
         return _ask(lambda: run.client("postgres_server", root, server.url, server.admin_url, lasts=lasts))
+    if wanted := config.getoption("--pg-server"):
+        return _ask(lambda: run.client("embedded", root, str(wanted)))
     if url := os.environ.get("DBTOOLS_TEST_URL"):
         return _ask(lambda: run.client("DBTOOLS_TEST_URL", root, url))
     kind = _kind(config)

@@ -4,10 +4,11 @@
     nox -s e2e                               embedded and container; "no engine, skipped" where there is none
     nox -s e2e -- --server embedded
     nox -s e2e -- --server container         DBTOOLS_POSTGRES_IMAGE chooses the image
+    nox -s e2e -- --server 16 --server 18    major versions, or folders of programs
     nox -s e2e -- --server postgresql://...  a database that may be destroyed; ALLOW_RESET=true on another machine
 
-Prints one table: a row per step, a column per server. Exits with 1 if a step failed, and where CI is set also if the
-container was skipped.
+Prints one table: a row per step, a column per server. Exits with 1 if a step failed, if two servers hold different
+content after the same reset, and where CI is set also if the container was skipped.
 """
 
 from __future__ import annotations
@@ -153,6 +154,9 @@ STEPS: dict[str, Callable[[Run], None]] = {
 }
 
 
+CONTENT = "digest of the content"
+
+
 def play(name: str, run: Run) -> bool:
     """Run all steps on one server; return whether all passed."""
     for step, action in STEPS.items():
@@ -196,10 +200,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s e2e --", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--server",
+        action="append",
         help="embedded, a major version, a folder of programs, container or a URL (default: embedded and container)",
     )
     chosen = parser.parse_args().server
-    kinds = [chosen] if chosen else ["embedded", "container"]
+    kinds = chosen or ["embedded", "container"]
     passed, columns = True, list[tuple[str, dict[str, str]]]()
     for kind in kinds:
         label = "existing" if "://" in kind else kind
@@ -212,8 +217,13 @@ def main() -> int:
         with server:
             run = Run(server)
             passed = play(label, run) and passed
+            run.cells[CONTENT] = run.digest[:12] or "-"
             columns.append((f"{server.kind} {server.version}", run.cells))
-    rows = [(step, *(cells.get(step, "-") for _, cells in columns)) for step in STEPS]
+    contents = {cells[CONTENT] for _, cells in columns if CONTENT in cells}
+    if len(contents) > 1:
+        print("the servers hold different content after the same reset", file=sys.stderr, flush=True)
+        passed = False
+    rows = [(step, *(cells.get(step, "-") for _, cells in columns)) for step in (*STEPS, CONTENT)]
     print(table(("step", *(name for name, _ in columns)), rows))
     return 0 if passed else 1
 

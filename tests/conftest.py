@@ -25,13 +25,10 @@ settings.register_profile("dbtools", deadline=None)  # no clock decides a test: 
 settings.load_profile("dbtools")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--pg-server", default="", help="the tests' PostgreSQL: a major version, or a folder of programs")
-
-
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """A server for each worker of pytest-xdist: tests look at what is on the whole server, and change its roles."""
+    from dbtools.server.borrowed import BorrowedServer, is_superuser
     from dbtools.server.external import ExternalServer
     from dbtools.server.requirements import NONE
     from dbtools.server.sources import narrowed
@@ -40,6 +37,10 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     wanted = pytestconfig.getoption("--pg-server")
     url = "" if wanted else os.environ.get("DBTOOLS_TEST_URL")
     server: Server
-    server = ExternalServer(url, source="DBTOOLS_TEST_URL") if url else start_throwaway(narrowed(NONE, wanted))
+    if url:
+        found = ExternalServer(url, source="DBTOOLS_TEST_URL")
+        server = BorrowedServer(found) if is_superuser(found) else found
+    else:
+        server = start_throwaway(narrowed(NONE, wanted))
     with server:
         yield server

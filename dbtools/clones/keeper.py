@@ -199,12 +199,15 @@ def start_server(kind: str, url: str, admin_url: str | None, root: Path) -> Serv
     Raises:
         DbtoolsError: It did not start, or does not let us in.
     """
+    from dbtools.server.borrowed import BorrowedServer, is_superuser
     from dbtools.server.external import ExternalServer
 
     if kind == "embedded":
+        from dbtools.server.sources import narrowed
         from dbtools.server.throwaway import start_throwaway
 
-        return start_throwaway(_requirements(root), lean=False)  # other tools expect a database postgres
+        wanted = narrowed(_requirements(root), url)
+        return start_throwaway(wanted, lean=False)  # other tools expect a database postgres
     if kind == "container":
         from dbtools.server import engine
         from dbtools.server.container import ContainerServer
@@ -217,7 +220,10 @@ def start_server(kind: str, url: str, admin_url: str | None, root: Path) -> Serv
         project = config.Project.find(root)
         own = start_server(project.root, project.server)
         return ExternalServer(own.url, source="the project's server", admin_url=own.admin_url)
-    return ExternalServer(url, source=kind, admin_url=admin_url)
+    found = ExternalServer(url, source=kind, admin_url=admin_url)
+    if kind == "DBTOOLS_TEST_URL" and is_superuser(found):
+        return BorrowedServer(found)
+    return found
 
 
 def _requirements(root: Path) -> Requirements:

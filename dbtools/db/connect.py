@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbtools.db.secrets import mask, remember
-from dbtools.errors import UNCHANGED, DatabaseUnreachable
+from dbtools.errors import UNCHANGED, ConfigurationError, DatabaseUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dbtools.db.dsn import Dsn
     from dbtools.db.watch import WatchedConnection
 
+OLDEST_MAJOR = 14
+"""Before it the catalog lacks what the digest and the snapshot ask for."""
 CONNECT_TIMEOUT_S = 10.0
 ENDING_S = 3.0
 """How long a session that was closed, such as our own of a moment ago, may still take one of a limit's places."""
@@ -51,6 +53,15 @@ _TRANSIENT = (
     "the database system is in recovery mode",
     "the database system is not yet accepting connections",
     "is the server running locally and accepting connections on that socket",
+)
+# Older versions of psycopg give the system's words alone: those of glibc, musl and macOS.
+_NAMELESS = (
+    "failed to resolve host",
+    "name or service not known",
+    "name does not resolve",
+    "nodename nor servname provided",
+    "no address associated with",
+    "temporary failure in name resolution",
 )
 _PERMANENT = (
     (
@@ -94,7 +105,7 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
     for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
             return Diagnosis(reason, False, hint)
-    if "failed to resolve host" in words:
+    if any(mark in words for mark in _NAMELESS):
         return Diagnosis(reason, True, "Correct the host's name, or wait longer: clusters publish names late.")
     if "gave no answer in" in words:
         return Diagnosis(reason, True, MUTE)
@@ -114,18 +125,30 @@ def open_session(
 
     Raises:
         DatabaseUnreachable: With the reason in words and the next step. Never holds the password.
+        ConfigurationError: The server is older than PostgreSQL 14.
     """
     import psycopg
 
     began = time.monotonic()
     while True:
         try:
-            return connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
+            session = connect(dsn, purpose, autocommit=autocommit, timeout=timeout)
+            break
         except psycopg.OperationalError as error:
             diagnosis = diagnose(error, dsn.password)
         if diagnosis.hint != FULL or time.monotonic() - began > ENDING_S:
             raise unreachable(dsn, diagnosis)
         time.sleep(FULL_PAUSE_S)
+    if session.info.server_version < OLDEST_MAJOR * 10000:
+        version = session.info.parameter_status("server_version")
+        session.close()
+        raise ConfigurationError(
+            f"The server of {dsn.target} is too old: PostgreSQL {version}.",
+            f"dbtools works with PostgreSQL {OLDEST_MAJOR} and newer.",
+            "Upgrade the server, or name another one in DATABASE_URL.",
+            UNCHANGED,
+        )
+    return session
 
 
 def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float, watched: bool = True) -> WatchedConnection:

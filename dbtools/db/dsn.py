@@ -72,10 +72,17 @@ class Dsn:
     def pinned(self, connection: psycopg.Connection) -> Dsn:
         """Return this database on the very server that `connection`, made from this one, is on.
 
-        A list of hosts, or a name with several addresses, may lead the next connection to another server.
+        A list of hosts, or a name with several addresses, may lead the next connection to another server. User and
+        password are those of the connection too: a service file may have them, and steps are not given the service.
         """
         info = connection.info
-        return self.changed(host=info.host, hostaddr=info.hostaddr or None, port=str(info.port))
+        return self.changed(
+            host=info.host,
+            hostaddr=info.hostaddr or None,
+            port=str(info.port),
+            user=info.user,
+            password=info.password or self.password or None,
+        )
 
     def without_password(self) -> Dsn:
         """Return the same without its password, for a program that gets the password another way."""

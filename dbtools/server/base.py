@@ -23,6 +23,8 @@ class EphemeralServer(ABC):
     version: str
     url: str
     admin_url: str
+    role: str = ROLE
+    """The application role: it is no superuser, and owns every database that is made."""
     extensions: Collection[str] = ()
     """Those of every database that is made."""
 
@@ -41,7 +43,7 @@ class EphemeralServer(ABC):
             ServerError: An extension could not be made.
         """
         with self.connect_admin() as connection:
-            connection.execute(f"create database {quote(name)} owner {ROLE} {self.quick_copy}")
+            connection.execute(f"create database {quote(name)} owner {quote(self.role)} {self.quick_copy}")
         make_extensions(self.url_of(name, admin=True), self.extensions)
         return self.url_of(name)
 

@@ -128,7 +128,8 @@ def test_a_table_of_another_role_is_refused_by_name(pg_database: str, pg_admin: 
         assert str(caught.value) == (
             f"Cannot drop everything in schema public: table public.theirs (owner {owner}) belongs to another role.\n"
             "Nothing was changed.\n"
-            'Connect as the owner, or have it given to this role: alter table public.theirs owner to "app";'
+            "Connect as the owner, or have it given to this role: alter table public.theirs owner to"
+            f' "{connection.info.user}";'
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.chain.phase import ROLLED_BACK
+from dbtools.chain.phase import NOT_COMMITTED, ROLLED_BACK
 from dbtools.chain.schema import check_rights
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
@@ -117,7 +117,7 @@ def test_a_session_that_is_lost_at_any_point_loses_nothing(run: Runner, target: 
     log = Acting(line, end_the_session)
     with pytest.raises(ChainFailed) as caught:
         run(TABLES.replace("note text", "note text, more int"), log=log)
-    assert caught.value.state == ROLLED_BACK
+    assert caught.value.state in {ROLLED_BACK, NOT_COMMITTED}  # older versions of psycopg pass on no farewell
     assert caught.value.hint == "The connection to the server broke; once it is back, run this again."
     assert never not in log.lines
     assert content(target) == before

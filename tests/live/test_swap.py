@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dbtools.chain.drop import drop_all
-from dbtools.chain.phase import ROLLED_BACK
+from dbtools.chain.phase import NOT_COMMITTED, ROLLED_BACK
 from dbtools.chain.shadow import IN_PLACE
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
@@ -339,13 +339,15 @@ def waits_for(target: Target, table: str) -> bool:
     return query(target, f"select 1 from pg_locks where relation = '{table}'::regclass and not granted") != []
 
 
+def end_resets(target: Target) -> None:
+    resets = "from pg_stat_activity where application_name = 'dbtools reset' and datname = current_database()"
+    query(target, f"select pg_terminate_backend(pid) {resets}")
+
+
 def test_a_failure_after_the_exchange_says_that_the_new_tables_are_there(run: Runner, target: Target) -> None:
     run()
 
-    def end_the_session() -> None:
-        query(target, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
-
-    log = Acting("Released seed advisory lock", end_the_session)
+    log = Acting("Released seed advisory lock", lambda: end_resets(target))
     with pytest.raises(ChainFailed) as caught:
         run(TABLES, "create table late ()", log=log)
     assert caught.value.what == "The drop phase failed."
@@ -360,12 +362,9 @@ def test_a_session_that_is_lost_at_any_point_loses_nothing(run: Runner, target: 
     run()
     before = content(target)
 
-    def end_the_session() -> None:
-        query(target, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbtools reset'")
-
     with pytest.raises(ChainFailed) as caught:
-        run(TABLES, "create table late ()", log=Acting(line, end_the_session))
-    assert caught.value.state == ROLLED_BACK
+        run(TABLES, "create table late ()", log=Acting(line, lambda: end_resets(target)))
+    assert caught.value.state in {ROLLED_BACK, NOT_COMMITTED}  # older versions of psycopg pass on no farewell
     assert caught.value.hint == "The connection to the server broke; once it is back, run this again."
     assert content(target) == before
     assert query(target, SCHEMAS) == [("public",)]

@@ -15,8 +15,11 @@ from dbtools.chain.prefetch import CopyData, SeedRows
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset
+from dbtools.db import connect as connect_module
+from dbtools.db.connect import open_session
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
+from dbtools.errors import ConfigurationError
 from dbtools.server import Server
 from tests.support.runs import PLAN, Log
 from tests.support.servers import major
@@ -109,9 +112,9 @@ def test_a_scratch_database_sorts_as_the_target_does(
 ) -> None:
     if major(pg_database) < since:
         pytest.skip(f"the server is older than PostgreSQL {since}")
-    name = f"{Dsn.parse(pg_database).dbname}_sorted"
+    name, role = f"{Dsn.parse(pg_database).dbname}_sorted", Dsn.parse(pg_database).user
     try:
-        admin.execute(f"create database {name} template template0 encoding 'UTF8' {options} owner app".encode())
+        admin.execute(f"create database {name} template template0 encoding 'UTF8' {options} owner {role}".encode())
     except psycopg.errors.FeatureNotSupported:
         pytest.skip("the server was built without ICU")
     try:
@@ -121,3 +124,17 @@ def test_a_scratch_database_sorts_as_the_target_does(
             assert scratch.session.execute(SORTING).fetchone() == wanted
     finally:
         pg_server.drop_database(name)
+
+
+def test_a_server_that_is_too_old_is_refused(pg_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect_module, "OLDEST_MAJOR", 99)
+    dsn = Dsn.parse(pg_database)
+    with pytest.raises(ConfigurationError) as caught:
+        open_session(dsn, "digest")
+    version = caught.value.what.rpartition(" ")[2]
+    assert int(version.partition(".")[0]) == major(pg_database)
+    assert str(caught.value) == (
+        f"The server of {dsn.target} is too old: PostgreSQL {version}\n"
+        "dbtools works with PostgreSQL 99 and newer. Nothing was changed.\n"
+        "Upgrade the server, or name another one in DATABASE_URL."
+    )

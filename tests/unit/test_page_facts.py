@@ -42,6 +42,7 @@ OTHER_OPTIONS = {
     "--upgrade",
     "--app",
     "--noinput",
+    "--pg-server",
     "--keep-databases",
     "--schema-only",
 }
