@@ -6,7 +6,7 @@
 
 The server is a throwaway PostgreSQL with what [tool.dbtools.server] asks for, shared by all processes of the run; with
 --pg-server it is of another version. Or it is the one that DBTOOLS_TEST_URL names, as a role that may create databases.
-Where that role is a superuser, tests get a role of their own, which is none and is dropped at the end, and `pg_admin` is
+Where that role is a superuser, tests get a role of their own, which is none and is dropped at the end; `pg_admin` is
 the superuser. Nothing is started, and nothing heavy imported, before a fixture asks for it.
 """
 
