@@ -7,7 +7,7 @@ import pytest
 
 from dbtools.chain.drop import drop_all, find_owned
 from dbtools.errors import ChainFailed
-from tests.support.servers import make_vector
+from tests.support.servers import make_vector, own_public
 
 EVERYTHING = """
 create type mood as enum ('sad', 'ok');
@@ -60,7 +60,8 @@ def test_an_empty_schema_is_nothing_to_do(pg_database: str) -> None:
         assert drop_all(connection, ["public"]) == 0
 
 
-def test_the_schema_its_grants_and_comment_stay(pg_database: str) -> None:
+def test_the_schema_its_grants_and_comment_stay(pg_database: str, pg_admin: str) -> None:
+    own_public(pg_admin)
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute("grant usage on schema public to pg_monitor; comment on schema public is 'ours'")
         connection.execute("alter default privileges in schema public grant select on tables to pg_monitor")

@@ -55,7 +55,8 @@ def test_a_role_without_rights_is_told_before_anything_is_dropped(run: Runner, t
     before, role = content(target), target.dsn.user
     with psycopg.connect(pg_admin, autocommit=True) as admin:
         admin.execute(
-            f"alter database {target.dsn.dbname} owner to current_user; revoke create on schema public from {role}"
+            f"alter database {target.dsn.dbname} owner to current_user;"
+            f" revoke create on schema public from {role}, public"  # before PostgreSQL 15 everybody has it
         )
         with pytest.raises(ChainFailed) as caught:
             run()
@@ -90,6 +91,8 @@ def test_what_cannot_be_moved_is_installed_again_and_again(run: Runner, target: 
 def test_a_published_schema_stays_published(run: Runner, target: Target, pg_admin: str) -> None:
     run()
     with psycopg.connect(pg_admin, autocommit=True) as admin:
+        if admin.info.server_version < 150000:
+            pytest.skip("PostgreSQL 14 publishes no schemas")
         admin.execute("create publication news for tables in schema public")
     run(TABLES, "create table late ()")
     assert query(target, "select tablename from pg_publication_tables order by 1") == [
