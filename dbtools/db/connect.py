@@ -140,7 +140,7 @@ def open_session(
             raise unreachable(dsn, diagnosis)
         time.sleep(FULL_PAUSE_S)
     if session.info.server_version < OLDEST_MAJOR * 10000:
-        version = session.info.parameter_status("server_version")
+        version = (session.info.parameter_status("server_version") or "").partition(" ")[0]  # Debian's says more
         session.close()
         raise ConfigurationError(
             f"The server of {dsn.target} is too old: PostgreSQL {version}.",
