@@ -12,14 +12,13 @@ def main() -> None:
 
     import dbtools
     from dbtools import console
-    from dbtools.commands import namespace
-    from dbtools.commands.spec import insert_file_options
+    from dbtools.commands import insert_options, namespace
 
     class Dbtools(Program):
-        """Invoke's program, which also reads the files of `race.spec`."""
+        """Invoke's program, which also reads what its parser lacks."""
 
         def parse_collection(self) -> None:
-            insert_file_options(self.core.unparsed)
+            insert_options(self.core.unparsed)
             super().parse_collection()
 
     for name in namespace.task_names:

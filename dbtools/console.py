@@ -180,7 +180,7 @@ def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug:
         for_machines = False
     if for_machines:
         trace = {"traceback": explain(error, debug=True).splitlines()} if debug else {}
-        log("error", "error", error.what, **facts, **trace)
+        log("error", "error", as_typed(error.what), **facts, **trace)
         return None
     if json and not Console.answered:
         Console().data({"error": facts})

@@ -137,9 +137,11 @@ def postgres_server(pytestconfig: pytest.Config) -> Server:
 @pytest.fixture
 def seeded_database(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator[str]:
     """The URL of a private database with what `invoke reset` would install, or what the marker `dbtools` says."""
+    from dbtools.clones.keywords import read_keywords
+
     marks = reversed([*request.node.iter_markers("dbtools")])  # the closest one last
-    wanted = _wanted(request.config, {name: value for mark in marks for name, value in _keywords(mark).items()})
-    yield from _lend(request, postgres_server, wanted)
+    keywords = {name: value for mark in marks for name, value in _keywords(mark).items()}
+    yield from _lend(request, postgres_server, read_keywords(request.config, keywords))
 
 
 @pytest.fixture
@@ -176,11 +178,13 @@ def database_factory(pytestconfig: pytest.Config, postgres_server: Server) -> It
 
     Its arguments are those of the marker `dbtools`: `database_factory(profile="uat")` returns a URL.
     """
+    from dbtools.clones.keywords import read_keywords
+
     client = _find_client(pytestconfig, postgres_server)
     made = []
 
     def make(**keywords: Any) -> str:
-        made.append(_ask(lambda: client.take(_wanted(pytestconfig, keywords))))
+        made.append(_ask(lambda: client.take(read_keywords(pytestconfig, keywords))))
         return made[-1].url
 
     yield make
@@ -235,6 +239,7 @@ def _find_run(config: pytest.Config) -> Run:
 
 def _find_client(config: pytest.Config, server: Server | None = None) -> Client:
     """Return the client of the run's keeper, or of the one for a server that the tests brought along."""
+    from dbtools.clones.run import OPTION
     from dbtools.server.shared import SharedServer
 
     run, root = _find_run(config), config.rootpath
@@ -242,12 +247,12 @@ def _find_client(config: pytest.Config, server: Server | None = None) -> Client:
         config.stash[_server] = f"PostgreSQL {server.version} ({server.kind})"
         lasts = server.kind == "existing"
         return _ask(lambda: run.client("postgres_server", root, server.url, server.admin_url, lasts=lasts))
-    if wanted := config.getoption("--pg-server"):
-        return _ask(lambda: run.client("embedded", root, str(wanted)))
+    if wanted := config.getoption(OPTION):
+        return _ask(lambda: run.client(OPTION, root, str(wanted)))
     if url := os.environ.get("DBTOOLS_TEST_URL"):
         return _ask(lambda: run.client("DBTOOLS_TEST_URL", root, url))
     kind = _kind(config)
-    return _ask(lambda: run.client(kind, root, lasts=kind == "project"))
+    return _ask(lambda: run.client(kind, root))
 
 
 def _kind(config: pytest.Config) -> str:
@@ -275,30 +280,10 @@ def _keywords(mark: pytest.Mark) -> Mapping[str, Any]:
     return mark.kwargs
 
 
-def _wanted(config: pytest.Config, keywords: Mapping[str, Any]) -> Wanted:
-    from dbtools.clones.wanted import Wanted
-
-    known = ("profile", "as_of", "seed", "schema_only", "snapshot")
-    for name in keywords:
-        if name not in known:
-            pytest.fail(f"The marker dbtools knows no {name!r}. It knows: {', '.join(known)}.", pytrace=False)
-    schema_only, snapshot = bool(keywords.get("schema_only")), str(keywords.get("snapshot", ""))
-    if snapshot and len([name for name, value in keywords.items() if value]) > 1:
-        pytest.fail("snapshot is the whole content: nothing else can be said beside it.", pytrace=False)
-    profile, as_of, seed = (str(keywords.get(name, "")) for name in ("profile", "as_of", "seed"))
-    return Wanted(
-        schema_only=schema_only,
-        snapshot=str(config.rootpath / snapshot) if snapshot else "",
-        profile=profile,
-        as_of=as_of,
-        seed=seed,
-    )
-
-
 def _reach(client: Client, database: Database) -> str:
     if not client.server["lasts"]:
         how = " To keep it: pytest --keep-databases" if client.kind in SERVERS else ""
-        return f"{database.name} goes with the server of the run.{how}"
+        return f"{database.name} goes at the end of the run.{how}"
     from dbtools.build.template import MAX_KEPT
 
     return (

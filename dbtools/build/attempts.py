@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dbtools.db.dsn import Dsn
 
 _THERE_ALREADY = re.compile(r'extension "([^"]+)" already exists')
-_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 Result_co = TypeVar("Result_co", covariant=True)
 
 
@@ -73,8 +72,9 @@ def run_and_keep(run: Callable[[Scratch], None], project: Project, target: Dsn, 
     build_again(attempt, target, note)
 
 
-def _extensions(target: Dsn) -> list[str]:
+def _extensions(target: Dsn) -> tuple[str, ...]:
+    from dbtools.build.place import list_extensions
     from dbtools.db.connect import open_session
 
     with open_session(target, "build") as session:
-        return [str(name) for (name,) in session.execute(_EXTENSIONS)]
+        return list_extensions(session)

@@ -1,8 +1,4 @@
-"""Find the snapshot for a project's steps as they are now, or make it on a scratch database.
-
-There are up to two levels, so that another seed does not migrate again: what the `migrate` steps make, and that with
-what the `seed` steps add. Steps of the kind `rows` are no part of a snapshot: their rows are generated for every run.
-"""
+"""Find the snapshot for a project's steps as they are now, or make it on a scratch database, level by level."""
 
 from __future__ import annotations
 
@@ -14,13 +10,12 @@ import json
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dbtools import __version__
-from dbtools.build.comparison import difference
-from dbtools.build.digests import Digests
-from dbtools.build.inputs import Inputs
-from dbtools.build.snapshot import FORMAT, MANIFEST, Manifest, SnapshotDamaged
+from dbtools.build.comparison import other_extensions
+from dbtools.build.level import list_levels, recipe_of, server_facts
+from dbtools.build.project_inputs import ProjectInputs
+from dbtools.build.snapshot import MANIFEST, Manifest, SnapshotDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,33 +23,13 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from dbtools.build.level import Level
     from dbtools.build.runner import Runner, StepDone
     from dbtools.build.scratch import Scratch
     from dbtools.build.snapshot import Snapshot
     from dbtools.build.store import Store
     from dbtools.config import Project
-    from dbtools.config.steps import Step
     from dbtools.db.dsn import Dsn
-
-_FACTS = """
-select current_setting('server_version_num')::int / 10000, current_user, pg_encoding_to_char(encoding),
-       concat_ws(' ', datcollate, nullif(c ->> 'datlocprovider', 'c'),
-                 coalesce(c ->> 'datlocale', c ->> 'daticulocale'), c ->> 'daticurules'),
-       array(select extname || ' ' || extversion from pg_extension where not pg_has_role(extowner, 'USAGE') order by 1)
-from pg_database d, to_jsonb(d) c where datname = current_database()
-"""
-_VERSIONS = """
-select a.name, a.default_version, e.extversion
-from pg_available_extensions a left join pg_extension e on e.extname = a.name where a.name = any(%s)
-"""
-
-
-class Level(NamedTuple):
-    """The steps of one role, which make one snapshot."""
-
-    role: str
-    """"migrate" or "seed"."""
-    steps: tuple[Step, ...]
 
 
 @dataclass
@@ -79,8 +54,7 @@ class Builder:
     @property
     def levels(self) -> list[Level]:
         """The levels that the project has."""
-        seed = tuple(step for step in self.project.seed if step.kind != "rows")
-        return [level for level in (Level("migrate", self.project.migrate), Level("seed", seed)) if level.steps]
+        return list_levels(self.project)
 
     @property
     def seeds(self) -> bool:
@@ -99,7 +73,7 @@ class Builder:
 
         `note` is told why the next one does not fit, and by default the builder's own is.
         """
-        self._facts = repr(work.execute(_FACTS).fetchone())
+        self._facts = server_facts(work)
         fitting: list[Snapshot] = []
         for level in self.levels:
             base = fitting[-1] if fitting else None
@@ -183,7 +157,7 @@ class Builder:
     ) -> Snapshot | None:
         reason = ""
         for snapshot in self.store.find(self._recipe(level, base.manifest.key if base else "")):
-            if different := self._difference(snapshot.manifest) or _other_extensions(work, snapshot.manifest):
+            if different := self._inputs.difference(snapshot.manifest) or other_extensions(work, snapshot.manifest):
                 reason = reason or different  # what has changed since the latest
                 continue
             try:
@@ -198,26 +172,14 @@ class Builder:
 
     def _make(self, level: Level, base: Snapshot | None, scratch: Scratch) -> Snapshot:
         from dbtools.build.dump import write_content
-        from dbtools.build.inputs import describe, list_inputs
-        from dbtools.build.moment import Moment
         from dbtools.build.temporary import temporary_folder
 
         project, recipe = self.project, self._recipe(level, base.manifest.key if base else "")
-        self._check_sql_files()
         with self.store.draft() as draft, temporary_folder() as folder:
             record = folder / "record"
-            before = Moment.take(str(project.root), list_inputs(project.root, self._patterns, self.environ))
+            before = self._inputs.take_moment()
             ran = self._runner(folder, record).run(level.role, level.steps, scratch)
-            inputs = describe(
-                project.root,
-                self._digests,
-                patterns=self._patterns,
-                names=project.variables,
-                record=record,
-                opaque=False,
-                environ=self.environ,
-                ignore=self._given,
-            )
+            inputs = self._inputs.describe(record)
             content = write_content(scratch.session, scratch.dsn, project.schema, draft, project.schemas)
             key = hashlib.sha256(repr((recipe, json.dumps(inputs.to_json(), sort_keys=True))).encode()).hexdigest()
             manifest = Manifest(
@@ -242,77 +204,16 @@ class Builder:
             return self.store.publish(draft, recipe, key, once=bool(reason) or not inputs.known)
 
     def _recipe(self, level: Level, base: str) -> str:
-        """Return the hash of all that decides which inputs there are."""
-        project = self.project
-        steps = [
-            (step.kind, step.words, os.path.relpath(step.cwd, project.root), sorted(step.env.items()))
-            for step in level.steps
-        ]
-        settings = (sorted(project.env.items()), project.variables, project.schema, project.schemas)
-        text = repr((FORMAT, __version__, self._facts, base, steps, settings))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _difference(self, manifest: Manifest) -> str:
-        """Return in words what has changed since a snapshot was made, "" where it fits."""
-        return difference(
-            Inputs.from_json(manifest.inputs),
-            self.project.root,
-            self._digests,
-            patterns=self._patterns,
-            names=self.project.variables,
-            environ=self.environ,
-            ignore=self._given,
-        )
-
-    @property
-    def _patterns(self) -> tuple[str, ...] | None:
-        """The patterns of input files; None where they are found in another way."""
-        steps = [step for level in self.levels for step in level.steps]
-        if self.project.inputs is None and all(step.kind == "sql" for step in steps):
-            return tuple(word for step in steps for word in step.words)
-        return self.project.inputs
-
-    def _check_sql_files(self) -> None:
-        """Refuse `sql` steps without files in their own words, where their patterns are about to be looked up."""
-        from dbtools.build.child import sql_files
-
-        if self.project.inputs is not None or self._patterns is None:
-            return
-        for level in self.levels:
-            for number, step in enumerate(level.steps, 1):
-                sql_files(step, self.project, f"{level.role} {number} of {len(level.steps)}")
-
-    @property
-    def _given(self) -> set[str]:
-        """The variables that steps get values of their own for."""
-        from dbtools.build.environment import url_variables
-
-        steps = (*self.project.migrate, *self.project.seed)
-        urls = url_variables(self.environ, (self.project.root, *(step.cwd for step in steps)))
-        return {*self.project.env, *urls, *(name for step in steps for name in step.env)}
+        return recipe_of(level, self.project, self._facts, base)
 
     @cached_property
-    def _digests(self) -> Digests:
-        return Digests(self.project.root, self.store.memory)
+    def _inputs(self) -> ProjectInputs:
+        return ProjectInputs(self.project, self.environ, self.store.memory)
 
     def _runner(self, folder: Path, record: Path | None = None) -> Runner:
         from dbtools.build.runner import Runner
 
         return Runner(self.project, self.environ, folder, self.output, record, self.watch)
-
-
-def _other_extensions(work: psycopg.Connection, manifest: Manifest) -> str:
-    """Return in words which extension would be another version now."""
-    if not manifest.extensions:
-        return ""
-    names = [extension.name for extension in manifest.extensions]
-    here = {name: versions for name, *versions in work.execute(_VERSIONS, (names,))}
-    for extension in manifest.extensions:
-        # A build makes the version that is there, or the newest one, whoever creates the extension.
-        if extension.version not in here.get(extension.name, ()):
-            available = here.get(extension.name, ("not available",))[0]
-            return f"extension {extension.name} is {available} here, and was {extension.version}"
-    return ""
 
 
 def _account() -> str:

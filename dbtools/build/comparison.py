@@ -1,4 +1,4 @@
-"""Compares the inputs of a snapshot with the project as it is now: may the snapshot be used again?"""
+"""Compares what a snapshot was made of with the project and its server as they are now: may it be used again?"""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    import psycopg
+
     from dbtools.build.digests import Digests
     from dbtools.build.inputs import Inputs
+    from dbtools.build.snapshot import Manifest
+
+_VERSIONS = """
+select a.name, a.default_version, e.extversion
+from pg_available_extensions a left join pg_extension e on e.extname = a.name where a.name = any(%s)
+"""
 
 
 def difference(
@@ -46,6 +54,20 @@ def difference(
         reason = _listing_difference(inputs, root, digests, environ)
     digests.save()
     return reason
+
+
+def other_extensions(work: psycopg.Connection, manifest: Manifest) -> str:
+    """Return in words which extension would be another version now."""
+    if not manifest.extensions:
+        return ""
+    names = [extension.name for extension in manifest.extensions]
+    here = {name: versions for name, *versions in work.execute(_VERSIONS, (names,))}
+    for extension in manifest.extensions:
+        # A build makes the version that is there, or the newest one, whoever creates the extension.
+        if extension.version not in here.get(extension.name, ()):
+            available = here.get(extension.name, ("not available",))[0]
+            return f"extension {extension.name} is {available} here, and was {extension.version}"
+    return ""
 
 
 def _variable_difference(inputs: Inputs, digests: Digests, environ: Mapping[str, str], ignore: Collection[str]) -> str:

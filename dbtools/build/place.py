@@ -30,7 +30,7 @@ from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 left join pg_available_extension_versions v on (v.name, v.version) = (e.extname, e.extversion)
 where e.extname <> 'plpgsql' and (%(all)s or not pg_has_role(e.extowner, 'USAGE')) order by e.oid
 """
-_THERE = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
+_EXTENSIONS = "select extname from pg_extension where extname <> 'plpgsql' order by oid"
 
 
 @dataclass(frozen=True)
@@ -110,5 +110,10 @@ def find_place(
         major=int(session.info.server_version) // 10000,
         forbidden=forbidden,
         given=tuple(row for row in found if row[0] not in without),
-        there=tuple(str(name) for (name,) in session.execute(_THERE)),
+        there=list_extensions(session),
     )
+
+
+def list_extensions(session: psycopg.Connection) -> tuple[str, ...]:
+    """Return the extensions of a database, in the order in which they were made."""
+    return tuple(str(name) for (name,) in session.execute(_EXTENSIONS))

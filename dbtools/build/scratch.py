@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.build.place import find_place
 from dbtools.db.connect import open_session
+from dbtools.db.databases import copy_settings, create_database, drop_database, suppress_errors
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import literal, quote, scalar
 from dbtools.errors import UNCHANGED, ChainFailed
@@ -32,30 +33,7 @@ PREFIX = "dbtools_build_"
 KEPT_PREFIX = "dbtools_kept_"
 """Of a database that `invoke build --keep` leaves."""
 YOUNG_S = 60.0
-DROP_TRIES = 5
-"""How often it is tried to drop a database. Each time the server waits 5 s for the end of the sessions it has ended."""
 
-# template0 has nothing in it and nobody connected to it; a throwaway server has none. Which columns there are besides
-# depends on the version: libc alone sorts before PostgreSQL 15, and the locale of ICU has another name from 17 on.
-_CREATE = """
-select format('create database %%I template %%s encoding %%L lc_collate %%L lc_ctype %%L', %(name)s::text,
-              case when exists (select from pg_database where datname = 'template0') then 'template0'
-                   else 'template1' end, pg_encoding_to_char(encoding), datcollate, datctype)
-       || case c ->> 'datlocprovider'
-          when 'c' then ' locale_provider libc'
-          when 'i' then format(' locale_provider icu icu_locale %%L', coalesce(c ->> 'datlocale', c ->> 'daticulocale'))
-          when 'b' then format(' locale_provider builtin builtin_locale %%L', c ->> 'datlocale')
-          else '' end
-       || case when c ->> 'daticurules' <> '' then format(' icu_rules %%L', c ->> 'daticurules') else '' end
-from pg_database d, to_jsonb(d) c where datname = current_database()
-"""
-_SETTINGS = """
-select format('alter database %%I set %%s to %%s', %(name)s::text, quote_ident(split_part(s, '=', 1)),
-              case when split_part(s, '=', 1) in ('search_path', 'temp_tablespaces', 'DateStyle')
-                   then substr(s, strpos(s, '=') + 1) else quote_literal(substr(s, strpos(s, '=') + 1)) end)
-from pg_db_role_setting d, unnest(d.setconfig) s
-where d.setdatabase = (select oid from pg_database where datname = current_database()) and d.setrole = 0
-"""
 _LEFT = "select datname from pg_database where datname like %s and pg_has_role(datdba, 'USAGE') order by 1"
 _OTHER_ROLE = "select case when current_user <> session_user then current_user else '' end"
 _ROLES = "select rolname from pg_roles where rolname !~ '^pg_' order by 1"
@@ -116,18 +94,6 @@ def scratch_database(
         yield scratch
 
 
-def create_database(session: psycopg.Connection, name: str) -> None:
-    """Create an empty database with the encoding and locale of the one that `session` is on."""
-    session.execute(str(_first(session, _CREATE, {"name": name})))
-
-
-def copy_settings(session: psycopg.Connection, name: str) -> None:
-    """Give a database the settings of the one that `session` is on."""
-    for (statement,) in session.execute(_SETTINGS, {"name": name}).fetchall():
-        with suppress_errors():  # one that this role may not set
-            session.execute(statement)
-
-
 @contextmanager
 def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, keep: bool) -> Iterator[Scratch]:
     _drop_left(session)
@@ -140,7 +106,8 @@ def _on_same_server(session: psycopg.Connection, target: Dsn, schema: str, *, ke
             yield Scratch(dsn, inside, "the same server", str(scalar(inside, "select current_user")))
     finally:
         if not keep:
-            _drop(session, name)
+            with suppress_errors():
+                drop_database(session, name)
 
 
 @contextmanager
@@ -188,31 +155,5 @@ def _drop_left(session: psycopg.Connection) -> None:
     for (name,) in session.execute(_LEFT, (PREFIX.replace("_", r"\_") + "%",)).fetchall():
         born = name.removeprefix(PREFIX).partition("_")[0]
         if not int(born, 16) > time.time() - YOUNG_S:  # else its session may be on the way
-            _drop(session, name, force=False)
-
-
-def _drop(session: psycopg.Connection, name: str, *, force: bool = True) -> None:
-    from psycopg.errors import ObjectInUse
-
-    statement = f"drop database if exists {quote(name)}{' with (force)' if force else ''}"
-    with suppress_errors():
-        for _ in range(DROP_TRIES if force else 1):
-            with suppress(ObjectInUse):  # on a busy machine, a session that was ended may still be there
-                session.execute(statement)
-                return
-
-
-@contextmanager
-def suppress_errors() -> Iterator[None]:
-    """Go on after an error of the server: the statement is not needed for the result."""
-    import psycopg
-
-    with suppress(psycopg.Error):
-        yield
-
-
-def _first(connection: psycopg.Connection, query: str, values: dict[str, str]) -> object:
-    """Return the first column of the row that `query` returns."""
-    row = connection.execute(query, values).fetchone()
-    assert row is not None
-    return row[0]
+            with suppress_errors():
+                session.execute(f"drop database if exists {quote(name)}")

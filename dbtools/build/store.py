@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbtools.build.temporary import TemporaryFolder
+    from dbtools.config import Project
 
 DRAFT = ".draft-"
 DRAFTS_LOCK = "drafts.lock"
@@ -32,6 +33,11 @@ LEASE = "lease"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DIGITS = 16
 """Of a recipe and of a key, in a snapshot's name."""
+
+
+def open_store(project: Project) -> Store:
+    """Return the snapshots of a project."""
+    return Store(project.cache / "snapshots", project.snapshot_cache_bytes)
 
 
 class Store:

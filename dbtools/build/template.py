@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from dbtools.build.place import MAY_CREATE
-from dbtools.build.scratch import copy_settings, create_database, suppress_errors
 from dbtools.db.connect import disable_timeouts, open_session
+from dbtools.db.databases import LOCALE, copy_settings, create_database, drop_database, suppress_errors
 from dbtools.db.sql import literal, quote, scalar
 from dbtools.errors import UNCHANGED, ServerError
 
@@ -46,9 +46,9 @@ MAX_UNUSED_DAYS = 7
 MAX_KEPT = 5
 """How many databases of failed tests are left, of a project on a server."""
 
-_FACTS = """
-select current_user, pg_encoding_to_char(encoding), datcollate, datctype
-from pg_database where datname = current_database()
+_FACTS = f"""
+select current_user, pg_encoding_to_char(encoding), {LOCALE}
+from pg_database d, to_jsonb(d) c where datname = current_database()
 """
 _EXISTS = "select exists (select from pg_database where datname = %s)"
 # Before the sessions are looked at: an owner has its session before it makes its first database.
@@ -58,6 +58,8 @@ where datname ~ '^dbtools_(test_[0-9a-f]{8}_[0-9]+|template_[0-9a-f]{24})$' and 
 order by datname
 """
 _OWNERS = "select split_part(application_name, ' ', 3) from pg_stat_activity where starts_with(application_name, %s)"
+# With fsync off copying files is the quicker way, else logging blocks; before version 15 there was no other.
+_COPIES_FILES = "select current_setting('server_version_num')::int >= 150000 and current_setting('fsync') = 'off'"
 _NOW = "select extract(epoch from now())::bigint"
 _UNTRUSTED = """
 select name from unnest(%s::text[]) name where not exists (
@@ -112,7 +114,7 @@ class Owner:
         """Drop the databases of this owner, but for those that are kept."""
         for name, comment in self.session.execute(_OURS).fetchall():
             if name.startswith(self._beginning) and description(comment).get("kind") != "kept":
-                drop(self.session, name)
+                drop_database(self.session, name)
 
     def close(self) -> None:
         """End the session: what it still owns is left for the next sweep."""
@@ -148,9 +150,9 @@ def prepare(owner: Owner, content: Content, admin: Dsn | None = None) -> str:
                 session.execute(f"alter database {quote(draft)} allow_connections false")
                 session.execute(f"alter database {quote(draft)} rename to {quote(name)}")
             except psycopg.errors.DuplicateDatabase:
-                drop(session, draft)  # by one whose lock is in another database of the server
+                drop_database(session, draft)  # by one whose lock is in another database of the server
             except BaseException:
-                drop(session, draft)
+                drop_database(session, draft)
                 raise
         describe(session, name, {"kind": "template", "project": content.project, "used": scalar(session, _NOW)})
     return name
@@ -162,15 +164,9 @@ def copy(session: psycopg.Connection, template: str, name: str) -> None:
     Raises:
         psycopg.errors.InvalidCatalogName: The template is gone.
     """
-    # By files, which takes half as long as by write-ahead log; before version 15 there was no other way.
-    how = " strategy file_copy" if session.info.server_version >= 150000 else ""
+    how = " strategy file_copy" if scalar(session, _COPIES_FILES) else ""
     session.execute(f"create database {quote(name)} template {quote(template)}{how}")
     copy_settings(session, name)
-
-
-def drop(session: psycopg.Connection, name: str) -> None:
-    """Drop a database and end its sessions; where it is gone, do nothing."""
-    session.execute(f"drop database if exists {quote(name)} with (force)")
 
 
 def describe(session: psycopg.Connection, name: str, facts: dict[str, Any]) -> None:
@@ -206,7 +202,7 @@ def sweep(session: psycopg.Connection, project: str) -> None:
             left = facts.get("used", 0) < now - MAX_UNUSED_DAYS * 86400
         if left:
             with suppress_errors():  # another sweep is at it, or a prepared transaction is in it
-                drop(session, name)
+                drop_database(session, name)
     _drop_oldest(session, found, "template", project, MAX_TEMPLATES)
 
 
@@ -217,7 +213,7 @@ def _drop_oldest(
     these = [(facts["used"], name) for name, facts in found if (facts.get("kind"), facts.get("project")) == wanted]
     for _, name in sorted(these, reverse=True)[limit:]:
         with suppress_errors():
-            drop(session, name)
+            drop_database(session, name)
 
 
 @contextmanager

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from dbtools.chain.install import SnapshotSource
     from dbtools.chain.prefetch import SeedRows
+    from dbtools.config import Project
     from dbtools.db.dsn import Dsn
 
 
 @contextmanager
-def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Iterator[Snapshot]:
+def complete_snapshot(project: Project, dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Iterator[Snapshot]:
     """Yield the snapshot, made on the server of `dsn`; its files are gone at the end of the block.
 
     Where there are no generated rows, it is the steps' own snapshot. No live database is touched.
@@ -37,7 +38,7 @@ def complete_snapshot(dsn: Dsn, source: SnapshotSource, rows: SeedRows) -> Itera
         yield base
         return
     schemas = base.manifest.schemas
-    with scratch_database(pinned, schemas[0]) as scratch, temporary_folder() as folder:
+    with scratch_database(pinned, schemas[0], project.server) as scratch, temporary_folder() as folder:
         load(scratch.session, base, rows)
         content = write_content(scratch.session, scratch.dsn, schemas[0], folder, schemas)
         plan = rows.plan

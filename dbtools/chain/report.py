@@ -20,7 +20,7 @@ class Report(Protocol):
         """A phase begins."""
 
     def done(self, text: str, **facts: object) -> None:
-        """Something is done: a tick. `facts` (key, pid, waited, rows …) are for a log that machines read."""
+        """Something is done: a tick. `facts` (key, backend, waited, rows …) are for a log that machines read."""
 
     def note(self, text: str) -> None:
         """News for a person who waits; not part of the record."""

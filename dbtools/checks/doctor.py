@@ -80,7 +80,7 @@ def examine(
         if snapshot and build:
             from dbtools.checks.trial import try_install
 
-            yield try_install(target, snapshot, application, environ)
+            yield try_install(target, snapshot, application, environ, builder.project.server)
         elif application and not failed:
             yield Finding("rows", None, "are generated for every run, and were not tried", in_doubt=True)
         yield from _state(connection, target, snapshot, schemas, history)

@@ -83,7 +83,7 @@ def _end(processes: Sequence[subprocess.Popen[str]], over: threading.Event) -> N
 
 def _send(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it died already, which _collect reports
+    with suppress(BrokenPipeError):  # it died already, which _result reports
         process.stdin.write(f"{line}\n")
         process.stdin.flush()
 

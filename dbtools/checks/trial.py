@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbtools.build.snapshot import Snapshot
     from dbtools.chain.target import Target
     from dbtools.db.dsn import Dsn
+    from dbtools.server.requirements import Requirements
 
 
 def try_steps(builder: Builder, target: Dsn, *, needed: bool) -> tuple[list[Finding], Snapshot | None]:
@@ -51,7 +52,11 @@ def _describe(step: StepDone) -> Finding:
 
 
 def try_install(
-    target: Target, snapshot: Snapshot, application: Application | None, environ: Mapping[str, str]
+    target: Target,
+    snapshot: Snapshot,
+    application: Application | None,
+    environ: Mapping[str, str],
+    requirements: Requirements,
 ) -> Finding:
     """Reset a scratch database twice, the second time over the first: with the rows of the application, and triggers.
 
@@ -62,7 +67,7 @@ def try_install(
         plan = SeedPlan.resolve(application, environ={**environ, "ALLOW_RESET": "true"})
         with (
             phase("trial", UNCHANGED, Outcome("reset")),
-            scratch_database(target.dsn, target.schema) as scratch,
+            scratch_database(target.dsn, target.schema, requirements) as scratch,
             generate_in_background(application, plan) as rows,
         ):
             there = replace(target, dsn=scratch.dsn, confirm=scratch.dsn.dbname)

@@ -24,13 +24,15 @@ from dbtools.build import template as templates
 from dbtools.build.template import Owner
 from dbtools.clones.pool import EMPTY, Pool
 from dbtools.clones.run import KEEPER, MEMBERS
+from dbtools.clones.server import open_server
 from dbtools.clones.wanted import make_template
 from dbtools.db.connect import open_session
+from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError, DbtoolsError
 from dbtools.server import folders
+from dbtools.server.base import EphemeralServer
 from dbtools.server.lease import wait_until_free
-from dbtools.server.requirements import NONE
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from dbtools.clones.wanted import Wanted
     from dbtools.server import Server
-    from dbtools.server.requirements import Requirements
 
 MAX_AHEAD = 8
 """How many databases of one content are made ahead, at most."""
@@ -49,7 +50,9 @@ class Keeper:
     """The databases of a run on a server. Its methods may be called from several threads."""
 
     def __init__(self, server: Server, root: Path, *, lasts: bool) -> None:
-        self._server, self._root, self._lasts = server, root, lasts
+        self._server, self._root = server, root
+        self._lasts = lasts and not isinstance(server, EphemeralServer)
+        """Whether databases may outlive the run."""
         self._project = root.name
         with suppress(ConfigurationError):  # empty databases need no project
             self._project = config.Project.find(root).root.name
@@ -98,7 +101,7 @@ class Keeper:
 
     def close(self) -> None:
         """Drop all databases of the run but those that are kept; a server that ends with the run takes them along."""
-        if self._lasts and self._owner is not None and self._dropper is not None:
+        if self._server.kind == "existing" and self._owner is not None and self._dropper is not None:
             for pool in self._pools.values():
                 pool.close()
             self._finished.put(None)
@@ -138,7 +141,7 @@ class Keeper:
         while name := self._finished.get():
             try:
                 session = session or open_session(owner.dsn, "databases")
-                templates.drop(session, name)
+                drop_database(session, name)
             except Exception as error:  # noqa: BLE001 - the end of the run, or the next sweep, tries again
                 note(f"{name} could not be dropped: {error}")
                 session = None
@@ -164,7 +167,7 @@ def serve(keeper: Keeper, client: Connection) -> None:
                 raise
             except Exception as error:  # noqa: BLE001 - it is the client's to show
                 traceback.print_exc()
-                client.send((None, console.unexpected(error)))
+                client.send((None, console.explain(console.unexpected(error))))
     except (EOFError, OSError):
         for name in taken:
             keeper.give_back(name)
@@ -193,46 +196,6 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def start_server(kind: str, url: str, admin_url: str | None, root: Path) -> Server:
-    """Return the server of the run.
-
-    Raises:
-        DbtoolsError: It did not start, or does not let us in.
-    """
-    from dbtools.server.borrowed import BorrowedServer, is_superuser
-    from dbtools.server.external import ExternalServer
-
-    if kind == "embedded":
-        from dbtools.server.sources import narrowed
-        from dbtools.server.throwaway import start_throwaway
-
-        wanted = narrowed(_requirements(root), url)
-        return start_throwaway(wanted, lean=False)  # other tools expect a database postgres
-    if kind == "container":
-        from dbtools.server import engine
-        from dbtools.server.container import ContainerServer
-
-        required = _requirements(root)
-        return ContainerServer.start(engine.image(required.version), required)
-    if kind == "project":
-        from dbtools.server.project import start_server
-
-        project = config.Project.find(root)
-        own = start_server(project.root, project.server)
-        return ExternalServer(own.url, source="the project's server", admin_url=own.admin_url)
-    found = ExternalServer(url, source=kind, admin_url=admin_url)
-    if kind == "DBTOOLS_TEST_URL" and is_superuser(found):
-        return BorrowedServer(found)
-    return found
-
-
-def _requirements(root: Path) -> Requirements:
-    try:
-        return config.Project.find(root).server
-    except config.NoProject:  # empty databases need none
-        return NONE
-
-
 def main() -> None:
     """Read what is wanted from standard input, a line of JSON, and answer with one; end with the last of the run."""
     spec = json.loads(sys.stdin.readline())
@@ -240,7 +203,7 @@ def main() -> None:
     with ExitStack() as stack:
         stack.enter_context(folders.locked(folder / KEEPER))
         try:
-            server = start_server(spec["kind"], spec["url"], spec["admin_url"], root)
+            server = open_server(spec["kind"], spec["url"], spec["admin_url"], root)
         except DbtoolsError as error:
             _tell({"error": str(error)})
             return

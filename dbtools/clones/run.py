@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MEMBERS, KEEPER, ADDRESS, LOG = "members", "keeper.lock", "address", "log"
 """Files of a run: locked by its processes, by the keeper; the keeper's address, and what it said."""
+OPTION = "--pg-server"
+"""The kind of server that this option of pytest names: a throwaway one of another version."""
 END_S = 60.0
 """How long a run waits for its keeper's end: what takes longer is left to the next run."""
 
@@ -69,8 +71,8 @@ class Run:
     ) -> Client:
         """Return what asks the keeper of one server, started if need be; two processes that call this start one.
 
-        `kind` is "embedded", "container" or "project"; anything else is what errors call `url`, that of a server.
-        `lasts` says whether it outlives the run.
+        `kind` is "embedded", "container", "project" or `OPTION`; anything else is what errors call `url`, that of a
+        server. `lasts` says whether such a one outlives the run: throwaway servers never do.
 
         Raises:
             KeeperError: There is no server.

@@ -14,8 +14,10 @@ from dbtools.build import template as templates
 from dbtools.chain.mark import write_mark
 from dbtools.clones.wanted import make_template
 from dbtools.db.connect import open_session
+from dbtools.db.databases import drop_database
 from dbtools.db.dsn import printable
 from dbtools.db.sql import quote
+from dbtools.db.url import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from dbtools.db.dsn import Dsn
 
 PREFIX = "sandbox"
-MAX_NAME_BYTES = 63
-"""Of a database's name, on any server."""
 
 _ALL = """
 select datname, coalesce(shobj_description(oid, 'pg_database'), ''), pg_database_size(oid)::bigint,
@@ -108,10 +108,10 @@ def create(
         templates.describe(owner.session, draft, facts | {"key": template.manifest.key})
         owner.session.execute(f"alter database {quote(draft)} rename to {quote(database)}")
     except psycopg.errors.DuplicateDatabase:
-        templates.drop(owner.session, draft)
+        drop_database(owner.session, draft)
         return find(owner.session, project.root.name, name) or database
     except BaseException:
-        templates.drop(owner.session, draft)
+        drop_database(owner.session, draft)
         raise
     return database
 
@@ -156,7 +156,7 @@ def drop(session: psycopg.Connection, project: str, name: str) -> bool:
     database = find(session, project, name)
     if database is None:
         return False
-    templates.drop(session, database)
+    drop_database(session, database)
     return True
 
 

@@ -63,11 +63,11 @@ def make_template(
 def _open_content(project: Project, wanted: Wanted, dsn: Dsn, note: Callable[[str], None]) -> Iterator[Content]:
     from dbtools.build.builder import Builder
     from dbtools.build.package import unpack
-    from dbtools.build.store import Store
+    from dbtools.build.store import open_store
     from dbtools.chain.content import find_content
     from dbtools.chain.install import GivenSnapshot
     from dbtools.chain.prefetch import generate_in_background
-    from dbtools.config import SeedPlan
+    from dbtools.config import SeedPlan, step_variables
 
     application = None if wanted.schema_only or wanted.snapshot else project.load_application()
     plan = SeedPlan.resolve(application, profile=wanted.profile, as_of=wanted.as_of, seed=wanted.seed)
@@ -83,8 +83,6 @@ def _open_content(project: Project, wanted: Wanted, dsn: Dsn, note: Callable[[st
                 "Ask for the whole content, or make the tables in a step of migrate.",
                 UNCHANGED,
             )
-        given = {"SEED_PROFILE": wanted.profile, "SEED_AS_OF": wanted.as_of, "SEED_NUMBER": wanted.seed}
-        environ = {**os.environ, **{name: text for name, text in given.items() if text}}
+        environ = {**os.environ, **step_variables(wanted.profile, wanted.as_of, wanted.seed)}
         chosen = replace(project, seed=()) if wanted.schema_only else project
-        store = Store(project.cache / "snapshots", project.snapshot_cache_bytes)
-        yield find_content(dsn, Builder(chosen, store, environ, note), rows, project.root.name)
+        yield find_content(dsn, Builder(chosen, open_store(project), environ, note), rows, project.root.name)

@@ -7,7 +7,7 @@ the same tasks and needs none.
 from invoke.collection import Collection
 from invoke.main import program
 
-from dbtools.commands import build, checks, database, init, race, sandbox, server, spec
+from dbtools.commands import build, checks, database, init, race, sandbox, server, snapshot, spec
 
 namespace = Collection(
     init.init,
@@ -23,8 +23,8 @@ namespace = Collection(
 _server = Collection("server", server.start, server.stop, server.status, server.url, server.psql)
 _server.__doc__ = server.__doc__
 namespace.add_collection(_server)
-_snapshot = Collection("snapshot", build.snapshot_list, build.snapshot_show, build.snapshot_save, build.snapshot_drop)
-_snapshot.__doc__ = "The snapshots that builds have left."
+_snapshot = Collection("snapshot", snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
+_snapshot.__doc__ = snapshot.__doc__
 namespace.add_collection(_snapshot)
 _sandbox = Collection("sandbox", sandbox.list_all, sandbox.psql, sandbox.drop)
 _sandbox.add_task(sandbox.create, default=True)
@@ -33,6 +33,13 @@ namespace.add_collection(_sandbox)
 _race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
+
+
+def insert_options(arguments: list[str]) -> None:
+    """Insert what Invoke's own parser lacks into the command line's arguments: see the two functions."""
+    spec.insert_file_options(arguments)
+    sandbox.insert_names(arguments)
+
+
 if hasattr(program, "core"):  # only where Invoke imports this
-    spec.insert_file_options(program.core.unparsed)
-    sandbox.insert_names(program.core.unparsed)
+    insert_options(program.core.unparsed)

@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.build import builder, step_variables
+from dbtools.commands.build import builder, step_environment
 from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes
 from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
@@ -82,7 +82,7 @@ def verify_concurrency(
         out.note("--confirm and --allow-host are not needed any more: the database is not touched")
     if options.evidence:
         console.prepare_evidence(Path(options.evidence))
-    maker = builder(project, out, step_variables(plan, options))
+    maker = builder(project, out, step_environment(plan, options))
     evidence = verify(project, target, plan, maker, note=out.note, **counts)
     by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)
     complaints = [*by_schedules.complaints, *evidence.complaints]

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from invoke.exceptions import Exit
 
@@ -16,7 +16,7 @@ from dbtools.commands.interrupts import Interruption, signals_interrupt
 from dbtools.errors import DbtoolsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from invoke.context import Context
 
@@ -187,6 +187,13 @@ def find_target(
             (*project.protect, *_listed("DBTOOLS_PROTECT")),
         ),
     )
+
+
+def become_psql(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become psql, so that its exit code and its signals are ours; what follows -- on our command line goes to it."""
+    # Invoke's own `remainder` is one string, which loses the boundaries of quoted arguments.
+    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    os.execve(command[0], [*command, *more], environment)  # noqa: S606 - no shell wanted
 
 
 def _listed(variable: str) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import find_dsn, handle_errors, option_help
+from dbtools.commands.common import become_psql, find_dsn, handle_errors, option_help
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
@@ -138,9 +137,7 @@ def psql(_context: Context, name: str, branch: bool = False, debug: bool = False
         raise _missing(name)
     there = dsn.with_database(database)
     environment = os.environ | ({"PGPASSWORD": there.password} if there.password else {})
-    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    command = [str(find_program("psql", major)), there.without_password().url, *more]
-    os.execve(command[0], command, environment)  # noqa: S606 - no shell wanted
+    become_psql([str(find_program("psql", major)), there.without_password().url], environment)
 
 
 @task(
@@ -162,7 +159,8 @@ def drop(_context: Context, name: str, branch: bool = False, all: bool = False, 
     with open_session(find_dsn(project, out), "sandbox") as session:
         if all:
             names = [each.name for each in sandbox.list_all(session, project.root.name)]
-            out.note("" if names else "No sandboxes.")
+            if not names:
+                out.note("No sandboxes.")
         else:
             names = [_chosen(project, name, branch=branch)]
         for each in names:
@@ -213,7 +211,7 @@ def _server(project: Project, out: console.Console) -> tuple[Dsn, Dsn | None]:
         return found, None
     from dbtools.server.project import start_server
 
-    own = start_server(project.root, report=out.note)
+    own = start_server(project.root, project.server, report=out.note)
     return Dsn.parse(own.url, source="the server's URL"), Dsn.parse(own.admin_url, source="the superuser's URL")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help
+from dbtools.commands.common import become_psql, handle_errors, option_help
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
@@ -116,10 +114,7 @@ def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     project = config.Project.find()
     found = start_server(project.root, project.server, report=console.Console().note)
     command, environment = psql_command(found, admin=admin)
-    # Invoke's own `remainder` is one string, which loses the boundaries of quoted arguments.
-    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    # psql replaces this process, so that its exit code and its signals are ours.
-    os.execve(command[0], [*command, *more], environment)  # noqa: S606 - no shell wanted
+    become_psql(command, environment)
 
 
 def _line(found: ProjectServer) -> str:

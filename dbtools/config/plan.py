@@ -64,6 +64,12 @@ class SeedPlan:
         )
 
 
+def step_variables(profile: str, as_of: str, seed: str) -> dict[str, str]:
+    """Return the variables by which flags reach the project's own programs; a flag that was not given has none."""
+    given = {"SEED_PROFILE": profile, "SEED_AS_OF": as_of, "SEED_NUMBER": seed}
+    return {name: text for name, text in given.items() if text}
+
+
 def _date(text: str | None, source: str) -> datetime.date | None:
     if not text:
         return None

@@ -25,7 +25,9 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def scalar(connection: psycopg.Connection, query: str, arguments: tuple[object, ...] | None = None) -> Any:
+def scalar(
+    connection: psycopg.Connection, query: str, arguments: tuple[object, ...] | dict[str, object] | None = None
+) -> Any:
     """Return the first column of the row that `query`, which always has one, returns."""
     row = connection.execute(query, arguments).fetchone()
     assert row is not None

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import quote
+from dbtools.server import StopsWithBlock
 from dbtools.server.cluster import ROLE
 from dbtools.server.extensions import make_extensions
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from types import TracebackType
 
     import psycopg
 
 
-class EphemeralServer(ABC):
+class EphemeralServer(StopsWithBlock, ABC):
     """A server that dbtools starts and removes again, with all its data. See `dbtools.server.Server`."""
 
     version: str
@@ -56,7 +57,7 @@ class EphemeralServer(ABC):
     def drop_database(self, name: str) -> None:
         """Drop a database made by `create_database`, and end its sessions."""
         with self.connect_admin() as connection:
-            connection.execute(f"drop database if exists {quote(name)} with (force)")
+            drop_database(connection, name)
 
     def connect_admin(self) -> psycopg.Connection:
         """Return a new connection of the superuser to the server's own database, in autocommit."""
@@ -67,11 +68,3 @@ class EphemeralServer(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End the server and remove its files. A second call does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
 from dbtools.db.connect import open_session
+from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
 from dbtools.db.sql import quote
 from dbtools.errors import ServerError
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from dbtools.server import StopsWithBlock
 
 
-class ExternalServer:
+class ExternalServer(StopsWithBlock):
     """The server and database of a URL; errors call it `source`. See `dbtools.server.Server`.
 
     Raises:
@@ -54,15 +51,7 @@ class ExternalServer:
     def drop_database(self, name: str) -> None:
         """Drop a database made by `create_database`, and end its sessions."""
         with open_session(self._dsn, "harness") as connection:
-            connection.execute(f"drop database if exists {quote(name)} with (force)")
+            drop_database(connection, name)
 
     def stop(self) -> None:
         """Do nothing: the server is not ours."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dbtools.db.connect import OLDEST_MAJOR
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MAJORS = (14, 18)
+MAJORS = (OLDEST_MAJOR, 18)
 """The oldest and the newest PostgreSQL that is known."""
 DEFAULT_MAJOR = 16
 ALL_MAJORS = (DEFAULT_MAJOR, *(major for major in range(MAJORS[0], MAJORS[1] + 1) if major != DEFAULT_MAJOR))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from dbtools.server import StopsWithBlock
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from dbtools.server.external import ExternalServer
 
 
-class SharedServer:
+class SharedServer(StopsWithBlock):
     """The server of a test run, which ends with the run. See `dbtools.server.Server`."""
 
     def __init__(self, kind: str, version: str, url: str, admin_url: str | None) -> None:
@@ -26,14 +26,6 @@ class SharedServer:
 
     def stop(self) -> None:
         """Do nothing: the server is that of all processes of the run."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _reached(self) -> ExternalServer:
         from dbtools.server.external import ExternalServer

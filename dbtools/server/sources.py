@@ -94,8 +94,8 @@ def programs_in(folder: Path) -> Binaries:
     )
 
 
-def narrowed(requirements: Requirements, text: str) -> Requirements:
-    """Return the requirements as the option --server has them: a version, or a folder of programs; "" changes nothing.
+def narrowed(requirements: Requirements, text: str, option: str = "--server") -> Requirements:
+    """Return the requirements as an option has them: a version, or a folder of programs; "" changes nothing.
 
     Raises:
         ConfigurationError: It is neither.
@@ -110,9 +110,9 @@ def narrowed(requirements: Requirements, text: str) -> Requirements:
         found = programs_in(Path(text))
         return replace(requirements, major=found.major, programs=found.bin)
     raise ConfigurationError(
-        f"--server cannot be {text!r}.",
+        f"{option} cannot be {text!r}.",
         f"It takes a major version of PostgreSQL from {low} to {high}, or a folder with the programs of a server.",
-        "For example: --server 16, or: --server /usr/lib/postgresql/16/bin",
+        f"For example: {option} 16, or: {option} /usr/lib/postgresql/16/bin",
         NOT_RUN,
     )
 

@@ -65,14 +65,17 @@ def test_the_life_of_a_sandbox(project: Suite, pg_server: Server) -> None:
     )
 
 
-def test_a_branch_has_a_sandbox(project: Suite) -> None:
+@pytest.mark.parametrize("program", ["invoke", "dbtools"])
+def test_a_branch_has_a_sandbox(project: Suite, program: str) -> None:
+    run = project.invoke if program == "invoke" else project.dbtools
     for words in (["init", "-q"], ["checkout", "-q", "-b", "feature/Log-in"]):
         subprocess.run(["git", *words], cwd=project.root, check=True)
-    made = project.invoke("sandbox", "--branch", "--schema-only")
+    made = run("sandbox", "--branch", "--schema-only")
     assert made.stdout.strip().endswith("/sandbox_shop_feature_log_in"), made.stderr
     assert query(made.stdout.strip(), "select count(*) from items") == [(0,)]
-    assert project.invoke("sandbox.drop", "--all").stdout == "✓ Dropped sandbox feature_log_in\n"
-    assert project.invoke("sandbox.drop", "--all").returncode == 0
+    assert run("sandbox.drop", "--all").stdout == "✓ Dropped sandbox feature_log_in\n"
+    none_left = run("sandbox.drop", "--all")
+    assert (none_left.returncode, none_left.stdout, none_left.stderr) == (0, "", "No sandboxes.\n")
 
 
 def test_a_database_that_is_no_sandbox_is_left_alone(project: Suite, pg_server: Server) -> None:

@@ -17,6 +17,7 @@ from dbtools.build import template as templates
 from dbtools.build.template import Content, Owner
 from dbtools.clones.wanted import Wanted, make_template
 from dbtools.config import Project
+from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
 from dbtools.server import Server
 from tests.support.suites import SCHEMA
@@ -41,7 +42,7 @@ def owner(pg_server: Server) -> Iterator[Owner]:
         yield owner
         for name, comment in every(owner):
             if '"mine"' in comment:
-                templates.drop(owner.session, name)
+                drop_database(owner.session, name)
         owner.drop_all()
 
 
@@ -89,7 +90,7 @@ def test_what_a_killed_owner_has_left_is_dropped_and_nothing_else(owner: Owner) 
         user.close()
     assert left not in names(owner)
     assert {own, alike, kept} <= names(owner)
-    templates.drop(owner.session, alike)
+    drop_database(owner.session, alike)
     owner.drop_all()
     assert own not in names(owner)
     assert kept in names(owner)
@@ -138,7 +139,7 @@ def test_several_that_want_a_template_make_one(owner: Owner, tmp_path: Path) -> 
         session.execute("insert into items (name) values ('one')")
     with pytest.raises(psycopg.OperationalError, match="is not currently accepting connections"):
         psycopg.connect(owner.dsn.with_database(made[0]).url)
-    templates.drop(owner.session, made[0])
+    drop_database(owner.session, made[0])
 
 
 def test_other_content_is_another_template_and_a_failure_leaves_nothing(owner: Owner, tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_other_content_is_another_template_and_a_failure_leaves_nothing(owner: O
         templates.prepare(owner, Content("another key", "mine", one.manifest, fail))
     assert names(owner) == before
     for template in (one, two):
-        templates.drop(owner.session, template.name)
+        drop_database(owner.session, template.name)
 
 
 def test_a_superuser_creates_the_extensions_that_the_role_may_not(
@@ -177,7 +178,7 @@ def test_a_superuser_creates_the_extensions_that_the_role_may_not(
         with psycopg.connect(here.dsn.with_database(name).url) as session:
             session.execute("insert into points values (1, '[1,2,3]')")
         here.drop_all()
-        templates.drop(here.session, template.name)
+        drop_database(here.session, template.name)
 
 
 def write_project(folder: Path, schema: str) -> Project:

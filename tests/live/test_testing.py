@@ -69,9 +69,7 @@ def test_four_workers_share_a_server_and_a_build_and_one_of_them_is_killed(suite
     (port,) = {int(url.rpartition(":")[2].partition("/")[0]) for url in urls}
     assert suite.count_builds() == 1
     assert "PostgreSQL 16" in done.stdout
-    assert re.search(
-        r"dbtools_test_\w+ goes with the server of the run. To keep it: pytest --keep-databases", done.stdout
-    )
+    assert re.search(r"dbtools_test_\w+ goes at the end of the run. To keep it: pytest --keep-databases", done.stdout)
     assert is_free(port)  # nobody has to end it
     password = urls[0].partition(":")[2].partition(":")[2].partition("@")[0]
     assert password not in done.stdout
@@ -97,6 +95,17 @@ def test_on_a_lasting_server_templates_stay_and_databases_of_failed_tests(
     assert suite.run("-k", "writes[3]", **environ).returncode == 0
     assert suite.count_builds() == 1
     assert of_shop(lasting, "template") == [template]
+
+
+@pytest.mark.parametrize("server", ["a superuser's", "of another version"])
+def test_what_goes_with_the_run_is_not_said_to_be_kept(suite: Suite, pg_admin: str, server: str) -> None:
+    suite.write("test_one.py", "def test_one(seeded_database):\n    assert not seeded_database\n")
+    done = suite.run(DBTOOLS_TEST_URL=pg_admin) if server == "a superuser's" else suite.run("--pg-server", "16")
+    assert outcomes(done) == {"failed": 1}, done.stdout
+    (name,) = re.findall(r"(dbtools_test_\w+) goes at the end of the run\.\n", done.stdout)
+    assert "Kept" not in done.stdout
+    with psycopg.connect(pg_admin) as connection:
+        assert name not in [name for name, _ in databases(connection)]
 
 
 def test_a_marker_says_what_the_database_holds(suite: Suite) -> None:

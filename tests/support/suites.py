@@ -65,6 +65,10 @@ class Suite:
         self.write("tasks.py", "from dbtools.commands import namespace\n")
         return self._run([sys.executable, "-m", "invoke", *arguments], environ)
 
+    def dbtools(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a task by the program `dbtools`."""
+        return self._run([sys.executable, "-m", "dbtools", *arguments], environ)
+
     def count_builds(self) -> int:
         return len(self.builds.read_text("utf-8").split()) if self.builds.exists() else 0
 
