@@ -21,7 +21,9 @@ for _name in list(os.environ):
     ):
         del os.environ[_name]
 
-settings.register_profile("dbtools", deadline=None)  # no clock decides a test: pytest-timeout ends a hang
+# Neither a clock nor a die decides a test: pytest-timeout ends a hang, and every run tries the same examples.
+settings.register_profile("dbtools", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=5000)  # pytest tests/unit --hypothesis-profile=explore
 settings.load_profile("dbtools")
 
 
