@@ -1,7 +1,8 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults and their like.
 
-The other sessions (conftests, adopt, coverage, bench, mutants, compat) are run by name. Every session runs in the
-locked environment that scripts/dev made, so that the versions it checks are the versions in requirements.lock.
+The other sessions (conftests, adopt, coverage, bench, mutants, compat, release) are run by name. All but deploy and
+release run in the locked environment that scripts/dev made, so that the versions they check are those of
+requirements.lock.
 """
 
 from __future__ import annotations
@@ -74,6 +75,13 @@ def soak(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Build the wheel and use it in an environment of its own, without the development tools."""
     session.run("python", "scripts/check_package.py", *session.posargs)
+
+
+@nox.session(venv_backend="venv", reuse_venv=True, default=False)
+def release(session: nox.Session) -> None:
+    """Build what is published, and use it in empty environments: -- --check for a commit without its tag."""
+    session.install("--require-hashes", "--quiet", "-r", "scripts/requirements-release.txt")
+    session.run("python", "scripts/release.py", *session.posargs)
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)

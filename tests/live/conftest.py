@@ -9,6 +9,14 @@ import pytest
 
 from tests.support.sessions import Connect
 
+LONG = ("test_verify.py", "test_passwords.py")
+"""Modules whose tests take longest: they run first, so that no worker is left alone with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long modules first; everything else keeps its order."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture
 def connect(pg_database: str) -> Iterator[Connect]:

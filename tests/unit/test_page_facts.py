@@ -34,6 +34,7 @@ def of_page(page: Path) -> str:
 EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml", "conftest.py"}
 """Files that pages write, or tell a project to write."""
 OTHER_OPTIONS = {
+    "--check",
     "--list",
     "--help",
     "--full",
