@@ -1,11 +1,13 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults and their like.
 
-The other sessions (conftests, adopt, coverage, bench, mutants, compat, release) are run by name. All but deploy and
-release run in the locked environment that scripts/dev made, so that the versions they check are those of
+The other sessions (conftests, adopt, coverage, bench, mutants, compat, release) are run by name. All but deploy,
+docs and release run in the locked environment that scripts/dev made, so that the versions they check are those of
 requirements.lock.
 """
 
 from __future__ import annotations
+
+import sys
 
 import nox
 
@@ -82,6 +84,15 @@ def release(session: nox.Session) -> None:
     """Build what is published, and use it in empty environments: -- --check for a commit without its tag."""
     session.install("--require-hashes", "--quiet", "-r", "scripts/requirements-release.txt")
     session.run("python", "scripts/release.py", *session.posargs)
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """Build the pages as a site, in build/site; a link that leads nowhere is an error."""
+    session.install("--require-hashes", "--quiet", "-r", "scripts/requirements-docs.txt")
+    session.run(sys.executable, "scripts/docs.py", external=True)
+    session.run("mkdocs", "build", "--strict", "--config-file", "docs/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run(sys.executable, "scripts/check_site.py", external=True)
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)
