@@ -185,26 +185,3 @@ def report_failure(error: DbtoolsError, code: int, *, json: bool = False, debug:
     if json and not Console.answered:
         Console().data({"error": facts})
     return explain(error, debug=debug)
-
-
-def prepare_evidence(path: Path) -> None:
-    """Make the folder of a transcript, and see that the file can be written: before the run, not after it.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise ConfigurationError(
-            f"The evidence cannot be written to {path}.", f"{error.strerror}.", "Name another file.", UNCHANGED
-        ) from None
-
-
-def write_evidence(path: Path, title: str, facts: dict[str, str], transcript: Sequence[str], code: int) -> None:
-    """Write a transcript as Markdown, fit for a pull request."""
-    lines = [f"# {title}", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += ["```text", *transcript, f"=== EXIT: {code} ===", "```", ""]
-    path.write_text("\n".join(lines), "utf-8", errors="replace")

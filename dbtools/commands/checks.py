@@ -61,6 +61,8 @@ def verify_concurrency(
     from dbtools.checks.concurrency import verify
     from dbtools.checks.evidence import HEADINGS
     from dbtools.checks.schedules import Proof, prove
+    from dbtools.checks.timeline import timelines
+    from dbtools.commands.evidence import prepare_evidence, write_evidence
 
     guard.check_environment(
         "verify-concurrency", allow="If the project's programs may run many times here, set ALLOW_RESET=true"
@@ -81,7 +83,7 @@ def verify_concurrency(
     if options.confirm or options.allow_host:
         out.note("--confirm and --allow-host are not needed any more: the database is not touched")
     if options.evidence:
-        console.prepare_evidence(Path(options.evidence))
+        prepare_evidence(Path(options.evidence))
     maker = builder(project, out, step_environment(plan, options))
     evidence = verify(project, target, plan, maker, note=out.note, **counts)
     by_schedules = Proof(skipped="--no-schedules was given.") if no_schedules else prove(project, out.note)
@@ -95,7 +97,8 @@ def verify_concurrency(
     if options.evidence:
         facts = {"target": target.dsn.masked} | {name: str(value) for name, value in evidence.setting.items()}
         code = VerificationFailed.exit_code if complaints else 0
-        console.write_evidence(Path(options.evidence), "invoke verify-concurrency", facts, out.lines, code)
+        drawing = timelines(evidence.locked)
+        write_evidence(Path(options.evidence), "invoke verify-concurrency", facts, out.lines, code, drawing)
     if options.json:
         out.data(
             evidence.to_json() | {"schedules": by_schedules.to_json(), "proved": evidence.proved and not complaints}

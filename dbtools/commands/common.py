@@ -32,7 +32,7 @@ HELP = {
     "confirm": "The database's name, for one that is marked or on the protect list (with ALLOW_RESET=true)",
     "allow_host": "Another machine (name or address) whose database may be destroyed; may be given several times",
     "json": "Print the result as JSON, nothing else, on standard output",
-    "evidence": "Write a transcript fit for a pull request to this Markdown file",
+    "evidence": "Write a transcript to this file: Markdown, fit for a pull request, or a page if it ends in .html",
     "timeout": "Seconds to wait; 0 tries once (default 60)",
     "debug": "Show a traceback with an error",
 }

@@ -136,7 +136,9 @@ def _run(
         known_users_only=known_users_only,
     )
     if options.evidence:
-        console.prepare_evidence(Path(options.evidence))
+        from dbtools.commands.evidence import prepare_evidence, write_evidence
+
+        prepare_evidence(Path(options.evidence))
     # From here on a second process computes the rows, while this one goes on.
     with (
         generate_in_background(None if file else application, plan) as rows,
@@ -162,7 +164,7 @@ def _run(
             if options.evidence:
                 facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
                 facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
-                console.write_evidence(Path(options.evidence), f"invoke {action}", facts, out.lines, code)
+                write_evidence(Path(options.evidence), f"invoke {action}", facts, out.lines, code)
     if options.json:
         lock: dict[str, object] = {"key": target.lock_key, "waited": round(outcome.waited, 3)}
         lock |= {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at}

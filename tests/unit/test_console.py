@@ -4,7 +4,6 @@ import datetime as dt
 import io
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,9 @@ from dbtools.console import (
     Console,
     accept_any_text,
     explain,
-    prepare_evidence,
     report_failure,
     table,
     unexpected,
-    write_evidence,
 )
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout
 
@@ -63,12 +60,6 @@ def test_an_unexpected_error_has_the_same_form_and_is_masked() -> None:
         "Run it again with --debug to see where. If the server is healthy, please report it."
     )
     assert "Traceback" not in explain(unexpected(ValueError()))
-
-
-def test_evidence_is_markdown(tmp_path: Path) -> None:
-    path = tmp_path / "reset.md"
-    write_evidence(path, "invoke reset", {"profile": "dev"}, ["✓ Done"], 0)
-    assert path.read_text("utf-8") == ("# invoke reset\n\n- profile: dev\n\n```text\n✓ Done\n=== EXIT: 0 ===\n```\n")
 
 
 class Latin(io.TextIOWrapper):
@@ -159,17 +150,6 @@ def test_a_failure_is_an_object_too_where_the_result_would_be_one(
     }
     assert report_failure(error, 4, json=True) is not None
     assert capsys.readouterr().out == ""  # one document is enough
-
-
-def test_evidence_gets_its_folder_or_is_refused_before_the_run(tmp_path: Path) -> None:
-    prepare_evidence(tmp_path / "a" / "b" / "reset.md")
-    assert (tmp_path / "a" / "b").is_dir()
-    for place, why in ((tmp_path / "a", "Is a directory"), (tmp_path / "a/b/reset.md/x.md", "File exists")):
-        with pytest.raises(ConfigurationError) as caught:
-            prepare_evidence(place)
-        assert str(caught.value) == (
-            f"The evidence cannot be written to {place}.\n{why}. Nothing was changed.\nName another file."
-        )
 
 
 @pytest.mark.parametrize(
