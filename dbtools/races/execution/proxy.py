@@ -55,6 +55,7 @@ class Proxy:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also where it is cancelled before it has begun
 
     async def _serve(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         session = server = None
