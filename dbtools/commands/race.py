@@ -237,6 +237,9 @@ def show(
     _draw(found.trace, scenario.title, token, html, svg, out)
     if found.diverged:
         out.say(f"The run ends here: {found.diverged}.")
+    sent = {step.actor for step in found.trace.steps}
+    if silent := [actor.name for actor in scenario.actors if actor.name not in sent]:
+        out.say(f"{', '.join(silent)} sent no SQL.")
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:

@@ -70,8 +70,9 @@ def explore(
     Raises:
         ServerError: The server did not start.
         ConfigurationError: The start state could not be made, or an actor could not be started.
+        StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
     """
-    with Lab(scenario, server) as lab:
+    with Lab(scenario, server, note) as lab:
         return _Explorer(lab, seed, note, every=every).explore(bound, schedules, seconds, random, depth)
 
 
