@@ -92,7 +92,7 @@ TYPES = {
 """What a key's type is called, and by that what it means here."""
 NOT_DEFINING = ("title", "about", "expect", "waits", "allow", "ignore")
 """Keys that do not change what runs, so that a token outlives a better title."""
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
 
 def read(path: Path, variant: str, folder: Path) -> Scenario:
@@ -136,7 +136,7 @@ class _Reader:
 
     def scenario(self, table: dict[str, Any]) -> Scenario:
         for name in (self._path.stem, *filter(None, [self._name[len(self._path.stem) + 1 :]])):
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise self._wrong(
                     name, "a name consists of letters, digits, - and _, and begins and ends with a letter or a digit"
                 )

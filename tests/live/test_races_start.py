@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -18,6 +22,7 @@ from dbtools.races.scenario_file import read
 from dbtools.races.strategies import Replay
 from dbtools.server.requirements import Requirements
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 IDLE = [Actor("idle", call=Script(["select 1"]))]
 
 
@@ -150,3 +155,75 @@ def test_a_scenario_that_starts_elsewhere_has_other_tokens() -> None:
     more = [{"extensions": ["vector"]}, {"settings": {"work_mem": "7MB"}}]
     scenarios = [plain, *(Scenario("s", IDLE, **fields) for fields in (*other, *more))]  # type: ignore[arg-type]
     assert len({scenario.fingerprint(16) for scenario in scenarios}) == len(scenarios)
+
+
+def dbtools(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dbtools", *words],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+    )
+
+
+def test_what_race_init_writes_finds_the_race_of_the_projects_own_steps(project: Path) -> None:
+    (project / "pyproject.toml").write_text(
+        '[tool.dbtools]\nmigrate = { sql = "migrate.sql" }\nenv = { JOBS_URL = "{url}" }\n'
+        f'seed = ["{sys.executable}", "seed.py"]\n',
+        "utf-8",
+    )
+    (project / "seed.py").write_text(
+        "import os, psycopg\nwith psycopg.connect(os.environ['JOBS_URL'], autocommit=True) as connection:\n"
+        "    connection.execute('delete from jobs')\n    connection.execute('insert into jobs values (1), (2)')\n",
+        "utf-8",
+    )
+    done = dbtools(project, "race.init", "--dry-run")
+    assert (done.returncode, sorted(path.name for path in (project / "races").iterdir())) == (0, ["take.toml"])
+    assert done.stdout.endswith("\nNothing was written.\n")
+    assert 'call = "dbtools.races.steps:reset"\n' in done.stdout
+    done = dbtools(project, "race.init")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "races/seed-vs-seed.toml: Two runs of the project's seed, at once."
+        " It starts from the schema without the seed.\n"
+        "✓ Wrote races/seed-vs-seed.toml\n"
+        "races/reset-vs-seed.toml: A reset and the project's seed, at once, without a lock."
+        " It starts from what a reset would install.\n"
+        "✓ Wrote races/reset-vs-seed.toml\n"
+        "Next: python -m dbtools race.explore seed-vs-seed\n"
+    )
+    for name, failure, said in (
+        ("seed-vs-seed", "23505 jobs_pkey", "UniqueViolation: duplicate key value"),
+        ("reset-vs-seed", "42P01", 'UndefinedTable: relation "jobs" does not exist'),
+    ):
+        with Lab(store.find(Project.find(project), name)) as lab:
+            run = lab.run(Replay(((0, 1), (1, None))))
+        assert run.failure == failure
+        assert any(end.code == 1 and said in end.output for end in run.trace.ends)
+
+
+def test_two_commands_where_there_is_no_project(tmp_path: Path) -> None:
+    (tmp_path / "make.py").write_text(
+        "import psycopg\nwith psycopg.connect('') as connection:\n    connection.execute('create table t (i int)')\n",
+        "utf-8",
+    )
+    command = f"{sys.executable} make.py"
+    done = dbtools(tmp_path, "race.init", "--name", "two", "--json", "--", command, command)
+    assert (done.returncode, done.stderr, json.loads(done.stdout)["next"]) == (
+        0,
+        "",
+        ["python -m dbtools race.explore two"],
+    )
+    with Lab(store.find(Project(tmp_path), str(tmp_path / "two.toml"))) as lab:
+        assert lab.run(Replay(())).ended == "42P07"
+    done = dbtools(tmp_path, "race.list")
+    assert (done.returncode, done.stdout) == (0, f"No scenario in {tmp_path}/races.\n")
+    done = dbtools(tmp_path, "race.init")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"No project was found in {tmp_path} or above.\n"
+        "dbtools looks for a pyproject.toml with a table [tool.dbtools]. Nothing was changed.\n"
+        'Name two commands: python -m dbtools race.init -- "npm run seed" "npm run seed".'
+        ' In the project\'s folder dbtools init writes one; by hand: [tool.dbtools] migrate = "alembic"\n',
+    )
