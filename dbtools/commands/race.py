@@ -168,7 +168,7 @@ def replay(
     wanted = narrowed(project.server, server)
     scenario = store.find_by_token(project, token, file, wanted.version)
     count = int(config.parse_number("--times", times, low=1)) if times else 1
-    runs = run(scenario, token, times=count, server=wanted)
+    runs = run(scenario, token, times=count, server=wanted, note=out.note)
     if count == 1:
         _draw(runs[0].trace, scenario.title, token, "", "", out)
     for line in report.replayed(runs, token):
@@ -231,7 +231,7 @@ def show(
     if scenario.about and not html and not svg:
         out.say(f"{scenario.about}\n")
     for token in choices:  # the first one that can be run: an actor may send no SQL
-        found = run(scenario, token, server=wanted)[0]
+        found = run(scenario, token, server=wanted, note=out.note)[0]
         if not found.diverged:
             break
     _draw(found.trace, scenario.title, token, html, svg, out)

@@ -217,6 +217,13 @@ def test_two_commands_where_there_is_no_project(tmp_path: Path) -> None:
     )
     with Lab(store.find(Project(tmp_path), str(tmp_path / "two.toml"))) as lab:
         assert lab.run(Replay(())).ended == "42P07"
+    (tmp_path / "quiet.toml").write_text(
+        '[actors.ann]\ncommand = ["echo", "I am ann"]\n[actors.bob]\nsql = ["select 1"]\n', "utf-8"
+    )
+    done = dbtools(tmp_path, "race.show", "quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "A ann: exit 0\n  | I am ann\nB bob: exit 0\n" in done.stdout
+    assert done.stdout.endswith("\nann sent no SQL.\n")
     done = dbtools(tmp_path, "race.list")
     assert (done.returncode, done.stdout) == (0, f"No scenario in {tmp_path}/races.\n")
     done = dbtools(tmp_path, "race.init")
