@@ -37,7 +37,7 @@ _SHELL = re.compile(r"[|&;<>()$`*?~\n]|^\s*\w+=")
 """What only a shell understands; in a command without any, the words are the program and its arguments."""
 _TEXT = """\
 # To run it: {program} race.explore {name}
-# docs/race-lab.md has all keys.
+# All keys: docs/race-lab.md of dbtools.
 title = {title}
 # expect = "23505 jobs_pkey"          # the failure that has to be found; without it nothing may fail
 # allow = ["exit 1"]                  # failures by design, which are no race

@@ -39,7 +39,7 @@ def test_two_commands_without_a_project(tmp_path: Path) -> None:
     drafted = draft.from_commands(None, ['sh "x y" true', "env"], tmp_path)
     assert drafted.text("dbtools") == (
         "# To run it: dbtools race.explore true-vs-env\n"
-        "# docs/race-lab.md has all keys.\n"
+        "# All keys: docs/race-lab.md of dbtools.\n"
         'title = "sh \\"x y\\" true and env, at once"\n'
         '# expect = "23505 jobs_pkey"          # the failure that has to be found; without it nothing may fail\n'
         '# allow = ["exit 1"]                  # failures by design, which are no race\n'
