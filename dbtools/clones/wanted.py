@@ -85,4 +85,6 @@ def _open_content(project: Project, wanted: Wanted, dsn: Dsn, note: Callable[[st
             )
         environ = {**os.environ, **step_variables(wanted.profile, wanted.as_of, wanted.seed)}
         chosen = replace(project, seed=()) if wanted.schema_only else project
-        yield find_content(dsn, Builder(chosen, open_store(project), environ, note), rows, project.root.name)
+        # It lives as long as the block: a snapshot that is not kept goes with its store.
+        builder = Builder(chosen, open_store(project), environ, note)
+        yield find_content(dsn, builder, rows, project.root.name)

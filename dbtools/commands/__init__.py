@@ -7,7 +7,7 @@ the same tasks and needs none.
 from invoke.collection import Collection
 from invoke.main import program
 
-from dbtools.commands import build, checks, database, init, race, sandbox, server, snapshot, spec
+from dbtools.commands import build, checks, database, init, race, race_init, sandbox, server, snapshot, spec
 
 namespace = Collection(
     init.init,
@@ -30,7 +30,7 @@ _sandbox = Collection("sandbox", sandbox.list_all, sandbox.psql, sandbox.drop)
 _sandbox.add_task(sandbox.create, default=True)
 _sandbox.__doc__ = sandbox.__doc__
 namespace.add_collection(_sandbox)
-_race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
+_race = Collection("race", race_init.init, race.race_list, race.explore, race.replay, race.show, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
 

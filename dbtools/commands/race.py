@@ -38,7 +38,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
     from dbtools.races import store
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = _project()
     found = store.names(project)
     out.say(console.table(("scenario", "what", "expected"), found) if found else f"No scenario in {project.races}.")
     if json:
@@ -101,7 +101,7 @@ def explore(
     from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = _project()
     numbers = {
         name: int(config.parse_number(f"--{name}", text, low=low)) if text else default
         for name, text, low, default in (
@@ -164,11 +164,11 @@ def replay(
     from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = _project()
     wanted = narrowed(project.server, server)
     scenario = store.find_by_token(project, token, file, wanted.version)
     count = int(config.parse_number("--times", times, low=1)) if times else 1
-    runs = run(scenario, token, times=count, server=wanted)
+    runs = run(scenario, token, times=count, server=wanted, note=out.note)
     if count == 1:
         _draw(runs[0].trace, scenario.title, token, "", "", out)
     for line in report.replayed(runs, token):
@@ -220,7 +220,7 @@ def show(
     from dbtools.server.sources import narrowed
 
     out = console.Console()
-    project = config.Project.find()
+    project = _project()
     wanted = narrowed(project.server, server)
     if tokens.is_token(token):
         scenario = store.find_by_token(project, token, file, wanted.version)
@@ -231,12 +231,23 @@ def show(
     if scenario.about and not html and not svg:
         out.say(f"{scenario.about}\n")
     for token in choices:  # the first one that can be run: an actor may send no SQL
-        found = run(scenario, token, server=wanted)[0]
+        found = run(scenario, token, server=wanted, note=out.note)[0]
         if not found.diverged:
             break
     _draw(found.trace, scenario.title, token, html, svg, out)
     if found.diverged:
         out.say(f"The run ends here: {found.diverged}.")
+    sent = {step.actor for step in found.trace.steps}
+    if silent := [actor.name for actor in scenario.actors if actor.name not in sent]:
+        out.say(f"{', '.join(silent)} sent no SQL.")
+
+
+def _project() -> config.Project:
+    """Return the project of this folder; without one, a folder with scenarios will do."""
+    try:
+        return config.Project.find()
+    except config.NoProject:
+        return config.Project(Path.cwd(), races=Path.cwd() / "races")
 
 
 def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:

@@ -15,18 +15,20 @@ from dbtools.errors import VerificationFailed
 if TYPE_CHECKING:
     from invoke.context import Context
 
-_WITH_VALUE = ("--file", "--expected", "--results", "--step-timeout")
+_WITH_VALUE = ("--file", "--expected", "--results", "--server", "--setting", "--step-timeout")
 
 
 @task(
     auto_shortflags=False,
-    iterable=["file"],
+    iterable=["file", "setting"],
     help=option_help(
         "json",
         "debug",
         file="A spec, or a folder of specs; --file itself may be left out",
         expected="Compare with the outputs in this folder, NAME.out or NAME_1.out ...; exit code 6 if one differs",
         results="Write each output to NAME.out in this folder",
+        server="Major version of the throwaway PostgreSQL, or a folder of its programs (default 16)",
+        setting="A setting of that server, NAME=VALUE; may be given several times",
         **{"step-timeout": "Seconds after which a step is cancelled (default 360)"},
     ),
 )
@@ -34,35 +36,43 @@ _WITH_VALUE = ("--file", "--expected", "--results", "--step-timeout")
 def spec(
     _context: Context,
     file: list[str],
+    setting: list[str],
     expected: str = "",
     results: str = "",
+    server: str = "",
     step_timeout: str = "",
     json: bool = False,
     debug: bool = False,
 ) -> None:
     """Run files in PostgreSQL's isolation-spec language, and print what its isolation tester would print.
 
-    Each file runs as superuser on a throwaway PostgreSQL 16 of its own, never on DATABASE_URL. The output of a single
+    Each file runs as superuser on a throwaway PostgreSQL of its own, never on DATABASE_URL. The output of a single
     file goes to standard output as it is. Several files, or --expected, give a table of the results, and the
     differences. Every word after the task's name is read as a file or an option, so no other task can follow.
 
         invoke race.spec specs/my-race.spec
         invoke race.spec postgresql/src/test/isolation/specs --expected postgresql/src/test/isolation/expected
+        invoke race.spec specs/slots.spec --server /usr/lib/postgresql/17/bin --setting wal_level=logical
     """
     from dbtools.isolation import suite
     from dbtools.isolation.runner import STEP_TIMEOUT_S
+    from dbtools.server.requirements import Requirements, parse_settings
+    from dbtools.server.sources import narrowed
 
     seconds = STEP_TIMEOUT_S
     if step_timeout:
         seconds = config.parse_number("--step-timeout", step_timeout, low=1, whole=False)
+    required = narrowed(Requirements(settings=parse_settings(setting)), server)
     paths = suite.find_specs(file, Path.cwd())
     if len(paths) == 1 and not (expected or results or json):
-        suite.run_one(paths[0], _write, step_timeout=seconds)
+        suite.run_one(paths[0], _write, step_timeout=seconds, server=required)
         return
     out = console.Console(quiet=json)
     if results:
         suite.prepare_results(Path(results), paths)
-    spec_results = suite.run_all(paths, Path(expected) if expected else None, out.note, step_timeout=seconds)
+    spec_results = suite.run_all(
+        paths, Path(expected) if expected else None, out.note, step_timeout=seconds, server=required
+    )
     for result in spec_results:
         if results:
             (Path(results) / f"{result.name}.out").write_bytes(result.output)

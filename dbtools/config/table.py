@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from dbtools.config.entry import Entry
 from dbtools.config.steps import first_edition, read_steps
 from dbtools.db.url import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
-from dbtools.server.requirements import HARNESS_SETTINGS, MAJORS, Requirements
+from dbtools.server.requirements import HARNESS_SETTINGS, MAJORS, SETTING, Requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +19,6 @@ SNAPSHOT_CACHE_BYTES = 2 * 10**9
 STEPS = ("migrate", "seed")
 """The keys whose values are steps."""
 STRATEGIES = ("swap", "in-place")
-_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 
 
 def read_table(path: Path, table: object, *, has_alembic: bool) -> dict[str, Any]:
@@ -137,7 +135,7 @@ def _settings(entry: Entry) -> dict[str, str]:
         raise entry.refuse("a table of the server's settings", example)
     settings = {}
     for name, value in entry.value.items():
-        if not _SETTING.fullmatch(name):
+        if not SETTING.fullmatch(name):
             raise entry.refuse("names that a setting can have", example)
         if name.lower() in HARNESS_SETTINGS:
             raise ConfigurationError(

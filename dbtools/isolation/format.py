@@ -42,13 +42,17 @@ def pqprint(names: Sequence[bytes], rows: Sequence[Sequence[bytes | None]]) -> b
     """Return what PQprint prints with `header`, `align` and the separator "|"; nothing where there are no columns.
 
     The table ends with its row count and an empty line. Widths are counted in bytes. A column is right-aligned with its
-    header if all of its values look numeric; NULL and the empty string do.
+    header if all of its values look numeric; NULL and the empty string do. A value with a NUL byte, which a binary
+    cursor may give, is printed up to that byte; unless that is its first one, the whole of it counts for the width.
     """
     if not names:
         return b""
-    texts = [[value or b"" for value in row] for row in rows]
+    texts = [[(value or b"").partition(b"\0")[0] for value in row] for row in rows]
     columns = [[name, *(row[index] for row in texts)] for index, name in enumerate(names)]
-    widths = [max(len(text) for text in column) for column in columns]
+    widths = [
+        max(len(name), *(len(row[index] or b"") for row, text in zip(rows, texts, strict=True) if text[index]), 0)
+        for index, name in enumerate(names)
+    ]
     numeric = [all(_is_numeric(text) for text in column[1:]) for column in columns]
 
     def line(cells: Sequence[bytes]) -> bytes:

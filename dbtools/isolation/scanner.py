@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 KEYWORDS = frozenset({"notices", "permutation", "session", "setup", "step", "teardown"})
 
 # Only blanks are trimmed from a block, not newlines: a block on lines of its own keeps its first and last line end.
-# A carriage return ends a comment, and every byte from 0x80 on counts as a letter.
+# A carriage return ends a comment, and every byte from 0x80 on counts as a letter. A NUL byte may stand in a block, a
+# quoted name or a comment; the tester is a C program, so the text of a block or name ends there.
 _TOKEN = re.compile(
     r"""
       (?P<space> [ \t\r\f\n]+ | \#[^\n\r]* )
@@ -48,7 +49,8 @@ def scan(text: str, fail: Callable[[int, str], NoReturn]) -> Iterator[Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             fail(line, _why_unreadable(text[position]))
-        kind, content = str(match.lastgroup), match[str(match.lastgroup)]
+        kind = str(match.lastgroup)
+        content = match[kind].partition("\0")[0]
         if kind == "word":
             yield Token(content if content in KEYWORDS else "name", content, line)
         elif kind == "quoted":
@@ -66,4 +68,6 @@ def _why_unreadable(character: str) -> str:
         return 'a block begins that no "}" ends'
     if character == '"':
         return "a quoted name does not end on its line"
+    if character == "\0":
+        return "a NUL byte stands outside of blocks, quoted names and comments"
     return f'unexpected character "{character}"'

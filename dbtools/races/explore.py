@@ -70,8 +70,9 @@ def explore(
     Raises:
         ServerError: The server did not start.
         ConfigurationError: The start state could not be made, or an actor could not be started.
+        StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
     """
-    with Lab(scenario, server) as lab:
+    with Lab(scenario, server, note) as lab:
         return _Explorer(lab, seed, note, every=every).explore(bound, schedules, seconds, random, depth)
 
 
@@ -235,15 +236,25 @@ class _Explorer:
             result.verdict = Verdict.HELD
 
 
-def replay(scenario: Scenario, text: str, *, times: int = 1, server: Requirements = NONE) -> list[RunResult]:
+def replay(
+    scenario: Scenario,
+    text: str,
+    *,
+    times: int = 1,
+    server: Requirements = NONE,
+    note: Callable[[str], None] = lambda _: None,
+) -> list[RunResult]:
     """Run the schedule of a token of this scenario `times` times, and return the runs, with their failures.
+
+    `note` is told what is built for it.
 
     Raises:
         ConfigurationError: `text` is not a token, the start state could not be made, or an actor could not be started.
         ServerError: The server did not start.
+        StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
     """
     schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
-    with Lab(scenario, server) as lab:
+    with Lab(scenario, server, note) as lab:
         explorer = _Explorer(lab, 0, lambda _: None)
         explorer.judge.run_first_order()
         runs = [lab.run(Replay(schedule)) for _ in range(times)]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_ACTORS = 26
 """A token has one letter for each."""
+SCHEMA = "schema"
+"""A snapshot of what the migrate steps make, and nothing of the seed."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,15 @@ class Scenario:
     """The working directory of its programs."""
     file: Path | None = None
     """The file it was read from, if any."""
+    snapshot: bool | str = False
+    """Whether the start state begins with what `invoke reset` would install in the project of `folder`; `SCHEMA`: with
+    what its migrate steps make."""
+    superuser: bool = False
+    """Whether a superuser makes the rest of the start state, and owns what it makes."""
+    extensions: Sequence[str] = ()
+    """Extensions of every database, beside those of the project's table [tool.dbtools.server]."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the server, which override those of that table."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.all_actors) <= MAX_ACTORS:
@@ -151,12 +162,14 @@ class Scenario:
 
     def fingerprint(self, major: int) -> str:
         """Return four hex digits that change with the scenario and with the server's major version."""
+        more = [self.snapshot, self.superuser, *self.extensions, *sorted(self.settings.items())]
         text = self.definition or repr(
             [
                 [(actor.name, actor.command, sorted(actor.environment.items())) for actor in self.actors],
                 [step for step in self.start if not callable(step)],
                 self.invariants,
                 self.latches,
+                *([more] if any(more) else []),
             ]
         )
         return token.shorten(f"{major} {text}")

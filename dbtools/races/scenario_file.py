@@ -8,6 +8,8 @@ allow = ["exit 1", "23505 jobs_pkey"]     # failures that are no race: the progr
 ignore = ["jobs.updated_at", "audit"]     # columns and tables that are not compared
 
 [start]                                   # what makes the start state, in this order, in an empty database
+snapshot = true                           # it begins with what `invoke reset` would install; "schema": without the seed
+superuser = true                          # a superuser runs the rest, and owns what it makes; the actors' role is app
 sql = "create table jobs (id int primary key, owner text)"
 file = "jobs.sql"                         # beside this file
 call = "shop.setup:load"                  # is given the URL
@@ -25,6 +27,10 @@ sql = ["update jobs set owner = 'b' where owner is null"]
 
 [latches.insert]                          # stops statements in the middle; see `Latch`
 table = "jobs"                            # or: catalogue = "pg_attribute"
+
+[server]                                  # beside what the project's table [tool.dbtools.server] asks for
+extensions = ["citext"]                   # made in the database before all else
+settings = { wal_level = "logical" }
 
 [limits]                                  # in seconds and steps; see `Limits`
 patience = 1.0
@@ -46,7 +52,8 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.application import Invariant
 from dbtools.errors import NOT_RUN, ConfigurationError
-from dbtools.races.scenario import Actor, Latch, Limits, Scenario, Script
+from dbtools.races.scenario import SCHEMA, Actor, Latch, Limits, Scenario, Script
+from dbtools.server.requirements import HARNESS_SETTINGS, SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,12 +72,14 @@ KEYS = {
     "actors": dict,
     "invariants": dict,
     "latches": dict,
+    "server": dict,
     "limits": dict,
     "variants": dict,
 }
-START_KEYS = {"sql": str, "file": str, "call": str, "command": list}
+START_KEYS = {"snapshot": object, "superuser": bool, "sql": str, "file": str, "call": str, "command": list}
 ACTOR_KEYS = {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool, "cwd": str}
 LATCH_KEYS = {"table": str, "catalogue": str}
+SERVER_KEYS = {"extensions": list, "settings": dict}
 LIMIT_KEYS = {"patience": float, "hang": float, "step": float, "steps": int}
 TYPES = {
     str: "a string",
@@ -83,7 +92,7 @@ TYPES = {
 """What a key's type is called, and by that what it means here."""
 NOT_DEFINING = ("title", "about", "expect", "waits", "allow", "ignore")
 """Keys that do not change what runs, so that a token outlives a better title."""
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
 
 def read(path: Path, variant: str, folder: Path) -> Scenario:
@@ -127,7 +136,7 @@ class _Reader:
 
     def scenario(self, table: dict[str, Any]) -> Scenario:
         for name in (self._path.stem, *filter(None, [self._name[len(self._path.stem) + 1 :]])):
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise self._wrong(
                     name, "a name consists of letters, digits, - and _, and begins and ends with a letter or a digit"
                 )
@@ -135,10 +144,16 @@ class _Reader:
         environment = self._strings("env", table.get("env", {}))
         invariants = self._strings("invariants", table.get("invariants", {}))
         definition = {key: value for key, value in table.items() if key not in NOT_DEFINING}
+        start = self._check("start", table.get("start", {}), START_KEYS)
+        server = self._check("server", table.get("server", {}), SERVER_KEYS)
         return Scenario(
             self._name,
             actors=[self._actor(name, actor, environment) for name, actor in table.get("actors", {}).items()],
-            start=[self._start(key, value) for key, value in table.get("start", {}).items()],
+            start=[self._start(key, value) for key, value in start.items() if key not in ("snapshot", "superuser")],
+            snapshot=self._snapshot(start.get("snapshot", False)),
+            superuser=start.get("superuser", False),
+            extensions=server.get("extensions", ()),
+            settings=self._settings(server.get("settings", {})),
             invariants=[Invariant(name, query) for name, query in invariants.items()],
             latches=[self._latch(name, latch) for name, latch in table.get("latches", {}).items()],
             serial=table.get("serial", True),
@@ -173,7 +188,6 @@ class _Reader:
 
     def _start(self, key: str, value: Any) -> str | Callable[[str], object] | tuple[str, ...]:
         where = f"start.{key}"
-        self._check("start", {key: value}, START_KEYS)
         if key == "call":
             return self._load(where, value)
         if key == "command":
@@ -185,6 +199,26 @@ class _Reader:
                 raise self._wrong(where, f"{error}") from None
             self._files.append(value)
         return str(value)
+
+    def _snapshot(self, value: Any) -> bool | str:
+        if not (isinstance(value, bool) or value == SCHEMA):
+            raise self._wrong("start.snapshot", f'it must be true, false or "{SCHEMA}", not {value!r}')
+        return value  # type: ignore[no-any-return]
+
+    def _settings(self, table: dict[str, Any]) -> dict[str, str]:
+        settings = {}
+        for name, value in table.items():
+            where = f"server.settings.{name}"
+            if not SETTING.fullmatch(name):
+                raise self._wrong(where, "no setting can have that name")
+            if name.lower() in HARNESS_SETTINGS:
+                raise self._wrong(
+                    where, "it is set by dbtools itself, to find its servers again and to keep others out"
+                )
+            if not isinstance(value, (str, int, float)) or "\0" in str(value):
+                raise self._wrong(where, f"it must be a string, a number or a boolean, not {value!r}")
+            settings[name] = ("off", "on")[value] if isinstance(value, bool) else str(value)
+        return settings
 
     def _latch(self, name: str, table: Any) -> Latch:
         self._check(f"latches.{name}", table, LATCH_KEYS)
@@ -227,6 +261,8 @@ class _Reader:
 
 
 def _is_of(value: Any, kind: type) -> bool:
+    if kind is object:  # checked where it is read
+        return True
     if kind is list:
         return isinstance(value, list) and value != [] and all(isinstance(item, str) for item in value)
     return type(value) is kind or (kind is float and type(value) is int)

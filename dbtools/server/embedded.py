@@ -50,6 +50,7 @@ MIN_FREE_BYTES = 256 * 2**20
 MAX_STARTS = 5
 """Attempts, each with another port, before a start gives up."""
 HINT = "Nothing was left behind. To use a server of your own, set DATABASE_URL."
+LAB_HINT = "Nothing was left behind. Correct the setting, if the log names one."
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -117,24 +118,25 @@ class EmbeddedServer(EphemeralServer):
         settings: Mapping[str, str] | None = None,
         bare: bool = False,
         lean: bool = True,
+        lab: bool = False,
     ) -> Self:
         """Return a running server whose application database is empty but for the extensions.
 
         With `bare` they are only there to be made. `settings` override those that are required, and these those of
-        throwaway servers, except the port. A `lean`
-        server lacks the databases postgres and template0, and starts faster.
+        throwaway servers, except the port. A `lean` server lacks the databases postgres and template0, and starts
+        faster. For the `lab` no other server would do, and errors name none.
 
         Raises:
             NoBinaries: No programs have what is required.
             ServerError: The server did not start; shows the end of its log. Or an extension could not be made.
         """
         account = account or run_as.choose()
-        binaries = account.reach(find_binaries(requirements, fixed=bare))
+        binaries = account.reach(find_binaries(requirements, fixed=bare, lab=lab))
         cluster = prepare(binaries, account, lean=lean)
         server = cls(binaries, account, {**SETTINGS, **requirements.settings, **(settings or {})})
         try:
             server._fill(cluster)
-            port = server._start_on_free_port()
+            port = server._start_on_free_port(LAB_HINT if lab else HINT)
             passwords = (secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             set_passwords(port, cluster.password, *passwords)
             server.version, server.extensions = cluster.version, () if bare else requirements.extensions
@@ -180,11 +182,11 @@ class EmbeddedServer(EphemeralServer):
         copy(cluster, self._data)
         self.directory.chmod(self._account.folder_mode)
 
-    def _start_on_free_port(self) -> int:
+    def _start_on_free_port(self, hint: str) -> int:
         for attempt in range(MAX_STARTS):
             port = postmaster.free_port()
             try:
-                self._spawn(port, HINT)
+                self._spawn(port, hint)
                 break
             except ServerError:
                 # Another process may have taken the port in the meantime.

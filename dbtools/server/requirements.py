@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.db.connect import OLDEST_MAJOR
+from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 MAJORS = (OLDEST_MAJOR, 18)
@@ -30,6 +32,8 @@ HARNESS_SETTINGS = (
     "unix_socket_directories",
 )
 """The settings by which dbtools finds its servers again, keeps others out, and reads what they say."""
+SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
+"""The names that a setting can have."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,30 @@ class Requirements:
 
 
 NONE = Requirements()
+
+
+def parse_settings(texts: Iterable[str], option: str = "--setting") -> dict[str, str]:
+    """Return the settings that an option names, each as NAME=VALUE.
+
+    Raises:
+        ConfigurationError: A text is no setting, or dbtools sets it itself.
+    """
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not SETTING.fullmatch(name):
+            raise ConfigurationError(
+                f"{option} cannot be {text!r}.",
+                "It takes the name of a setting of the server and its value, with = between them.",
+                f"For example: {option} wal_level=logical",
+                NOT_RUN,
+            )
+        if name.lower() in HARNESS_SETTINGS:
+            raise ConfigurationError(
+                f"{option} cannot set {name}.",
+                "dbtools sets it itself, to find its servers again, to keep others out and to read what they say.",
+                "Leave it out.",
+                NOT_RUN,
+            )
+        settings[name] = value
+    return settings

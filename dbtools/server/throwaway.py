@@ -23,18 +23,19 @@ def start_throwaway(
     settings: Mapping[str, str] | None = None,
     bare: bool = False,
     lean: bool = True,
+    lab: bool = False,
 ) -> EmbeddedServer | ContainerServer:
     """Return a running server. `settings` override those that are required.
 
     The extensions are made in each of its databases; with `bare` they are only there to be made. `lean` is for the
-    embedded one: without the databases postgres and template0.
+    embedded one: without the databases postgres and template0. For the `lab` no other server would do.
 
     Raises:
         ServerError: Neither programs on this machine nor a container have what is required, or the server did not
             start.
     """
     try:
-        return EmbeddedServer.start(requirements, settings=settings, bare=bare, lean=lean)
+        return EmbeddedServer.start(requirements, settings=settings, bare=bare, lean=lean, lab=lab)
     except NoBinaries as error:
         if requirements.programs:
             raise

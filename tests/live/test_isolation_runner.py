@@ -362,6 +362,41 @@ def test_a_file_that_is_wrong_or_has_nothing_to_compare_with_fails_alone(tmp_pat
     assert (good.name, good.result) == ("queue", "ok")
 
 
+def test_an_expected_output_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "queue.out").mkdir()
+    (result,) = suite.run_all([OWN / "queue.spec"], tmp_path, lambda _: None, step_timeout=60)
+    assert (result.result, result.detail) == (
+        "failed",
+        "The expected output of the spec queue cannot be read.\n"
+        f"Is a directory: {tmp_path}/queue.out. Nothing was run.\n"
+        "Make that file readable.",
+    )
+
+
+def test_a_spec_on_another_server_with_other_settings(tmp_path: Path) -> None:
+    (tmp_path / "slots.spec").write_text(
+        "session s step a { select current_setting('server_version_num')::int / 10000 as major,"
+        " current_setting('wal_level') as wal, current_setting('max_prepared_transactions') as two,"
+        " current_setting('autovacuum') as vacuum; }"
+    )
+    options = ["--server", "18", "--setting", "wal_level=logical", "--setting=max_prepared_transactions=0"]
+    done = invoke("race.spec", str(tmp_path / "slots.spec"), *options)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(
+        b"\nmajor|wal    |two|vacuum\n-----+-------+---+------\n   18|logical|  0|off   \n(1 row)\n\n"
+    )
+
+
+def test_a_server_that_does_not_take_the_setting_is_no_result_of_a_spec() -> None:
+    done = invoke("race.spec", str(OWN / "queue.spec"), "--setting", "nosuch=1", "--setting=work_mem=1MB")
+    assert (done.returncode, done.stdout) == (1, b"")
+    what, why, hint = done.stderr.decode().splitlines()
+    assert what == "The embedded PostgreSQL server did not start."
+    assert why.startswith("It ended with exit code 1. The end of its log: ")
+    assert why.endswith('FATAL:  unrecognized configuration parameter "nosuch"')
+    assert hint == "Nothing was left behind. Correct the setting, if the log names one."
+
+
 def test_results_that_cannot_be_written_are_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = invoke("race.spec", str(OWN / "queue.spec"), "--results", str(tmp_path / "file"))
@@ -370,6 +405,14 @@ def test_results_that_cannot_be_written_are_refused_before_the_run(tmp_path: Pat
         f"The results cannot be written to {tmp_path}/file.\n"
         "File exists. Nothing was run.\n"
         "Name a folder that can be written to: --results FOLDER\n"
+    )
+    (tmp_path / "queue.out").mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        suite.prepare_results(tmp_path, [OWN / "queue.spec"])
+    assert str(caught.value) == (
+        f"The results cannot be written to {tmp_path}.\n"
+        f"Is a directory: {tmp_path}/queue.out. Nothing was run.\n"
+        "Name a folder that can be written to: --results FOLDER"
     )
     with pytest.raises(ConfigurationError) as caught:
         suite.prepare_results(tmp_path / "out", [Path("a/x.spec"), Path("b/x.spec"), Path("y.spec")])

@@ -16,11 +16,20 @@ from pathlib import Path
 import pytest
 
 from dbtools.isolation import parse, run, suite
+from dbtools.isolation.spec import ENCODING
 from dbtools.server.embedded import EmbeddedServer
-from dbtools.server.sources import find_binaries
+from dbtools.server.requirements import Requirements
+from dbtools.server.sources import find_binaries, sources
 
 OWN = Path(__file__).resolve().parent.parent / "data" / "isolation"
-TESTER = find_binaries().tree / "lib" / "postgresql" / "pgxs" / "src" / "test" / "isolation" / "isolationtester"
+INSIDE = Path("pgxs/src/test/isolation/isolationtester")
+TESTER = find_binaries().tree / "lib" / "postgresql" / INSIDE
+OTHERS = {
+    binaries.major: (binaries, tester)
+    for binaries in sources()
+    for tester in (binaries.tree / "lib" / folder / INSIDE for folder in ("postgresql", ""))
+    if binaries.major != 16 and tester.is_file()
+}
 STEP_TIMEOUT_S = 60
 """A limit against hangs: no step of these specs comes near it."""
 # What pg_isolation_regress sets before it calls the tester. It cancels a step after twice PG_TEST_TIMEOUT_DEFAULT.
@@ -102,11 +111,11 @@ def database(server: EmbeddedServer) -> str:
     return server.url_of(suite.DATABASE, admin=True)
 
 
-def output_of_tester(server: EmbeddedServer, text: bytes, name: str) -> bytes:
+def output_of_tester(server: EmbeddedServer, text: bytes, name: str, tester: Path = TESTER) -> bytes:
     """Return what PostgreSQL's tester prints, on both streams."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     return subprocess.run(
-        [str(TESTER), database(server)],
+        [str(tester), database(server)],
         input=text,
         env=plain | OPTIONS | {"PGAPPNAME": f"isolation/{name}", "LC_ALL": "C"},
         stdout=subprocess.PIPE,
@@ -121,6 +130,38 @@ def untimed(output: bytes) -> str:
 @pytest.mark.parametrize("path", sorted(OWN.glob("*.spec")), ids=lambda path: path.stem)
 def test_the_outputs_that_we_expect_are_the_testers(path: Path, server: EmbeddedServer) -> None:
     assert output_of_tester(server, path.read_bytes(), path.stem) == path.with_suffix(".out").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# \0\nsession s # \0\nstep a { select 1 as one \0 more }\nstep b {\n select 2\0}\nstep c { \0select 3; }\n",
+        b'session "s\0t"\nstep "a\0b" { select 1; }\nstep "\0" { select; }\n'
+        b'step c { do $$ begin raise notice \'hi\'; end $$; }\npermutation "a\0x" c "\0y"\npermutation "a" c\n',
+        b"setup { create table t (i int); \0 wrong }\nteardown { drop table t;\0x }\n"
+        b"session s\nsetup { insert into t values (1);\0}\nstep a { table t; }\nteardown { select 'bye' as b\0;}\n",
+        b"session s\nsetup { begin; declare c binary cursor for select i, i::float8, '\\x31320033'::bytea as b,"
+        b" 'text' as t, interval '1 day' as d, 12::int2 as s"
+        b" from (values (1), (825229312), (1094861636), (-1)) v (i); }\n"
+        b"step a { fetch c; }\nstep b { fetch all c; }\nteardown { rollback; }\n",
+    ],
+    ids=["blocks", "names", "set-up", "values of a binary cursor"],
+)
+def test_nul_bytes_end_what_they_end_for_the_tester(text: bytes, server: EmbeddedServer) -> None:
+    pieces: list[bytes] = []
+    run(parse(text.decode(*ENCODING)), database(server), pieces.append, step_timeout=STEP_TIMEOUT_S)
+    assert b"".join(pieces) == output_of_tester(server, text, "spec")
+
+
+@pytest.mark.parametrize("major", OTHERS)
+def test_the_testers_of_other_versions_print_the_same(major: int) -> None:
+    binaries, tester = OTHERS[major]
+    paths = [OWN / f"{name}.spec" for name in ("markers", "write-skew")]
+    required = Requirements(major, programs=binaries.bin)
+    results = suite.run_all(paths, None, lambda _: None, step_timeout=STEP_TIMEOUT_S, server=required)
+    with EmbeddedServer.start(required, settings=SETTINGS) as server:
+        for path, result in zip(paths, results, strict=True):
+            assert result.output == output_of_tester(server, path.read_bytes(), path.stem, tester)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

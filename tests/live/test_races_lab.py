@@ -577,6 +577,21 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
         ("[limits]\nsteps = true", "limits.steps", "It must be a whole number, not True"),
         ("actors.a = 3", "actors.a", "It must be a table, not 3"),
         ("[start]\nfile = 'none.sql'", "start.file", "[Errno 2] No such file or directory"),
+        ("[start]\nsnapshot = 'all'", "start.snapshot", "It must be true, false or \"schema\", not 'all'"),
+        ("[start]\nsuperuser = 'x'", "start.superuser", "It must be a boolean, not 'x'"),
+        ("server.major = 18", "server.major", "There is no such key; there are extensions, settings."),
+        ("server.extensions = []", "server.extensions", "It must be a list of strings, with at least one, not []"),
+        ("[server.settings]\n'a b' = 1", "server.settings.a b", "No setting can have that name."),
+        (
+            "[server.settings]\nfsync = []",
+            "server.settings.fsync",
+            "It must be a string, a number or a boolean, not []",
+        ),
+        (
+            "[server.settings]\nPort = 1",
+            "server.settings.Port",
+            "It is set by dbtools itself, to find its servers again and to keep others out.",
+        ),
         ("[invariants]\none = 1", "invariants.one", "It must be a string, not 1"),
         (
             "[limits]\npatience = 'long'",

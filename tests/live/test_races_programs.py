@@ -49,6 +49,13 @@ def test_programs_that_fail_before_their_first_statement_are_no_race(program: st
     assert any(words in line for line in lines[2:])
 
 
+def test_what_steers_a_terminal_is_in_no_words_of_a_program() -> None:
+    command = ("sh", "-c", "printf '10%%\\r\\033[31mNo \\033(Bluck\\033[0m\\007\\n\\n'; exit 3")
+    found = explore(Scenario("red", [Actor("a", command=command)]))
+    assert found.reason == ("It fails also one after the other (a): no race. a ended with exit code 3. No luck")
+    assert found.last_words == ["a: exit 3", "  | No luck"]
+
+
 def test_a_missing_right_is_no_race() -> None:
     start = f"{COUNTER}; revoke all on counter from current_user"
     found = explore(Scenario("right", [Actor("a", call=ADD), Actor("b", call=ADD)], [start]))

@@ -17,6 +17,10 @@ from dbtools.commands.spec import insert_file_options
             "inv race.spec --file a.spec --results r --step-timeout 9",
         ),
         ("inv race.spec --expected=out a.spec", "inv race.spec --expected=out --file a.spec"),
+        (
+            "inv race.spec --server 18 --setting a=1 a.spec",
+            "inv race.spec --server 18 --setting a=1 --file a.spec",
+        ),
         ("inv reset seed", "inv reset seed"),
     ],
 )

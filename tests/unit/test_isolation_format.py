@@ -31,6 +31,11 @@ def test_the_heading_follows_its_column_and_is_counted_in_bytes() -> None:
     assert pqprint([b"n"], [[b"100"]]) == b"  n\n---\n100\n(1 row)\n\n"
 
 
+def test_a_value_is_printed_up_to_its_nul_byte_and_counted_whole_unless_it_begins_with_one() -> None:
+    rows = [[b"12\x003", b"\0\0\0\x01"], [b"1", b"x"]]
+    assert pqprint([b"a", b"b"], rows) == b"   a|b\n----+-\n  12| \n   1|x\n(2 rows)\n\n"
+
+
 def test_no_rows_and_no_columns() -> None:
     assert pqprint([b"a", b"bc"], []) == b"a|bc\n-+--\n(0 rows)\n\n"
     assert pqprint([], [[], []]) == b""

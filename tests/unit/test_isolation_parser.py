@@ -93,6 +93,12 @@ def test_what_is_not_utf8_is_kept_byte_for_byte(tmp_path: Path) -> None:
     assert (encode(step.name), encode(step.sql)) == (b"\xfc", b"select '\xdf'")
 
 
+def test_a_nul_byte_ends_a_block_and_a_quoted_name() -> None:
+    spec = parse('# \0\nsession "s\0t"\nstep "a\0b" { select 1 \0 more }\nstep c {\0}\npermutation "a\0x" c')
+    assert spec.sessions == (Session("s", None, (Step("a", "select 1 ", 0, 3), Step("c", "", 0, 4)), None),)
+    assert [pstep.step.name for pstep in spec.permutations[0]] == ["a", "c"]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_spec(tmp_path / "no.spec")
@@ -126,6 +132,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ('session "s\n" step a {}', "Line 1: a quoted name does not end on its line"),
         ('session "s', "Line 1: a quoted name does not end on its line"),
         ("session s\nstep a {};", 'Line 2: unexpected character ";"'),
+        ("session s\nstep a\0 {}", "Line 2: a NUL byte stands outside of blocks, quoted names and comments"),
+        ('session s step "a\0b" {}\nstep "a\0c" {}', 'Line 2: a second step is named "a"'),
         ("session s step a {}\nstep b {}\nstep a {}", 'Line 3: a second step is named "a"'),
         ("session s step a {}\nsession t\nstep a {}", 'Line 3: a second step is named "a"'),
         (ONE + "permutation a\nB", 'Line 2: the permutation names a step "B", which does not exist'),

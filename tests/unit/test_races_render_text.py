@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbtools.races.render import text
-from dbtools.races.render.sanitize import columns
+from dbtools.races.render.sanitize import columns, output
 from dbtools.races.trace import Trace
 from tests.support import traces
 
@@ -298,3 +298,16 @@ def test_text_that_is_invisible_is_shown() -> None:
     tape = traces.Tape("a")
     tape.run("a", "SELECT '\U000e0041\u200b\u202e'", "SELECT 1")
     assert text(tape.trace).split("\n")[1] == r"   1    SELECT '\U000e0041\u200b\u202e' → 1 row"
+
+
+@pytest.mark.parametrize(
+    ("printed", "lines"),
+    [
+        ("\x1b[1;31mred\x1b[0m \x1b(Band \x1b7plain\x1b8\x07\r\n", ["red and plain"]),
+        ("\x1b]0;a title\x07one\x1b]8;;http://x\x1b\\two\x1bPq#0\x1b\\\x9b1m", ["onetwo"]),
+        ("\x1b[2Ka\r\x1b[2Kab\nspin |\rspin /\rdone\r\n50%\r100%\r", ["ab", "done", "100%"]),
+        ("cut off\x1b", ["cut off␛"]),
+    ],
+)
+def test_what_a_terminal_does_not_show_is_left_out_of_a_programs_output(printed: str, lines: list[str]) -> None:
+    assert output(printed) == lines

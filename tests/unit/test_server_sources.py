@@ -10,7 +10,7 @@ import pytest
 
 from dbtools.errors import ConfigurationError, ServerError
 from dbtools.server import sources
-from dbtools.server.requirements import NONE, Requirements
+from dbtools.server.requirements import NONE, Requirements, parse_settings
 from dbtools.server.sources import NoBinaries, find_binaries, narrowed, programs_in
 from dbtools.server.throwaway import start_throwaway
 
@@ -133,6 +133,9 @@ def test_who_has_what_is_said_and_what_helps(install: Install, wheel: None, tmp_
     with pytest.raises(NoBinaries) as caught:
         find_binaries(Requirements(extensions=("pg_trgm",)), fixed=True)
     assert caught.value.hint == "Install PostgreSQL 16 with them (Debian: postgresql-16)."
+    with pytest.raises(NoBinaries) as caught:
+        find_binaries(Requirements(extensions=("pg_trgm",)), lab=True)
+    assert caught.value.hint == "Take --server 15; or install PostgreSQL 16 with them (Debian: postgresql-16)."
 
 
 def test_a_machine_without_any(install: Install, tmp_path: Path) -> None:
@@ -193,3 +196,33 @@ def test_the_option_takes_a_version_or_a_folder() -> None:
             " Nothing was run.\n"
             "For example: --server 16, or: --server /usr/lib/postgresql/16/bin"
         )
+
+
+def test_settings_of_an_option() -> None:
+    assert parse_settings(["wal_level=logical", "my.text=a=b", "jit="]) == {
+        "wal_level": "logical",
+        "my.text": "a=b",
+        "jit": "",
+    }
+
+
+@pytest.mark.parametrize("text", ["fsync", "=on", "a b=1"])
+def test_what_is_no_setting(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings([text])
+    assert str(caught.value) == (
+        f"--setting cannot be {text!r}.\n"
+        "It takes the name of a setting of the server and its value, with = between them. Nothing was run.\n"
+        "For example: --setting wal_level=logical"
+    )
+
+
+def test_a_setting_by_which_servers_are_found() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(["Port=5432"])
+    assert str(caught.value) == (
+        "--setting cannot set Port.\n"
+        "dbtools sets it itself, to find its servers again, to keep others out and to read what they say."
+        " Nothing was run.\n"
+        "Leave it out."
+    )

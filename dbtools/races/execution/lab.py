@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -13,18 +11,18 @@ import psycopg
 from dbtools.db.deadlock import DEADLOCK
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
-from dbtools.errors import ConfigurationError
 from dbtools.races.execution.actor_process import (
     Program,
     adopted_orphans,
     children,
-    connection_environment,
     end_orphans,
 )
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
+from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
+from dbtools.races.render.sanitize import output
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
 from dbtools.races.trace import Failure, Trace
@@ -33,14 +31,13 @@ from dbtools.server.requirements import NONE
 from dbtools.server.throwaway import start_throwaway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from dbtools.races.scenario import Actor, Scenario
     from dbtools.races.schedule import Strategy
     from dbtools.server.requirements import Requirements
 
-TEMPLATE = "race_start"
 SETTINGS = {
     "deadlock_timeout": f"{DEADLOCK_TIMEOUT_S * 1000:g}ms",
     # What the server starts by itself would take part in the race without being scheduled.
@@ -60,10 +57,13 @@ SINCE_16 = {
 class Lab:
     """A server of its own for one scenario. Use it as a context manager."""
 
-    def __init__(self, scenario: Scenario, requirements: Requirements = NONE) -> None:
+    def __init__(
+        self, scenario: Scenario, requirements: Requirements = NONE, note: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.scenario = scenario
         self.major = requirements.version
         self._requirements = requirements
+        self._note = note
         self._number = 0
         self.patience = 0.0
         """How long a program is known to sleep by itself, in seconds; it is waited for at least as long."""
@@ -74,15 +74,19 @@ class Lab:
         Raises:
             ServerError: The server did not start.
             ConfigurationError: The start state could not be made.
+            StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
         """
         with ExitStack() as stack:
             settings = SETTINGS | (SINCE_16 if self.major >= 16 else {})
-            self._server = stack.enter_context(start_throwaway(self._requirements, settings=settings))
-            self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
-            self._admin = stack.enter_context(_connect(self._superuser))
-            self._server.create_database(TEMPLATE)
-            self._make_start()
-            with _connect(self._superuser.with_database(TEMPLATE)) as connection:
+            required = require(self.scenario, self._requirements, settings)
+            project = find_project(self.scenario)
+            # Steps of a project may want the databases that a lean server lacks.
+            server = start_throwaway(required, settings=settings, lean=project is None, lab=True)
+            self._server = stack.enter_context(server)
+            self._owner, self._superuser = Dsn.parse(server.url), Dsn.parse(server.admin_url)
+            self._admin = stack.enter_context(connect(self._superuser))
+            make_start(self.scenario, server, project, self._note)
+            with connect(self._superuser.with_database(TEMPLATE)) as connection:
                 self.start = read_content(connection)
             self._stack = stack.pop_all()
         return self
@@ -121,7 +125,7 @@ class Lab:
         self, database: str, choose: Strategy, actors: Sequence[Actor], deadline: float, *, serial: bool
     ) -> RunResult:
         diverged = ""
-        with _connect(self._superuser.with_database(database)) as control:
+        with connect(self._superuser.with_database(database)) as control:
             control.execute("set lock_timeout = '1s'")
             async with AsyncExitStack() as stack:
                 stack.enter_context(adopted_orphans())
@@ -180,33 +184,6 @@ class Lab:
         finally:
             self._admin.execute(f"drop database {name} with (force)")
 
-    def _make_start(self) -> None:
-        dsn = self._owner.with_database(TEMPLATE)
-        for step in self.scenario.start:
-            try:
-                if isinstance(step, str):
-                    with _connect(dsn) as connection:
-                        connection.execute(step)
-                elif isinstance(step, tuple):
-                    environment = os.environ | connection_environment(dsn.url)
-                    subprocess.run(step, check=True, env=environment, cwd=self.scenario.folder, capture_output=True)
-                else:
-                    step(dsn.url)
-            except (psycopg.Error, OSError, subprocess.CalledProcessError) as error:
-                output = error.stderr or error.stdout if isinstance(error, subprocess.CalledProcessError) else b""
-                raise ConfigurationError(
-                    f"The start state of the scenario {self.scenario.name} cannot be made.",
-                    f"{str(error).strip()} {output.decode('utf-8', 'replace').strip()[-500:]}".strip(),
-                    "Correct [start]: it begins with an empty database, as a role that owns it.",
-                ) from None
-        with _connect(self._superuser.with_database(TEMPLATE)) as connection:
-            for latch in self.scenario.latches:
-                connection.execute(latch.trigger)
-
-
-def _connect(dsn: Dsn) -> psycopg.Connection:
-    return psycopg.connect(dsn.url, autocommit=True, application_name="race lab")
-
 
 def _end_sessions(control: psycopg.Connection) -> None:
     """End the sessions that killed programs have left, and wait until their work is rolled back."""
@@ -218,6 +195,7 @@ def _end_sessions(control: psycopg.Connection) -> None:
 def _is_plain(control: psycopg.Connection) -> bool:
     return not control.execute(
         "select from pg_db_role_setting, unnest(setconfig) as setting where setting ~ 'default_transaction_isolation'"
+        " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
     ).fetchall()
 
 
@@ -233,6 +211,6 @@ def _errors(trace: Trace) -> Iterator[Failure]:
             detail = f" ({' '.join(step.detail.split())})" if step.detail and step.sqlstate == DEADLOCK else ""
             yield Failure("error", name, f"{end.actor}: {step.message}{detail}", step.number, end.actor)
         else:
-            last = end.output.strip().splitlines()[-1:] or [""]
+            last = [line.strip() for line in output(end.output) if line.strip()][-1:] or [""]
             detail = f"{end.actor} ended with exit code {end.code}. {last[0]}".strip()
             yield Failure("exit", f"exit {end.code}", detail, actor=end.actor)

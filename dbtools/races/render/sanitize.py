@@ -17,7 +17,17 @@ _MAX_CHARACTERS = 4_000
 """Characters of a statement that are looked at for its line. A line of a picture is far shorter."""
 _MAX_TAG_COLUMNS = 24
 """Columns of a command tag. None of the server's tags is longer."""
-_TERMINAL_CODE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])|\r(?=\n)")
+_TERMINAL_CODE = re.compile(
+    r"""
+      ^ [^\n]* \r (?=[^\r\n]) | \r+ (?=\n|\Z)             # what the rest of the line is written over
+    | (\x1b\[ | \x9b) [0-?]* [ -/]* [@-~]                  # a control sequence: colours, the cursor
+    | \x1b [\]PX^_] [^\x07\x1b]* (\x07 | \x1b\\)          # a string: the window's title
+    | \x1b [ -/]* [0-~]                                   # any other: a character set, the cursor's place
+    | \x07                                               # the bell
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""What a terminal does not show, in the forms of ECMA-48; and what a progress bar has replaced."""
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _COUNT = re.compile(r"[A-Z ]+? (?:\d+ )?(\d{1,18})", re.ASCII)
 _VERBS_WITH_OTHER_TAGS = ("WITH", "VALUES", "TABLE", "EXECUTE", "other")
@@ -31,7 +41,7 @@ def printable(text: str) -> str:
 
 
 def output(text: str) -> list[str]:
-    """Return the lines of a program's output, printable, without the codes by which terminals colour them."""
+    """Return the lines of a program's output, printable, as a terminal would leave them, without colours."""
     return printable(_TERMINAL_CODE.sub("", text)).strip("\n").replace("\t", "    ").splitlines()
 
 
