@@ -36,7 +36,7 @@ def check_programs(binaries: Binaries) -> None:
     """
     if missing := [name for name in PROGRAMS if not (binaries.bin / name).is_file()]:
         raise ServerError(
-            f"An upgrade to PostgreSQL {binaries.major} needs {' and '.join(missing)}.",
+            f"An upgrade to PostgreSQL {binaries.major} needs {', '.join(missing)}.",
             f"Its programs are those in {binaries.bin}, and what dumps and restores is not among them.",
             f"Install all of PostgreSQL {binaries.major} (Debian: postgresql-{binaries.major}), and name its folder:"
             f" --server /usr/lib/postgresql/{binaries.major}/bin",

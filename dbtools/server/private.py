@@ -6,6 +6,7 @@ also after kill -9.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -75,7 +76,9 @@ def private_server(
         ServerError: It did not start; or another one runs on the data.
     """
     data, log = directory / "data", directory / "log"
-    socket = Path(tempfile.mkdtemp(prefix="dbtools-", dir=folders.temporary_place()))
+    shared = folders.SHARED_MEMORY  # a socket's path is short, and TMPDIR may be deep
+    place = shared if os.access(shared, os.W_OK) else folders.temporary_place()
+    socket = Path(tempfile.mkdtemp(prefix="dbtools-", dir=place))
     try:
         account.give(socket)
         mine = {**SETTINGS, **_known(binaries, account, settings), "listen_addresses": "", "port": "5432"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,11 @@ import pytest
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError, DbtoolsError, ServerError, VerificationFailed
 from dbtools.server import run_as
+from dbtools.server.binaries import Binaries
+from dbtools.server.carry import check_programs
 from dbtools.server.folders import SHARED_MEMORY
 from dbtools.server.project import ProjectServer, find_server, folder_of, start_server, stop_server
+from dbtools.server.project_data import State, store_state
 from dbtools.server.requirements import Requirements
 from dbtools.server.sources import sources
 from dbtools.server.upgrade import upgrade_server
@@ -249,6 +253,41 @@ def test_what_cannot_be_carried_over_is_named(root: Path, tmp_path: Path) -> Non
     assert caught.value.__notes__ == [unchanged(root, 16)]
     assert sorted(path.name for path in (root / ".dbtools").iterdir() if path.is_dir()) == ["server-16"]
     assert ask(started(root, 16).admin_url, "select count(*) from kept") == [(0,)]
+
+
+def test_what_the_folders_and_the_machine_lack_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for major in (14, 16):
+        (folder(root, major) / "data").mkdir(parents=True)
+    assert str(refused(root, 18, ConfigurationError)) == (
+        "There are data of PostgreSQL 14 and 16.\n"
+        "An upgrade to PostgreSQL 18 takes those of one. Nothing was changed.\n"
+        "Name it: invoke server.upgrade --from 16"
+    )
+    assert str(refused(root, 18, ConfigurationError, source=15)) == (
+        "There is nothing to upgrade.\n"
+        "The project's own server has no data of PostgreSQL 15. Nothing was changed.\n"
+        "Set the version to upgrade to: major = ... in [tool.dbtools.server]"
+    )
+    assert refused(root, 18, source=16).what == f"The state file {folder(root, 16) / 'state.json'} is lost."
+    store_state(folder(root, 16), State("16.1", 1, "", ""))
+    usage = type(shutil.disk_usage(root))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: usage(10, 9, 1))
+        assert str(refused(root, 18, source=16)) == (
+            "There is not enough room on the disk for an upgrade.\n"
+            f"{folder(root, 16)} has 0 MB, the new server needs about as much, and 0 MB are free."
+            " Nothing was changed.\n"
+            "Free some disk space, and run this again."
+        )
+    (root / "psql").touch()
+    with pytest.raises(ServerError) as caught:
+        check_programs(Binaries(17, root, root))
+    assert str(caught.value) == (
+        "An upgrade to PostgreSQL 17 needs pg_dumpall, pg_dump, pg_restore.\n"
+        f"Its programs are those in {root}, and what dumps and restores is not among them.\n"
+        "Install all of PostgreSQL 17 (Debian: postgresql-17), and name its folder:"
+        " --server /usr/lib/postgresql/17/bin"
+    )
 
 
 def interrupt(_line: str) -> None:
