@@ -64,6 +64,7 @@ def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = 
         invoke server.upgrade
     """
     from dbtools.server.project import start_server
+    from dbtools.server.requirements import MAJORS
     from dbtools.server.sources import narrowed
     from dbtools.server.upgrade import upgrade_server
 
@@ -71,7 +72,7 @@ def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = 
     project = config.Project.find()
     requirements = narrowed(project.server, server)
     _check_major(requirements, project.server)
-    source = int(config.parse_number("--from", from_, low=1, whole=True)) if from_ else None
+    source = int(config.parse_number("--from", from_, low=MAJORS[0], high=MAJORS[1])) if from_ else None
     done = upgrade_server(project.root, requirements, source=source, report=out.note)
     for name, (tables, rows) in done.rows.items():
         out.done(f"Database {name}: {tables} tables, {rows} rows, the same on both servers")

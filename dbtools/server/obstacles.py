@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.db.sql import quote
-from dbtools.errors import UNCHANGED, ServerError
+from dbtools.errors import UNCHANGED, ConfigurationError, ServerError
 from dbtools.server.cluster import SUPERUSER, local_url
 from dbtools.server.inventory import DATABASES
+from dbtools.server.project import folder_of
+from dbtools.server.requirements import MAJORS
 
 if TYPE_CHECKING:
     from dbtools.server.binaries import Binaries
     from dbtools.server.private import PrivateServer
     from dbtools.server.project_data import State
+    from dbtools.server.run_as import Account
 
 _SESSIONS = """
 select format('pid %s (%s)', pid, concat_ws(', ', nullif(application_name, ''), usename, 'in ' || datname, state))
@@ -38,6 +44,59 @@ _NOT_CARRIED = {
 }
 """What a dump leaves out: what finds it, why that is, and what to do."""
 _EXTENSIONS = "select extname from pg_extension order by 1"
+
+
+def find_source(root: Path, account: Account, wanted: int, named: int | None) -> int:
+    """Return the major version of the data to bring to `wanted`: the one that is named, or the only older one.
+
+    Raises:
+        ConfigurationError: There are none, or those of several versions, or `wanted` is the older one.
+    """
+    there = [m for m in range(MAJORS[0], MAJORS[1] + 1) if (folder_of(root, account, m) / "data").exists()]
+    choices = [major for major in there if named in (None, major)]
+    older = [major for major in choices if major < wanted]
+    if len(older) == 1:
+        return older[0]
+    if older:
+        versions = " and ".join(map(str, older))
+        raise ConfigurationError(
+            f"There are data of PostgreSQL {versions}.",
+            f"An upgrade to PostgreSQL {wanted} takes those of one.",
+            f"Name it: invoke server.upgrade --from {older[-1]}",
+            UNCHANGED,
+        )
+    if newer := [major for major in choices if major > wanted]:
+        raise ConfigurationError(
+            f"The data of PostgreSQL {newer[-1]} cannot be brought to PostgreSQL {wanted}.",
+            "A dump is for the version that it was made from, and for later ones.",
+            f"To go on with them: major = {newer[-1]} in [tool.dbtools.server]",
+            UNCHANGED,
+        )
+    of = f"of PostgreSQL {named}" if named else f"of a version before {wanted}"
+    raise ConfigurationError(
+        "There is nothing to upgrade.",
+        f"The project's own server has no data {of}.",
+        "Set the version to upgrade to: major = ... in [tool.dbtools.server]",
+        UNCHANGED,
+    )
+
+
+def check_disk(old: Path) -> None:
+    """Refuse an upgrade for which there is no room beside the folder `old`.
+
+    Raises:
+        ServerError: Says how much is missing.
+    """
+    wanted = sum(os.lstat(Path(folder) / name).st_size for folder, _, names in os.walk(old) for name in names)
+    free = shutil.disk_usage(old).free
+    if free < wanted:
+        raise ServerError(
+            "There is not enough room on the disk for an upgrade.",
+            f"{old} has {wanted / 2**20:.0f} MB, the new server needs about as much, and {free / 2**20:.0f} MB are"
+            " free.",
+            "Free some disk space, and run this again.",
+            UNCHANGED,
+        )
 
 
 def check_sessions(state: State, port: int) -> None:

@@ -6,31 +6,34 @@ also after kill -9.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtools.errors import ServerError
 from dbtools.server import folders, postmaster
 from dbtools.server.cluster import SUPERUSER
 from dbtools.server.project_data import data_lock
-from dbtools.server.project_launch import SETTINGS, STOP_TIMEOUT_S
+from dbtools.server.project_launch import SETTINGS
 from dbtools.server.run_as import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import psycopg
 
     from dbtools.server.binaries import Binaries
     from dbtools.server.run_as import Account
 
+END_TIMEOUT_S = 120.0
 TEMPLATE = "template1"
 """The database that every cluster has."""
 
@@ -73,16 +76,15 @@ def private_server(
     Of the settings, those count that this version knows.
 
     Raises:
-        ServerError: It did not start; or another one runs on the data.
+        ServerError: It did not start, or did not end; or another one runs on the data.
     """
-    data, log = directory / "data", directory / "log"
-    shared = folders.SHARED_MEMORY  # a socket's path is short, and TMPDIR may be deep
-    place = shared if os.access(shared, os.W_OK) else folders.temporary_place()
-    socket = Path(tempfile.mkdtemp(prefix="dbtools-", dir=place))
+    data, log, socket = directory / "data", directory / "log", _socket_folder(directory)
+    mine = {**SETTINGS, **_known(binaries, account, settings), "listen_addresses": "", "port": "5432"}
     try:
-        account.give(socket)
-        mine = {**SETTINGS, **_known(binaries, account, settings), "listen_addresses": "", "port": "5432"}
         with data_lock(directory) as lock:
+            shutil.rmtree(socket, ignore_errors=True)  # of one that was killed
+            folders.make_own(socket, folders.PRIVATE)
+            account.give(socket)
             if sys.platform == "linux":
                 (data / "postmaster.pid").unlink(missing_ok=True)  # a crash leaves it
             process = postmaster.spawn(
@@ -98,14 +100,30 @@ def private_server(
             postmaster.wait_ready(process, data, log, f"The whole log: {log}")
             yield PrivateServer(binaries.major, socket, password)
         finally:
-            process.send_signal(signal.SIGINT)  # rolls back what is open, writes the rest to disk
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            finally:
-                if process.poll() is None:
-                    process.kill()
+            _end(process, log)
     finally:
         shutil.rmtree(socket, ignore_errors=True)
+
+
+def _socket_folder(directory: Path) -> Path:
+    """Return the folder for the socket of a server on `directory`: a short path, also where TMPDIR is deep."""
+    shared = folders.SHARED_MEMORY
+    place = shared if os.access(shared, os.W_OK) else folders.temporary_place()
+    return place / f"dbtools-private-{hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]}"
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+    """End a server in an orderly way: what is open is rolled back, the rest is written to disk."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise ServerError(
+            f"The server with process id {process.pid} did not end by itself.",
+            f"It was given {END_TIMEOUT_S:.0f} s to write everything to disk, and was killed then.",
+            f"See what kept it: {log}; then run this again.",
+        ) from None
 
 
 def _known(binaries: Binaries, account: Account, settings: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ another upgrade begins again. Both servers are private meanwhile (`private`), so
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from contextlib import contextmanager
@@ -19,12 +18,12 @@ from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError, ServerEr
 from dbtools.server import folders, postmaster, run_as
 from dbtools.server.carry import carry_database, carry_roles, check_programs, drop_databases
 from dbtools.server.inventory import take_inventory
-from dbtools.server.obstacles import check_sessions, check_source
+from dbtools.server.obstacles import check_disk, check_sessions, check_source, find_source
 from dbtools.server.private import private_server
 from dbtools.server.project import folder_of, start_lock
 from dbtools.server.project_data import State, data_lock, known_state, load_state, make_data, store_state, sync
 from dbtools.server.project_launch import STOP_TIMEOUT_S, wait_for_earlier_start
-from dbtools.server.requirements import MAJORS, Requirements
+from dbtools.server.requirements import Requirements
 from dbtools.server.sources import find_binaries, programs_in
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def upgrade_server(
         VerificationFailed: The new server holds something else than the old one.
     """
     account, wanted = run_as.choose(), requirements.version
-    major = _source(root, account, wanted, source)
+    major = find_source(root, account, wanted, source)
     old, new = folder_of(root, account, major), folder_of(root, account, wanted)
     with start_lock(old), start_lock(new):
         upgrading = _Upgrading(account, old, new, known_state(old), requirements, report)
@@ -107,7 +106,7 @@ class _Upgrading:
         check_programs(self._programs)
         self._programs.check_version()
         programs = _programs_of(self._state, major, self._account)
-        _check_disk(self._old)
+        check_disk(self._old)
         for folder in (self._old, self._new):
             _end(folder)
         state = f"The server of PostgreSQL {major} is stopped; its data in {self._old} are as they were."
@@ -192,37 +191,6 @@ class _Upgrading:
         shutil.rmtree(empty, ignore_errors=True)
 
 
-def _source(root: Path, account: Account, wanted: int, named: int | None) -> int:
-    """Return the major version of the data to bring to `wanted`: the one that is named, or the only older one."""
-    there = [m for m in range(MAJORS[0], MAJORS[1] + 1) if (folder_of(root, account, m) / "data").exists()]
-    choices = [major for major in there if named in (None, major)]
-    older = [major for major in choices if major < wanted]
-    if len(older) == 1:
-        return older[0]
-    if older:
-        versions = " and ".join(map(str, older))
-        raise ConfigurationError(
-            f"There are data of PostgreSQL {versions}.",
-            f"An upgrade to PostgreSQL {wanted} takes those of one.",
-            f"Name it: invoke server.upgrade --from {older[-1]}",
-            UNCHANGED,
-        )
-    if newer := [major for major in choices if major > wanted]:
-        raise ConfigurationError(
-            f"The data of PostgreSQL {newer[-1]} cannot be brought to PostgreSQL {wanted}.",
-            "A dump is for the version that it was made from, and for later ones.",
-            f"To go on with them: major = {newer[-1]} in [tool.dbtools.server]",
-            UNCHANGED,
-        )
-    of = f"of PostgreSQL {named}" if named else f"of a version before {wanted}"
-    raise ConfigurationError(
-        "There is nothing to upgrade.",
-        f"The project's own server has no data {of}.",
-        "Set the version to upgrade to: major = ... in [tool.dbtools.server]",
-        UNCHANGED,
-    )
-
-
 def _empty(major: int) -> ConfigurationError:
     return ConfigurationError(
         "There is nothing to upgrade.",
@@ -239,19 +207,6 @@ def _programs_of(state: State, major: int, account: Account) -> Binaries:
         if found.major == major:
             return account.reach(found)
     return account.reach(find_binaries(Requirements(major), fixed=True))
-
-
-def _check_disk(old: Path) -> None:
-    wanted = sum(os.lstat(Path(folder) / name).st_size for folder, _, names in os.walk(old) for name in names)
-    free = shutil.disk_usage(old).free
-    if free < wanted:
-        raise ServerError(
-            "There is not enough room on the disk for an upgrade.",
-            f"{old} has {wanted / 2**20:.0f} MB, the new server needs about as much, and {free / 2**20:.0f} MB are"
-            " free.",
-            "Free some disk space, and run this again.",
-            UNCHANGED,
-        )
 
 
 def _end(folder: Path) -> None:
