@@ -88,6 +88,8 @@ _DERIVED = """
 select c.relname from pg_class c where c.relnamespace = %s::regnamespace and (c.relkind = 'm' or exists (
     select from pg_depend e where (e.classid, e.objid, e.deptype) = ('pg_class'::regclass, c.oid, 'e')))
 """
+NOT_MADE = ("password", "extension")
+"""Kinds of lines in which two new servers differ."""
 Line = tuple[str, str, str]
 """Kind, name and what is said of it."""
 
@@ -104,9 +106,15 @@ class Inventory:
     """The number of tables and of rows in each."""
 
     def is_like(self, other: Inventory) -> bool:
-        """Return whether both hold the same, passwords left out: those of two new servers differ."""
-        mine, others = ({line for line in one.cluster if line[0] != "password"} for one in (self, other))
-        return mine == others and self.databases == other.databases
+        """Return whether both hold the same but for passwords and extensions: in those two new servers may differ."""
+        return self._made() == other._made()
+
+    def _made(self) -> dict[str, set[Line]]:
+        """Return what somebody has made, database by database."""
+        return {
+            name: {line for line in lines if not (line[0] in NOT_MADE or line[1].startswith("extension "))}
+            for name, lines in {"": self.cluster, **self.databases}.items()
+        }
 
     def differences(self, other: Inventory) -> list[str]:
         """Return what only one of the two holds, in words, sorted; empty where both hold the same."""

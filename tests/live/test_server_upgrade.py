@@ -127,7 +127,7 @@ def test_everything_is_carried_over_from_version_to_version(root: Path) -> None:
     secrets = old.password, old.admin_password, old.port
     # A server of the new version that was only started gives way, and its first start offers the upgrade.
     told: list[str] = []
-    start_server(root, Requirements(18), report=told.append)
+    start_server(root, Requirements(18, ("vector",)), report=told.append)
     assert told[1:] == [
         f"It is new and empty; what a server of PostgreSQL {first} held stays in {folder(root, first) / 'data'}"
         " (invoke server.upgrade brings it here)"
