@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.db.connect import CONNECTION_LOST
+from dbtools.db.pooler import refusal
 from dbtools.db.sql import scalar
 from dbtools.errors import ChainFailed
 
@@ -43,6 +44,7 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
 
     Raises:
         ChainFailed: The server refused a statement of the block, or the block raised it.
+        ConfigurationError: A pooler in statement mode refused its transaction.
     """
     import psycopg
 
@@ -53,6 +55,8 @@ def phase(name: str, state: str, outcome: Outcome) -> Iterator[None]:
         error.state = _state(error.__cause__, state)
         raise
     except psycopg.Error as error:
+        if refused := refusal(error):
+            raise refused from error
         reason = " ".join(str(error).split()).rstrip(".")
         advice = hint(error, outcome.action)
         raise ChainFailed(f"The {name} phase failed.", f"{reason}.", advice, _state(error, state)) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dbtools.application import HasInvariants
 from dbtools.chain import guard
 from dbtools.chain.mark import read_mark
+from dbtools.checks.exclusion import examine_lock
 from dbtools.checks.findings import Finding
 from dbtools.checks.install import examine_install, schemas_of
 from dbtools.checks.place import examine_place
@@ -18,7 +19,7 @@ from dbtools.checks.reading import reading
 from dbtools.checks.steps import examine_steps
 from dbtools.db.blockers import find_holder
 from dbtools.db.connect import open_session
-from dbtools.db.pooler import refuse_shared_sessions
+from dbtools.db.pooler import refusal, refuse_shared_sessions
 from dbtools.db.revisions import current_revisions
 from dbtools.db.sessions import Sessions
 from dbtools.errors import ConfigurationError, ResetRefused
@@ -42,19 +43,33 @@ def examine(
     environ: Mapping[str, str],
     *,
     build: bool = False,
+    lock: bool = False,
 ) -> Iterator[Finding]:
     """Yield findings in the order in which a reset meets them. The database is not changed.
 
     With `build`, the steps run on a scratch database, also where a snapshot fits, and a reset of another one is tried.
+    With `lock`, two sessions try whether the advisory lock excludes. Behind a pooler that lets no transaction in,
+    nothing else can be asked.
 
     Raises:
         DatabaseUnreachable: The server does not answer, or refuses the login.
     """
+    import psycopg
+
     with open_session(target.dsn, "doctor") as connection:
         version = connection.execute("show server_version").fetchone()
         assert version is not None
         yield Finding("server", True, f"PostgreSQL {version[0]}, {target.dsn.target}")
-        yield from _pooler(connection, target)
+        try:
+            pooler = [*_pooler(connection, target)]
+        except psycopg.errors.ProtocolViolation as error:
+            if refused := refusal(error):
+                yield Finding.of("pooler", refused)
+                return
+            raise
+        yield from pooler
+        if lock:
+            yield from examine_lock(target.dsn)
         yield from _guard(connection, target, environ)
         fitting = builder.find_levels(connection)
         complete = len(fitting) == len(builder.levels)

@@ -29,8 +29,8 @@ class Finding:
     """What to do next."""
     in_doubt: bool = False
     """Whether it may stop a reset, which shows only when the steps have run. `passed` is None then."""
-    about: Literal["reset", "data"] = "reset"
-    """What it speaks of. Data that breaks a rule stops no reset."""
+    about: Literal["reset", "data", "lock"] = "reset"
+    """What it speaks of. Data that breaks a rule stops no reset, nor does a session lock that protects nothing."""
 
     @classmethod
     def of(cls, name: str, error: DbtoolsError, *, stops: bool = True, in_doubt: bool = False) -> Finding:
@@ -63,21 +63,25 @@ class Verdict:
     """None: nothing was found that would stop it, and not everything could be tried."""
     text: str
     is_sound: bool
-    """Whether nothing is wrong at all: a reset is not stopped, and no rule of the data is broken."""
+    """Whether nothing is wrong at all: a reset is not stopped, no rule of the data is broken, every lock excludes."""
 
 
 def judge(findings: Sequence[Finding]) -> Verdict:
     """Return what the findings of an examination say together."""
     failed = [finding.name for finding in findings if finding.passed is False and finding.about == "reset"]
     broken = [finding.name for finding in findings if finding.passed is False and finding.about == "data"]
+    open_locks = [finding.name for finding in findings if finding.passed is False and finding.about == "lock"]
     doubts = [finding.name for finding in findings if finding.in_doubt]
     after = f" It would replace the data, which is not sound: {_listed(broken)}." if broken else ""
+    if open_locks:
+        after += f" Other work is not protected: {_listed(open_locks)}."
+    is_sound = not (broken or open_locks)
     if failed:
         return Verdict(False, f"✗ A reset will not work here: {_listed(failed)}.", is_sound=False)
     if doubts:
         text = f"? Nothing was found that stops a reset; in doubt: {_listed(doubts)}.{after}"
-        return Verdict(None, f"{text} To try it aside: invoke doctor --build", is_sound=not broken)
-    return Verdict(True, f"✓ A reset will work here.{after}", is_sound=not broken)
+        return Verdict(None, f"{text} To try it aside: invoke doctor --build", is_sound=is_sound)
+    return Verdict(True, f"✓ A reset will work here.{after}", is_sound=is_sound)
 
 
 def _listed(names: Sequence[str]) -> str:

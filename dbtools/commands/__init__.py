@@ -20,7 +20,7 @@ namespace = Collection(
     database.digest,
     checks.verify_concurrency,
 )
-_server = Collection("server", server.start, server.stop, server.status, server.url, server.psql)
+_server = Collection("server", server.start, server.stop, server.upgrade, server.status, server.url, server.psql)
 _server.__doc__ = server.__doc__
 namespace.add_collection(_server)
 _snapshot = Collection("snapshot", snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)

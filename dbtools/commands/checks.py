@@ -115,17 +115,20 @@ def verify_concurrency(
         "json",
         "debug",
         build="Run the steps on a scratch database, keep their snapshot, and try a reset of another one with it",
+        lock="Try with two sessions whether the advisory lock excludes through this URL",
     ),
 )
 @handle_errors
-def doctor(_context: Context, build: bool = False, json: bool = False, debug: bool = False) -> None:
+def doctor(_context: Context, build: bool = False, lock: bool = False, json: bool = False, debug: bool = False) -> None:
     """Say whether a reset will work here, and if not, why; also whether the data keeps its rules.
 
     The database is not changed, and no step runs. With --build the steps run, on a database of their own. Exit code 6
-    if a reset would not work, or a rule is broken.
+    if a reset would not work, or a rule is broken. With --lock two sessions try whether the advisory lock excludes
+    through this very URL, past poolers and proxies; exit code 6 also if it does not.
 
         invoke doctor
         invoke doctor --build
+        invoke doctor --lock
     """
     from dbtools.checks.doctor import examine
     from dbtools.checks.findings import judge
@@ -134,7 +137,9 @@ def doctor(_context: Context, build: bool = False, json: bool = False, debug: bo
     project = config.Project.find()
     target = find_target(project, out)
     findings = []
-    for finding in examine(target, builder(project, out), project.load_application(), os.environ, build=build):
+    for finding in examine(
+        target, builder(project, out), project.load_application(), os.environ, build=build, lock=lock
+    ):
         findings.append(finding)
         out.say(str(finding))
     verdict = judge(findings)

@@ -109,7 +109,7 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
         except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
-            failure = _connection_lost(error) or console.unexpected(error)
+            failure = _of_connection(error) or console.unexpected(error)
             failure.__cause__, code = error, failure.exit_code
         except Interruption as error:
             failure, code = error.error, error.exit_code
@@ -119,12 +119,13 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _connection_lost(error: Exception) -> DbtoolsError | None:
+def _of_connection(error: Exception) -> DbtoolsError | None:
     if "psycopg" not in sys.modules:  # importing it here would hide `error` where the driver itself cannot be imported
         return None
     from dbtools.db.connect import lost
+    from dbtools.db.pooler import refusal
 
-    return lost(error)
+    return lost(error) or refusal(error)
 
 
 def parse_option(name: str, text: str, default: Number, *, low: float) -> Number:

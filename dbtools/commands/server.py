@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from dbtools.server.project import ProjectServer
+    from dbtools.server.requirements import Requirements
 
 
 @task(
@@ -39,14 +41,46 @@ def start(_context: Context, server: str = "", debug: bool = False) -> None:
     out = console.Console()
     project = config.Project.find()
     requirements = narrowed(project.server, server)
-    if requirements.version != (project.server.major or requirements.version):
-        raise ConfigurationError(
-            f"The project's own server cannot be PostgreSQL {requirements.version}.",
-            f"[tool.dbtools.server] says major = {project.server.major}, and every other command goes by that.",
-            f"Set it there: major = {requirements.version}",
-            NOT_RUN,
-        )
+    if project.server.major:
+        _check_major(requirements, project.server)
     out.say(_line(start_server(project.root, requirements, report=out.note)))
+
+
+@task(
+    auto_shortflags=False,
+    help=option_help(
+        "debug",
+        server="A folder of the new version's programs: /usr/lib/postgresql/18/bin",
+        **{"from": "The major version that the data are of, where there are data of several older ones"},
+    ),
+)
+@handle_errors
+def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = False) -> None:
+    """Bring what the project's own PostgreSQL holds to the major version that [tool.dbtools.server] says now.
+
+    Roles, databases, settings and rows are dumped, restored and compared. The old data are left as they are. Nobody
+    may use the server meanwhile: open sessions are named, and nothing is done.
+
+        invoke server.upgrade
+    """
+    from dbtools.server.project import start_server
+    from dbtools.server.requirements import MAJORS
+    from dbtools.server.sources import narrowed
+    from dbtools.server.upgrade import upgrade_server
+
+    out = console.Console()
+    project = config.Project.find()
+    requirements = narrowed(project.server, server)
+    _check_major(requirements, project.server)
+    source = int(config.parse_number("--from", from_, low=MAJORS[0], high=MAJORS[1])) if from_ else None
+    done = upgrade_server(project.root, requirements, source=source, report=out.note)
+    for name, (tables, rows) in done.rows.items():
+        out.done(f"Database {name}: {tables} tables, {rows} rows, the same on both servers")
+    if not done.carried:
+        out.say("All of it was there already, so nothing was carried over.")
+    out.say(_line(start_server(project.root, requirements)))
+    out.say(f"The data of PostgreSQL {done.major} stay in {done.old}")
+    out.say(f"When they are not needed any more: rm -r {shlex.quote(str(done.old))}")
 
 
 @task(auto_shortflags=False, help=option_help("debug"))
@@ -115,6 +149,18 @@ def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     found = start_server(project.root, project.server, report=console.Console().note)
     command, environment = psql_command(found, admin=admin)
     become_psql(command, environment)
+
+
+def _check_major(requirements: Requirements, table: Requirements) -> None:
+    """Refuse another version than that of the table."""
+    if requirements.version != table.version:
+        said = f"says major = {table.major}" if table.major else f"names no version, so it is {table.version}"
+        raise ConfigurationError(
+            f"The project's own server cannot be PostgreSQL {requirements.version}.",
+            f"[tool.dbtools.server] {said}, and every other command goes by that.",
+            f"Set it there: major = {requirements.version}",
+            NOT_RUN,
+        )
 
 
 def _line(found: ProjectServer) -> str:

@@ -1,4 +1,4 @@
-"""Find out whether a pooler lends our server session to other clients between transactions.
+"""Find out whether a pooler lends our server session to other clients between transactions, or even within them.
 
 Behind such a pooler (PgBouncer in transaction mode, for example) a session lock is taken on a session that our next
 statement may not run on and that another client may get: it protects nothing, and may never be released.
@@ -27,12 +27,11 @@ def refuse_shared_sessions(connection: psycopg.Connection, sessions: Sessions) -
     Raises:
         ConfigurationError: That happened. Nothing was changed.
     """
-    mine = _pid(connection)
-    if mine == connection.info.backend_pid:
+    if _pid(connection) == connection.info.backend_pid:
         return
     for _ in range(ATTEMPTS):
         with sessions.open(autocommit=False) as other:
-            if _pid(other) == mine or _pid(connection) != mine:
+            if lends_sessions(connection, other):
                 raise ConfigurationError(
                     "A session lock cannot be held through this connection.",
                     "A pooler in transaction mode stands before the server: between two statements it gives the session"
@@ -40,6 +39,35 @@ def refuse_shared_sessions(connection: psycopg.Connection, sessions: Sessions) -
                     "Connect past the pooler, or to one in session mode. reset and seed work as you are.",
                     UNCHANGED,
                 )
+
+
+def lends_sessions(one: psycopg.Connection, other: psycopg.Connection) -> bool:
+    """Return whether a transaction of `other` gets the server session that `one`, which is in autocommit, had before.
+
+    Or whether `one` gets another one then. `other` is left in no transaction.
+    """
+    mine = _pid(one)
+    if mine == one.info.backend_pid:
+        return False
+    with other.transaction():
+        return _pid(other) == mine or _pid(one) != mine
+
+
+def refusal(error: BaseException) -> ConfigurationError | None:
+    """Return the error for people where `error` is a pooler's that lets no transaction in; it was the first statement.
+
+    PgBouncer in statement mode says so at every BEGIN.
+    """
+    import psycopg
+
+    if not isinstance(error, psycopg.errors.ProtocolViolation) or "statement pooling" not in str(error):
+        return None
+    return ConfigurationError(
+        "Nothing can be done as one unit through this connection.",
+        "A pooler in statement mode stands before the server: it lets no transaction in.",
+        "Connect past the pooler, or to one in transaction or session mode.",
+        UNCHANGED,
+    )
 
 
 def _pid(connection: psycopg.Connection) -> int:

@@ -40,13 +40,16 @@ class PidFile:
     """Seconds since 1970."""
     port: int
     ready: bool
+    listens: bool
+    """Whether it takes connections over TCP; one that is being upgraded does not."""
 
     @classmethod
     def read(cls, data: Path) -> PidFile | None:
         """Return the content, or None if there is no file or it is not complete yet."""
         try:
             lines = (data / "postmaster.pid").read_text("utf-8").splitlines()
-            return cls(int(lines[0]), int(lines[2]), int(lines[3]), len(lines) > 7 and lines[7].strip() == "ready")
+            ready = len(lines) > 7 and lines[7].strip() == "ready"
+            return cls(int(lines[0]), int(lines[2]), int(lines[3]), ready, len(lines) > 5 and bool(lines[5].strip()))
         except (FileNotFoundError, IndexError, ValueError):
             return None
 

@@ -89,9 +89,9 @@ def start_server(
     if found:
         return _complete(found, requirements)
     account, major = run_as.choose(), requirements.version
-    directory = _directory(root, account, major)
+    directory = folder_of(root, account, major)
     folders.make(directory, account.folder_mode)
-    with _locked(directory):
+    with start_lock(directory):
         wait_for_earlier_start(directory)
         found, fresh = find_server(root, requirements), not (directory / "data").exists()
         if not found:
@@ -103,8 +103,9 @@ def start_server(
     if report:
         report(f"Started PostgreSQL {running.version} on 127.0.0.1:{running.port} (invoke server.stop ends it)")
         for other in ALL_MAJORS:
-            if fresh and other != major and (data := _directory(root, account, other) / "data").exists():
-                report(f"It is new and empty; what a server of PostgreSQL {other} held stays in {data}")
+            if fresh and other != major and (data := folder_of(root, account, other) / "data").exists():
+                way = " (invoke server.upgrade brings it here)" if other < major else ""
+                report(f"It is new and empty; what a server of PostgreSQL {other} held stays in {data}{way}")
     return running
 
 
@@ -118,9 +119,9 @@ def find_server(root: Path, requirements: Requirements = NONE) -> ProjectServer 
     """
     account = run_as.choose()
     for major in [requirements.major] if requirements.major else ALL_MAJORS:
-        directory = _directory(root, account, major)
+        directory = folder_of(root, account, major)
         found, state = postmaster.running(directory / "data"), load_state(directory)
-        if found is not None and state is not None and not state.prepared and found.ready:
+        if found is not None and state is not None and not state.prepared and found.ready and found.listens:
             return ProjectServer(
                 directory,
                 state.version,
@@ -145,7 +146,7 @@ def stop_server(root: Path) -> bool:
     """
     account, stopped = run_as.choose(), False
     for major in ALL_MAJORS:
-        data = _directory(root, account, major) / "data"
+        data = folder_of(root, account, major) / "data"
         found = postmaster.running(data)
         if found is None:
             continue
@@ -169,7 +170,7 @@ def check_stopped(root: Path) -> None:
     """
     account = run_as.choose()
     for major in ALL_MAJORS:
-        directory = _directory(root, account, major)
+        directory = folder_of(root, account, major)
         if (directory / "data.lock").exists():
             with data_lock(directory):
                 pass
@@ -181,11 +182,13 @@ def psql_command(server: ProjectServer, *, admin: bool = False) -> tuple[list[st
     return [str(server.programs / "psql"), dsn.without_password().url], os.environ | {"PGPASSWORD": dsn.password}
 
 
-def _directory(root: Path, account: Account, major: int) -> Path:
+def folder_of(root: Path, account: Account, major: int) -> Path:
+    """Return the folder of the project's own server of a major version."""
     return account.server_folder(root / ".dbtools" / f"server-{major}")
 
 
-def _locked(directory: Path) -> AbstractContextManager[None]:
+def start_lock(directory: Path) -> AbstractContextManager[None]:
+    """Return the lock under which the server of a folder is started, or upgraded."""
     return folders.locked(directory.parent / f"{directory.name}.lock")
 
 
@@ -208,7 +211,7 @@ def _complete(found: ProjectServer, requirements: Requirements) -> ProjectServer
             "To end it, its data kept: invoke server.stop; then run this again.",
         )
     make_extensions(found.admin_url, missing)
-    with _locked(found.directory):
+    with start_lock(found.directory):
         state = load_state(found.directory)
         assert state is not None
         extensions = tuple(dict.fromkeys((*state.extensions, *missing)))

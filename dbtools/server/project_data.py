@@ -66,6 +66,22 @@ def load_state(directory: Path) -> State | None:
         ) from error
 
 
+def known_state(directory: Path) -> State:
+    """Return the state of a server that has data.
+
+    Raises:
+        ServerError: The file is damaged, or lost.
+    """
+    state = load_state(directory)
+    if state is None:
+        raise ServerError(
+            f"The state file {directory / 'state.json'} is lost.",
+            f"It held the passwords of the project's own server. The data in {directory / 'data'} were left alone.",
+            f"Put the file back; or, to begin again with an empty server: invoke server.stop, and remove {directory}",
+        )
+    return state
+
+
 def store_state(directory: Path, state: State) -> None:
     """Write the state file at one moment, and through to the disk."""
     draft = directory / "state.json.draft"
@@ -78,16 +94,18 @@ def store_state(directory: Path, state: State) -> None:
     draft.replace(directory / "state.json")
 
 
-def make_data(directory: Path, account: Account, binaries: Binaries) -> State:
+def make_data(directory: Path, account: Account, binaries: Binaries, *, flush: bool = True) -> State:
     """Make the data of a new server, and store the state that belongs to them.
 
-    The data get their name last. So data without a state file were in use, and are never removed.
+    The data get their name last. So data without a state file were in use, and are never removed. Without `flush` they
+    are not on disk yet, and the caller has to `sync` them.
     """
     cluster = prepare(binaries, account, lean=False)
     draft = directory / "data.draft"
     shutil.rmtree(draft, ignore_errors=True)  # of a start that was cut off
     copy(cluster, draft)
-    _sync(binaries, account, draft)
+    if flush:
+        sync(binaries, account, draft)
     passwords = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     state = State(cluster.version, postmaster.free_port(), *passwords, prepared=cluster.password)
     store_state(directory, state)
@@ -112,8 +130,8 @@ def data_lock(directory: Path) -> Iterator[int]:
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"A server that cannot be seen from here runs on {directory / 'data'}.",
-                    "It is in another container or process namespace, or is just starting or ending. Two servers would "
-                    "destroy the data.",
+                    "It is in another container or process namespace, or is just starting, ending or being upgraded. "
+                    "Two servers would destroy the data.",
                     "Run this again; if that does not help, end it where it was started: invoke server.stop; "
                     "or set DATABASE_URL to its URL.",
                 )
@@ -131,8 +149,12 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def _sync(binaries: Binaries, account: Account, data: Path) -> None:
-    """Flush the copy to disk: the server's own fsync covers only later changes."""
+def sync(binaries: Binaries, account: Account, data: Path) -> None:
+    """Flush data to disk that a server has not: its own fsync covers only later changes.
+
+    Raises:
+        ServerError: They could not be written.
+    """
     done = account.run([str(binaries.bin / "initdb"), "--sync-only", "-D", str(data)])
     if done.returncode:
         raise ServerError(

@@ -12,7 +12,7 @@ from dbtools.errors import ServerError
 from dbtools.server import postmaster
 from dbtools.server.cluster import SUPERUSER, local_url, set_passwords
 from dbtools.server.extensions import make_extensions
-from dbtools.server.project_data import State, data_lock, load_state, make_data, store_state
+from dbtools.server.project_data import State, data_lock, known_state, load_state, make_data, store_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,14 +52,8 @@ def launch(directory: Path, account: Account, binaries: Binaries, requirements: 
     Raises:
         ServerError: It did not start, or an extension could not be made; or the state file is damaged or lost.
     """
-    state = load_state(directory)
     data, log = directory / "data", directory / "log"
-    if state is None and data.exists():
-        raise ServerError(
-            f"The state file {directory / 'state.json'} is lost.",
-            f"It held the passwords of the project's own server. The data in {data} were left alone.",
-            f"Put the file back; or, to begin again with an empty server: invoke server.stop, and remove {directory}",
-        )
+    state = known_state(directory) if data.exists() else load_state(directory)
     if state is not None and state.prepared:
         postmaster.end(data, signal.SIGQUIT, timeout=STOP_TIMEOUT_S)  # its start was cut off, its passwords are not set
     version = binaries.check_version()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -14,6 +15,7 @@ from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError
 from tests.support.pgbouncer import PROGRAM, pooler
+from tests.support.projects import start_task
 from tests.support.runs import Log, Runner, content, query, seed
 from tests.support.sources import sql_source
 from tests.support.toy import TABLES
@@ -24,6 +26,12 @@ REFUSED = (
     "A pooler in transaction mode stands before the server: between two statements it gives the session"
     " that holds the lock to somebody else. Nothing was changed.\n"
     "Connect past the pooler, or to one in session mode. reset and seed work as you are."
+)
+
+NO_TRANSACTION = (
+    "Nothing can be done as one unit through this connection.\n"
+    "A pooler in statement mode stands before the server: it lets no transaction in. Nothing was changed.\n"
+    "Connect past the pooler, or to one in transaction or session mode."
 )
 
 
@@ -67,6 +75,30 @@ def test_a_session_lock_is_refused_in_transaction_mode(
     assert content(direct) == before
     here = "database = (select oid from pg_database where datname = current_database())"
     assert query(direct, f"select count(*) from pg_locks where locktype = 'advisory' and {here}") == [(0,)]
+
+
+def test_statement_mode_is_refused_in_words(pg_database: str, direct: Target, tmp_path: Path) -> None:
+    Runner(direct, tmp_path / "direct")()
+    before = content(direct)
+    with pooler(pg_database, "statement") as url:
+        run = Runner(through(url), tmp_path / "pooled")
+        actions: list[Callable[[], object]] = [
+            run,
+            lambda: seed(through(url), tmp_path),
+            lambda: migrate(through(url), sql_source(tmp_path / "m", TABLES).upgrade, Log()),
+        ]
+        for action in actions:
+            with pytest.raises(ConfigurationError) as caught:
+                action()
+            assert str(caught.value) == NO_TRANSACTION
+        for task, code, said in (("digest", 2, "stderr"), ("doctor", 6, "stdout")):
+            done = start_task(url, task)
+            out, err = done.communicate()
+            assert done.returncode == code
+            assert NO_TRANSACTION.splitlines()[-1] in {"stdout": out, "stderr": err}[said]
+            assert "Unexpected" not in out + err
+    assert "✗ A reset will not work here: pooler.\n" in out
+    assert content(direct) == before
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])

@@ -53,6 +53,10 @@ class Relay:
         """Decide what becomes of `data`."""
         raise NotImplementedError
 
+    def server(self, number: int) -> tuple[str, int]:
+        """Decide where a session goes; the first one has the number 1."""
+        return self._server
+
     def holds_open(self, link: Link) -> bool:
         """Whether a session stays open at one end when the other has closed it."""
         return False
@@ -76,9 +80,9 @@ class Relay:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._sockets += [client, server]
                 self.count += 1
+                server = socket.create_connection(self.server(self.count))
+                self._sockets += [client, server]
                 link = Link(self.count)
                 self._start(self._pump, client, server, link, False)
                 self._start(self._pump, server, client, link, True)
@@ -95,6 +99,21 @@ class Relay:
             return
         _shut(source)
         _shut(sink)
+
+
+class Balancer(Relay):
+    """Passes every other session on to a second server."""
+
+    def __init__(self, url: str, second: str) -> None:
+        there = Dsn.parse(second)
+        self._second = (there.host, int(there.port))
+        super().__init__(url)
+
+    def fate(self, link: Link, data: bytes, *, from_server: bool) -> Fate:
+        return Fate.PASSED
+
+    def server(self, number: int) -> tuple[str, int]:
+        return self._server if number % 2 else self._second
 
 
 class Cutter(Relay):
