@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 )
 @handle_errors
 def init(_context: Context, dry_run: bool = False, json: bool = False, debug: bool = False) -> None:
-    """Look at the project in this folder, and write the table [tool.dbtools] and a tasks.py for it.
+    """Look at the project, and write [tool.dbtools].
 
-    Finds what migrates and what seeds by the project's own files, and says what it found, what it guessed and from
-    what, and what it did not find. Runs nothing of the project. Adds to a pyproject.toml at its end, or makes one; all
-    that is there already stays as it is.
+    Writes a tasks.py as well, for Invoke. Finds what migrates and what seeds by the project's own files, and says what
+    it found, what it guessed and from what, and what it did not find. Runs nothing of the project. Adds to a
+    pyproject.toml at its end, or makes one; all that is there already stays as it is.
 
         dbtools init --dry-run
         dbtools init
