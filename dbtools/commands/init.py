@@ -82,11 +82,12 @@ def _end(out: console.Console, ending: list[str], *, json: bool, **facts: object
 
 def _next(found: Survey) -> Iterator[str]:
     """Yield what to type next, and on which database that works."""
-    yield f"Next: {console.program()} reset"
+    yield f"Next{'' if found.has_server else ', once there is a PostgreSQL'}: {console.program()} reset"
     if os.environ.get("DATABASE_URL"):
         yield "It rebuilds the database that DATABASE_URL names."
         return
-    yield "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."
+    if found.has_server:
+        yield "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."
     if found.compose is not None and found.compose.port:
         yield f"For that of {found.compose.path}: DATABASE_URL={found.compose.url}"
 

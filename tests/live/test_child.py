@@ -380,9 +380,9 @@ def test_alembic_tells_heads_and_revisions(lab: Lab, tmp_path: Path, monkeypatch
     (lead / "run_alembic.py").write_text("import no_such_alembic")
     error = lab.failure(kind="alembic")
     assert error.why.startswith("ModuleNotFoundError: No module named 'no_such_alembic'")
-    assert (
-        error.hint
-        == f'It ran in {sys.executable}. If that is the wrong one: [tool.dbtools] python = ".venv/bin/python"'
+    assert error.hint == (
+        f"It ran in {sys.executable}. Install no_such_alembic there; or, if it is the wrong Python, name that of the"
+        ' project: [tool.dbtools] python = ".venv/bin/python"'
     )
 
 
