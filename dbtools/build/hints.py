@@ -20,11 +20,12 @@ _NO_DRIVER = re.compile(r"No module named '?psycopg2?\b|requires an async driver
 _NO_MODULE = re.compile(r"^ModuleNotFoundError: No module named '(\w+)", re.MULTILINE)
 _NOT_PYTHON = re.compile(r"^(?:SyntaxError|IndentationError|TabError): ", re.MULTILINE)
 _NO_VARIABLE = re.compile(
-    r'File "(?:<frozen os>|.*[/\\]os\.py)", line \d+, in __getitem__\n(?:.*\n)*?KeyError: \'(\w+)\''  # os.environ[…]
-    r"|validation errors? for \w*(?:[Ss]ettings|[Cc]onfig)\w*\n(\w+)\n +[Ff]ield required"  # pydantic-settings
-    r"|Set the (\w+) environment variable$",  # django-environ
-    re.MULTILINE,
+    r'File "(?:<frozen os>|.*[/\\]os\.py)", line \d+, in __getitem__\n(?:.*\n)*?KeyError: \'(\w+)\''  # os.environ[...]
+    r"|UndefinedValueError: (\w+) not found"  # python-decouple
+    r'|Environment variable "(\w+)" not set'  # environs
 )
+_NO_SETTINGS = re.compile(r"validation errors? for \w*(?:Settings|Config)\w*$", re.MULTILINE)  # pydantic-settings
+_NO_SETTING = re.compile(r"^(\w+)\n +Field required", re.MULTILINE)
 _EXTENSION = re.compile(r'extension "([^"]+)" is not available|permission denied to create extension "([^"]+)"')
 
 
@@ -42,15 +43,24 @@ def find_hint(step: Step, lines: Sequence[str], project: Project, interpreter: P
         )
     if (found := _NO_MODULE.search(text)) and _runs_in(step, interpreter):
         return _about_module(found[1], step, project, interpreter)
-    if found := _NO_VARIABLE.search(text):
-        name = found[1] or (found[2] or "").upper() or found[3]
-        return f'Give it the variable: {name}=... in the environment, or [tool.dbtools] env = {{ {name} = "..." }}'
+    if names := _missing_variables(text):
+        given, listed = (", ".join(form.format(name) for name in names) for form in ("{}=...", '{} = "..."'))
+        prefix = " (after its env_prefix, if it has one)" if _NO_SETTINGS.search(text) else ""
+        return f"Give it {given}{prefix} in the environment, or [tool.dbtools] env = {{ {listed} }}"
     if _NOT_PYTHON.search(text):
         return "Correct that line, and run this again."
     if "Path doesn't exist" in text and step.kind == "alembic" and step.words:
         folder, name = os.path.split(step.words[0])
         return f'If its paths count from its own folder: {{ alembic = "{name}", cwd = "{folder or "."}" }}'
     return _about_extension(text, project)
+
+
+def _missing_variables(text: str) -> list[str]:
+    """Return the variables that a program asked for and was not given."""
+    if _NO_SETTINGS.search(text):
+        return [name.upper() for name in _NO_SETTING.findall(text)]
+    found = _NO_VARIABLE.search(text)
+    return [next(filter(None, found.groups()))] if found else []
 
 
 def _runs_in(step: Step, interpreter: Path) -> bool:

@@ -104,7 +104,7 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
     """
     text = " ".join(mask(str(error), password).split())
     words = text.lower()
-    reason = text.rpartition("FATAL: ")[2].strip() or _LIBPQ.sub("", text)
+    reason = _LIBPQ.sub("", text.rpartition("FATAL: ")[2].strip())
     for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
             return Diagnosis(reason, False, hint)
