@@ -441,7 +441,8 @@ def test_rows_and_other_commands_of_psql_pass(lab: Lab) -> None:
 @pytest.mark.parametrize("said", ["No module named 'psycopg2'", "The asyncio extension requires an async driver"])
 def test_a_driver_that_is_missing_is_asked_for_by_name(lab: Lab, said: str) -> None:
     error = lab.python_failure(f"raise ImportError({said!r})")
-    assert error.hint.endswith(
-        "If that is the right one and has another driver, name it: [tool.dbtools]"
-        ' env = { DATABASE_URL = "postgresql+asyncpg://{user}@{host}:{port}/{dbname}" }'
+    assert error.hint == (
+        f"It ran in {sys.executable}. Install the driver there; or, if that has another one, name it: [tool.dbtools]"
+        ' env = { DATABASE_URL = "postgresql+asyncpg://{user}@{host}:{port}/{dbname}" };'
+        ' or, if it is the wrong Python, that of the project: python = ".venv/bin/python"'
     )
