@@ -45,9 +45,10 @@ def insert_options(arguments: list[str]) -> None:
 def _insert_before_help(arguments: list[str]) -> None:
     """Make `sandbox --help` explain the task: Invoke would take --help for the name that the task needs."""
     for place in range(len(arguments) - 1, 0, -1):
-        task = arguments[place - 1]
-        if arguments[place] in ("--help", "-h") and task in namespace and not namespace[task].iterable:
-            arguments[place:place] = [""] * len(namespace[task].positional)
+        name = arguments[place - 1]
+        if arguments[place] in ("--help", "-h") and name in namespace:
+            task = namespace[name]
+            arguments[place:place] = ["" for needed in task.positional if needed not in task.iterable]
 
 
 if hasattr(invoked, "core"):  # only where Invoke imports this

@@ -88,7 +88,7 @@ def candidates(
             positional -= 1
         elif word in tasks:
             task, due = tasks[word], None
-            positional = len(task.positional_args)
+            positional = sum(argument.kind is not list for argument in task.positional_args)
     if current == "=":
         current = ""
     found: Sequence[Candidate]

@@ -177,7 +177,10 @@ def _about(name: str) -> str:
 
 def _typed(path: str, name: str) -> str:
     """Return a task's name as it is typed: with what has to follow it."""
-    return " ".join([name, *(name.upper() for name in namespace[path].positional)])
+    task = namespace[path]
+    # Invoke counts every list as positional; that of files is: see insert_file_options.
+    needed = [word.upper() for word in task.positional if word not in task.iterable or word == "file"]
+    return " ".join([name, *needed])
 
 
 def _line(path: str, name: str) -> tuple[str, str]:
