@@ -8,22 +8,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the tasks that the command line names, and exit with their code."""
-    from invoke.program import Program
+    from dbtools.commands.program import Program
 
-    import dbtools
-    from dbtools import console
-    from dbtools.commands import insert_options, namespace
-
-    class Dbtools(Program):
-        """Invoke's program, which also reads what its parser lacks."""
-
-        def parse_collection(self) -> None:
-            insert_options(self.core.unparsed)
-            super().parse_collection()
-
-    for name in namespace.task_names:
-        namespace[name].__doc__ = console.as_typed(namespace[name].__doc__ or "")
-    Dbtools(version=dbtools.__version__, namespace=namespace, name="dbtools", binary="dbtools").run()
+    Program().run()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ assert dbtools.__version__ == importlib.metadata.version("dbtools")
 assert not {"alembic", "invoke", "psycopg", "sqlalchemy"} & sys.modules.keys(), "import dbtools is no longer cheap"
 for name in dbtools.__all__:
     getattr(dbtools, name)
+# All but what is for pytest, and what a project's Python runs.
 for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
-    if module.name != "dbtools.testing" and not module.name.startswith("dbtools.build.lead."):
+    if not module.name.startswith(("dbtools.testing", "dbtools.clones.keywords", "dbtools.build.lead.")):
         importlib.import_module(module.name)
 # Programs that a project's Python runs.
 lead = pathlib.Path(dbtools.__path__[0]) / "build" / "lead"
@@ -55,6 +56,7 @@ def main() -> None:
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         subprocess.run([str(python), "-c", CHECK], cwd=project, env=environ, check=True)
         check_program(python.with_name("dbtools"), here / "stranger", environ)
+        check_tool(wheel, runtime, here, environ)
         print(
             f"{wheel.name}: its version is dbtools.__version__, and every module imports without the development tools"
         )
@@ -66,7 +68,26 @@ def check_program(program: Path, project: Path, environ: dict[str, str]) -> None
     (project / "schema.sql").write_text("create table items (id int);\n", "utf-8")
     for words in (["--version"], ["init"], ["snapshot.list"]):
         subprocess.run([str(program), *words], cwd=project, env=environ, check=True)
+    complete = [str(program), "--complete", "--", "rese"]
+    assert subprocess.check_output(complete, cwd=project, env=environ, text=True).startswith("reset\t")
     assert PROJECT.rstrip() in (project / "pyproject.toml").read_text("utf-8")
+
+
+def check_tool(wheel: Path, runtime: Path, here: Path, environ: dict[str, str]) -> None:
+    """Install the wheel with `uv tool install`, and use the program that this puts on the path.
+
+    Where uv does not reach the package index, as may be where pip has one of its own, that is a failure in CI alone.
+    """
+    uv = shutil.which("uv")
+    tools = {"UV_TOOL_DIR": str(here / "tools"), "UV_TOOL_BIN_DIR": str(here / "bin")}
+    command = [str(uv), "tool", "install", "--quiet", "--python", sys.executable, "-c", str(runtime), str(wheel)]
+    if uv is None or subprocess.run(command, env=environ | tools, check=False).returncode:
+        assert not os.environ.get("CI"), "uv tool install failed"
+        print("uv tool install: not tried, because there is no uv here that reaches the package index")
+        return
+    outside = {name: value for name, value in environ.items() if name != "VIRTUAL_ENV"}
+    check_program(here / "bin" / "dbtools", here / "tool-stranger", outside)
+    print("uv tool install: its program has the tasks, and completes them")
 
 
 def locked_runtime(path: Path) -> Path:

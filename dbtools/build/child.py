@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dbtools.build import environment
 from dbtools.build.failure import how_it_ended, step_failed
+from dbtools.build.hints import find_hint
 from dbtools.build.interpreter import find_interpreter
 from dbtools.build.output import Output
 from dbtools.build.process import NotStarted, run_program
@@ -37,7 +38,6 @@ raise exception using message = {message}; end if; end $$"""
 _CONNECT = re.compile(rb"\s*\\c(onnect)?(\s|$)")
 
 # What SQLAlchemy says of a URL that names no driver, in an environment that has another one.
-_NO_DRIVER = re.compile(r"No module named '?psycopg2?\b|requires an async driver")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _check(step: Step, label: str, project: Project, ending: Ending, collected: 
             "Raise its timeout in [tool.dbtools], or see what it waits for: invoke build --keep",
         )
     elif ending.code:
-        how, hint = how_it_ended(ending.code), _special_hint(step, collected.lines, interpreter)
+        how, hint = how_it_ended(ending.code), find_hint(step, collected.lines, project, interpreter)
     elif ending.at_work:
         how, hint = (
             f"It ended, and left at work on the database: {_names(ending)}.",
@@ -207,21 +207,6 @@ def _check(step: Step, label: str, project: Project, ending: Ending, collected: 
     else:
         return
     raise step_failed(step, label, how, project, lines=collected.lines, unfinished=collected.unfinished, hint=hint)
-
-
-def _special_hint(step: Step, lines: list[str], interpreter: Path) -> str:
-    text = "\n".join(lines)
-    if _NO_DRIVER.search(text) and step.kind != "sql":
-        return (
-            f"It ran in {interpreter}. If that is the right one and has another driver, name it: [tool.dbtools]"
-            ' env = { DATABASE_URL = "postgresql+asyncpg://{user}@{host}:{port}/{dbname}" }'
-        )
-    if "ModuleNotFoundError" in text and step.kind in ("alembic", "call"):
-        return f'It ran in {interpreter}. If that is the wrong one: [tool.dbtools] python = ".venv/bin/python"'
-    if "Path doesn't exist" in text and step.kind == "alembic" and step.words:
-        folder, name = os.path.split(step.words[0])
-        return f'If its paths count from its own folder: {{ alembic = "{name}", cwd = "{folder or "."}" }}'
-    return ""
 
 
 def _why_not_started(step: Step, program: str, error: OSError) -> str:

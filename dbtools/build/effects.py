@@ -151,8 +151,10 @@ class Effects:
             time.sleep(0.01)
 
 
-def check_migrated(scratch: Scratch, titles: Sequence[str]) -> None:
+def check_migrated(scratch: Scratch, titles: Sequence[str], *, no_revision: bool) -> None:
     """Refuse a database without a table, that of Alembic's revision apart.
+
+    `no_revision` says that Alembic ran and has none, which explains it.
 
     Raises:
         StepFailed: It is empty.
@@ -161,8 +163,10 @@ def check_migrated(scratch: Scratch, titles: Sequence[str]) -> None:
     if row and not row[0]:
         raise StepFailed(
             f"The migrate steps ({', '.join(titles)}) made no table.",
-            "They ran to their end, but the database that they were given is empty.",
-            'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
+            "Alembic found no revision." if no_revision else "They ran to their end, but the database is empty.",
+            'Write one: alembic revision -m "first"; or, if they are elsewhere: version_locations in alembic.ini'
+            if no_revision
+            else 'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
             UNCHANGED,
         )
 

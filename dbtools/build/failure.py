@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from dbtools.build.environment import LEAD
 from dbtools.db.secrets import mask
-from dbtools.db.sql import quote
 from dbtools.errors import UNCHANGED, StepFailed
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ MAX_SHOWN_LINES = 12
 MAX_SHOWN_CHARACTERS = 300
 """How much of a line is shown."""
 _FRAME = re.compile(r'^\s+File "(.+)", line (\d+)')
-_EXTENSION = re.compile(r'extension "([^"]+)" is not available|permission denied to create extension "([^"]+)"')
 _PROMPT = re.compile(
     r"EOFError|EOF when reading|[\[(]y(es)?/no?[\])]|\?\s*(\u203a.*|\[.*\]|\(.*\))?$"
     r"|\b(password|passphrase|user ?name|e-?mail|name)\b[^.]*:$",
@@ -52,7 +49,7 @@ def step_failed(
     said = "" if lines is None else _describe([line.rstrip() for line in lines], project, step.cwd)
     if lines and _asks(lines, unfinished=unfinished):
         how = f"It seems to have asked for input, and a step is given none. {how}"
-    hint = mask(hint) or _how_to_get_the_extension(lines or (), project) or _how_to_see_more(step, project)
+    hint = mask(hint) or _how_to_see_more(step, project)
     return StepFailed(f"{name} failed.", mask(f"{said}{how}"), hint, UNCHANGED)
 
 
@@ -111,19 +108,6 @@ def _shown(path: Path, project: Project) -> str:
 def _asks(lines: Sequence[str], *, unfinished: bool) -> bool:
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return bool(_PROMPT.search(last)) or (unfinished and last.endswith((":", "?", ">")))
-
-
-def _how_to_get_the_extension(lines: Sequence[str], project: Project) -> str:
-    """Return what to do where the server has not the extension that a step makes, or not for its role; else ""."""
-    found = next((found for line in reversed(lines) if (found := _EXTENSION.search(line))), None)
-    if found is None:
-        return ""
-    missing, forbidden = found.groups()
-    if (missing or forbidden) in project.server.extensions:
-        return ""
-    listed = json.dumps([*project.server.extensions, missing or forbidden])
-    own = f"install {missing} there" if missing else f"as a superuser: create extension {quote(forbidden)};"
-    return f"On a server that dbtools starts: [tool.dbtools.server] extensions = {listed}; on one of your own, {own}"
 
 
 def _how_to_see_more(step: Step, project: Project) -> str:

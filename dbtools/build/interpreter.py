@@ -32,7 +32,8 @@ def find_interpreter(project: Project, environ: Mapping[str, str] = os.environ) 
             raise ConfigurationError(
                 f"[tool.dbtools] python in {project.root / 'pyproject.toml'} cannot be {str(project.python)!r}.",
                 "There is no program in that place. Wanted the path of an interpreter.",
-                'For example: python = ".venv/bin/python"; or leave it out, and .venv is found.',
+                'Make that environment, for example with python -m venv .venv; or name another Python: python = "...";'
+                " or leave it out, and .venv or venv is found.",
                 UNCHANGED,
             )
         return project.python

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dbtools.errors import ServerError
-from dbtools.server.sources import TREES, client_folders
+from dbtools.server.sources import TREES, WHEEL, client_folders, installing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def find_program(name: Program, major: int) -> Path:
         f"{name} of PostgreSQL {major} or newer was not found.",
         f"Found, and too old: {old}." if old else "It is neither in the embedded server's wheel nor on PATH.",
         f"Install the distribution's programs (Debian: postgresql-client-{major})"
-        + (", or: pip install 'dbtools[embedded]'" if major <= max(TREES) else "."),
+        + (f", or: {installing(WHEEL)}" if major <= max(TREES) else "."),
     )
 
 

@@ -75,7 +75,8 @@ class Runner:
                 told.seconds + result.seconds, told.heads + result.heads, told.revisions + result.revisions
             )
         if role == "migrate":
-            check_migrated(scratch, [step.title for step in steps])
+            no_revision = not told.heads and any(step.kind == "alembic" for step in steps)
+            check_migrated(scratch, [step.title for step in steps], no_revision=no_revision)
         return told
 
     def _led(self, size: int, scratch: Scratch) -> tuple[str, ...]:

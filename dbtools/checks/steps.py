@@ -33,6 +33,7 @@ MARK = "dbtools: "
 LOOK_S = 60.0
 """How long such a program may take."""
 INSTALL = "Correct the step in [tool.dbtools], or install what it needs."
+NO_REVISION = 'Write one: alembic revision -m "first"; or, if they are elsewhere: version_locations in alembic.ini'
 
 
 @dataclass
@@ -118,8 +119,11 @@ def _look_at(
     where = f"in {_shown(interpreter, project)} (Python {seen['python']})"
     if step.kind == "call":
         return f"{_shown(Path(seen['file']), project) if seen.get('file') else 'found'}, {where}", seen
-    count = f"{len(seen['history']['revisions'])} revisions" if seen["history"] else "revisions"
-    return f"{count} in {_shown(Path(seen['folder']), project)}, Alembic {seen['version']} {where}", seen
+    revisions, folder = seen["history"] and len(seen["history"]["revisions"]), _shown(Path(seen["folder"]), project)
+    if revisions == 0:
+        raise _Problem(f"Alembic finds no revision in {folder}.", NO_REVISION, in_doubt=True)  # another step may do
+    count = "revisions" if revisions is None else f"{revisions} revision{'s' * (revisions != 1)}"
+    return f"{count} in {folder}, Alembic {seen['version']} {where}", seen
 
 
 def _find_program(program: str, cwd: Path, path: str) -> Path:

@@ -58,10 +58,10 @@ def database_name(project: str, name: str) -> str:
     Raises:
         ConfigurationError: The name has other characters than it may have, or is too long.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*", name, re.ASCII):
         raise ConfigurationError(
             f"A sandbox cannot be called {name!r}.",
-            "Its name may have the letters a to z and A to Z, digits, '_', '.' and '-'.",
+            "Its name may have the letters a to z and A to Z, digits, '_', '.' and, after one of these, '-'.",
             f"For example: invoke sandbox {_plain(name) or 'mine'}",
             UNCHANGED,
         )

@@ -78,9 +78,10 @@ def step_environment(plan: SeedPlan, options: Options) -> dict[str, str]:
 def build(
     _context: Context, keep: bool = False, rebuild: bool = False, json: bool = False, debug: bool = False
 ) -> None:
-    """Run the project's steps on a scratch database and keep the result as a snapshot; no live database is touched.
+    """Run the steps aside, and keep what they make.
 
-    With --keep nothing is stored: the database is left for a look, also where a step failed.
+    They run on a scratch database, and the result is kept as a snapshot. No live database is touched. With --keep
+    nothing is stored: the database is left for a look, also where a step failed.
 
         invoke build
         invoke build --keep

@@ -44,7 +44,7 @@ def verify_concurrency(
     resets: str = "",
     no_schedules: bool = False,
 ) -> None:
-    """Show the race without the lock, and that it is gone with it.
+    """Show the race, and that the lock ends it.
 
     Real processes, seeders and resets, start simultaneously, over several rounds, in two arms. In the first the
     project's own steps run bare, as its scripts would run them; where dbtools generates the rows, its chain runs
@@ -120,11 +120,12 @@ def verify_concurrency(
 )
 @handle_errors
 def doctor(_context: Context, build: bool = False, lock: bool = False, json: bool = False, debug: bool = False) -> None:
-    """Say whether a reset will work here, and if not, why; also whether the data keeps its rules.
+    """Say whether a reset will work, or why not.
 
-    The database is not changed, and no step runs. With --build the steps run, on a database of their own. Exit code 6
-    if a reset would not work, or a rule is broken. With --lock two sessions try whether the advisory lock excludes
-    through this very URL, past poolers and proxies; exit code 6 also if it does not.
+    Says also whether the data keeps its rules. The database is not changed, and no step runs. With --build the steps
+    run, on a database of their own. Exit code 6 if a reset would not work, or a rule is broken. With --lock two
+    sessions try whether the advisory lock excludes through this very URL, past poolers and proxies; exit code 6 also if
+    it does not.
 
         invoke doctor
         invoke doctor --build

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 
 from dbtools import config, console
 from dbtools.commands.interrupts import Interruption, signals_interrupt
-from dbtools.errors import DbtoolsError
+from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +97,7 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
         console.accept_any_text()
         console.Console.answered = False
         try:
+            _refuse_dry(context)
             with signals_interrupt():
                 body(context, *arguments, **options)
             return
@@ -117,6 +118,16 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
         raise Exit(text, code)
 
     return wrapper
+
+
+def _refuse_dry(context: Context) -> None:
+    if context.config.run.dry:
+        raise ConfigurationError(
+            "--dry does not hold a task of dbtools back.",
+            "It is an option of Invoke's, for the shell commands that tasks run, and these run none.",
+            "To see whether a reset would work, on a database of its own: invoke doctor --build",
+            NOT_RUN,
+        )
 
 
 def _of_connection(error: Exception) -> DbtoolsError | None:

@@ -32,7 +32,7 @@ _MIGRATE_OPTIONS = ("lock_timeout", "pool_size", "json", "debug")
 @task(auto_shortflags=False, help=option_help("timeout", "json", "debug"))
 @handle_errors
 def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug: bool = False) -> None:
-    """Wait until the database answers; fail immediately on permanent errors.
+    """Wait until the database answers.
 
     Waits for a server that is not there yet, starts, stops or is full. A wrong password, an unknown role or database,
     and a port where another program listens end the wait immediately, exit code 3.
@@ -66,13 +66,14 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
 @handle_errors
 @takes(*RUN_OPTIONS)
 def reset(_context: Context, options: Options, in_place: bool = False, rebuild: bool = False, from_: str = "") -> None:
-    """Replace everything by a freshly migrated and seeded schema, as one unit under the seed lock.
+    """Rebuild schema and data, as one unit.
 
-    The project's steps (migrate, seed) run on a scratch database, and only when something they read has changed; the
-    result is kept as a snapshot. Destroys the data in the application's schemas. The new tables are filled aside and
-    put in place at one moment: readers go on, and a failure at any point leaves the database as it was. Refused (exit
-    code 5) where the environment says production or staging, on another machine, where the database is marked or on the
-    protect list, and where the tables are another project's; the message says what opens it.
+    All that the application owns is replaced, under the seed lock. The project's steps (migrate, seed) run on a scratch
+    database, and only when something they read has changed; the result is kept as a snapshot. Destroys the data in the
+    application's schemas. The new tables are filled aside and put in place at one moment: readers go on, and a failure
+    at any point leaves the database as it was. Refused (exit code 5) where the environment says production or staging,
+    on another machine, where the database is marked or on the protect list, and where the tables are another project's;
+    the message says what opens it.
 
         invoke reset
         invoke reset --profile uat --as-of 2026-11-23 --evidence reset.md
@@ -93,9 +94,10 @@ def reset(_context: Context, options: Options, in_place: bool = False, rebuild: 
 @handle_errors
 @takes(*RUN_OPTIONS)
 def seed(_context: Context, options: Options, known_users_only: bool = False) -> None:
-    """Empty the seeded tables and load them again, in one transaction under the seed lock.
+    """Load the seeded rows again.
 
-    The same profile, seed and day give the same bytes every time.
+    Their tables are emptied and loaded in one transaction, under the seed lock. The same profile, seed and day give the
+    same bytes every time.
 
         invoke seed --profile dev
         invoke seed --known-users-only
@@ -185,9 +187,11 @@ def _run(
 @handle_errors
 @takes(*_MIGRATE_OPTIONS)
 def migrate(_context: Context, options: Options) -> None:
-    """Run the migrate steps on the database itself and keep its data; under the seed lock.
+    """Migrate the database itself, and keep its data.
 
-    invoke migrate
+    The migrate steps run on it, under the seed lock.
+
+        invoke migrate
     """
     from dbtools.chain import migrate as run
 
@@ -203,12 +207,12 @@ def migrate(_context: Context, options: Options) -> None:
 )
 @handle_errors
 def digest(_context: Context, expect: str = "", json: bool = False, debug: bool = False) -> None:
-    """Print a fingerprint: rows and hash of each table, and SHA-256 sums of content, structure and both.
+    """Print a fingerprint of content and structure.
 
-    It covers all schemas that the last reset filled; before the first, the one of [tool.dbtools], else public.
-    `structure` covers columns, types, defaults, constraints, indexes, views, routines, triggers, policies and the
-    positions of sequences, in the words of the server's major version. --expect takes the sum of the content, or that
-    of both.
+    These are rows and hash of each table, and SHA-256 sums of content, structure and both. It covers all schemas that
+    the last reset filled; before the first, the one of [tool.dbtools], else public. `structure` covers columns, types,
+    defaults, constraints, indexes, views, routines, triggers, policies and the positions of sequences, in the words of
+    the server's major version. --expect takes the sum of the content, or that of both.
 
         invoke digest
         invoke digest --expect 2f1c...

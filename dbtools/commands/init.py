@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 )
 @handle_errors
 def init(_context: Context, dry_run: bool = False, json: bool = False, debug: bool = False) -> None:
-    """Look at the project in this folder, and write the table [tool.dbtools] and a tasks.py for it.
+    """Look at the project, and write [tool.dbtools].
 
-    Finds what migrates and what seeds by the project's own files, and says what it found, what it guessed and from
-    what, and what it did not find. Runs nothing of the project. Adds to a pyproject.toml at its end, or makes one; all
-    that is there already stays as it is.
+    Writes a tasks.py as well, for Invoke. Finds what migrates and what seeds by the project's own files, and says what
+    it found, what it guessed and from what, and what it did not find. Runs nothing of the project. Adds to a
+    pyproject.toml at its end, or makes one; all that is there already stays as it is.
 
         dbtools init --dry-run
         dbtools init
@@ -82,11 +82,12 @@ def _end(out: console.Console, ending: list[str], *, json: bool, **facts: object
 
 def _next(found: Survey) -> Iterator[str]:
     """Yield what to type next, and on which database that works."""
-    yield f"Next: {console.program()} reset"
+    yield f"Next{'' if found.has_server else ', once there is a PostgreSQL'}: {console.program()} reset"
     if os.environ.get("DATABASE_URL"):
         yield "It rebuilds the database that DATABASE_URL names."
         return
-    yield "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."
+    if found.has_server:
+        yield "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."
     if found.compose is not None and found.compose.port:
         yield f"For that of {found.compose.path}: DATABASE_URL={found.compose.url}"
 

@@ -31,9 +31,11 @@ HELP = {
 @task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
 @handle_errors
 def race_list(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """List the project's races: every scenario and its variants, and the expected result of each.
+    """List the project's races.
 
-    invoke race.list
+    Each scenario and its variants, and the expected result of each.
+
+        invoke race.list
     """
     from dbtools.races import store
 
@@ -85,11 +87,11 @@ def explore(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Interleave a scenario's programs in every order up to a bound; print the race that is found, and its token.
+    """Find the race in a scenario, and its token.
 
-    Each schedule runs on a fresh clone of the start state, on a throwaway PostgreSQL, never on DATABASE_URL. Exit code
-    0 if the result is the one that the scenario expects (nothing fails, or the failure it names does occur), 6 if it is
-    not, 1 if it is inconclusive.
+    Interleaves the scenario's programs in every order up to a bound. Each schedule runs on a fresh clone of the start
+    state, on a throwaway PostgreSQL, never on DATABASE_URL. Exit code 0 if the result is the one that the scenario
+    expects (nothing fails, or the failure it names does occur), 6 if it is not, 1 if it is inconclusive.
 
         invoke race.explore reset-vs-seed --unlocked
         invoke race.explore my-race.toml --bound 1 --html race.html
@@ -152,10 +154,11 @@ def replay(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Run the schedule of a token again, on a fresh clone of the start state.
+    """Run a token's schedule again.
 
-    Exit code 0 if every run fails as the scenario expects, or nothing fails and no failure is expected; 6 if not; 1 if
-    the programs did something else than when the token was made (the message says at which step).
+    It runs on a fresh clone of the start state. Exit code 0 if every run fails as the scenario expects, or nothing
+    fails and no failure is expected; 6 if not; 1 if the programs did something else than when the token was made (the
+    message says at which step).
 
         invoke race.replay pgr1-6b9c558914fc-A1.B-6ad2 --times 100
     """
@@ -207,9 +210,10 @@ def show(
     server: str = "",
     debug: bool = False,
 ) -> None:
-    """Draw the run of a token: which program ran what, which waited for which, and where it failed.
+    """Draw a token's run.
 
-    With a scenario's name in the place of the token, its programs run one after the other.
+    Which program ran what, which waited for which, and where it failed. With a scenario's name in the place of the
+    token, its programs run one after the other.
 
         invoke race.show TOKEN --html race.html
     """

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 )
 @handle_errors
 def init(_context: Context, name: str = "", dry_run: bool = False, json: bool = False, debug: bool = False) -> None:
-    """Write a scenario file for two commands, or for the project's own steps, as a start.
+    """Write a first scenario file.
 
-    The commands stand behind --, each in quotes. Without any, the scenarios are of the steps in [tool.dbtools]: the
-    seed twice, and a reset and the seed, without dbtools' lock. Runs nothing, and changes no file that exists.
+    It is for two commands, or for the project's own steps, as a start. The commands stand behind --, each in quotes.
+    Without any, the scenarios are of the steps in [tool.dbtools]: the seed twice, and a reset and the seed, without
+    dbtools' lock. Runs nothing, and changes no file that exists.
 
         invoke race.init -- "npm run seed" "npm run seed"
         invoke race.init --dry-run

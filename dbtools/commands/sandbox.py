@@ -51,10 +51,11 @@ def create(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Make a private database with what a reset would install, and print its URL, password included.
+    """Make a private database, and print its URL.
 
-    It is a copy of a template that is made once on the server. Where there is a sandbox of this name, its URL is
-    printed and nothing is changed. No other database is touched.
+    It holds what a reset would install, and the URL has the password. It is a copy of a template that is made once on
+    the server. Where there is a sandbox of this name, its URL is printed and nothing is changed. No other database is
+    touched.
 
         invoke sandbox mine
         DATABASE_URL=$(invoke sandbox --branch) your-program
@@ -114,10 +115,12 @@ def list_all(_context: Context, json: bool = False, debug: bool = False) -> None
 @task(auto_shortflags=False, positional=["name"], help=option_help("debug", **_BRANCH))
 @handle_errors
 def psql(_context: Context, name: str, branch: bool = False, debug: bool = False) -> None:
-    """Open psql on a sandbox, or on the kept database of a failed test; the arguments after -- go to psql.
+    """Open psql on a sandbox.
 
-    invoke sandbox.psql mine
-    invoke sandbox.psql mine -- -c 'select 1'
+    Or on the kept database of a failed test. The arguments after -- go to psql.
+
+        invoke sandbox.psql mine
+        invoke sandbox.psql mine -- -c 'select 1'
     """
     from dbtools.build.programs import find_program
     from dbtools.clones import sandbox
@@ -147,9 +150,11 @@ def psql(_context: Context, name: str, branch: bool = False, debug: bool = False
 )
 @handle_errors
 def drop(_context: Context, name: str, branch: bool = False, all: bool = False, debug: bool = False) -> None:  # noqa: A002 - --all
-    """Drop a sandbox and end its sessions; a database that is no sandbox of this project is left alone.
+    """Drop a sandbox, and end its sessions.
 
-    invoke sandbox.drop mine
+    A database that is no sandbox of this project is left alone.
+
+        invoke sandbox.drop mine
     """
     from dbtools.clones import sandbox
     from dbtools.db.connect import open_session

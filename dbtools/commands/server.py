@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 )
 @handle_errors
 def start(_context: Context, server: str = "", debug: bool = False) -> None:
-    """Start the project's own PostgreSQL if it is not running, and print its address.
+    """Start the project's own server.
 
-    Its version, extensions and settings are those of [tool.dbtools.server]. --server takes another version or other
-    programs until it is stopped.
+    Where it is running already, only its address is printed. Its version, extensions and settings are those of
+    [tool.dbtools.server]. --server takes another version or other programs until it is stopped.
 
         invoke server.start
         invoke server.start --server 18
@@ -86,7 +86,7 @@ def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = 
 @task(auto_shortflags=False, help=option_help("debug"))
 @handle_errors
 def stop(_context: Context, debug: bool = False) -> None:
-    """Stop the project's own PostgreSQL and keep its data."""
+    """Stop the project's own server, keep its data."""
     from dbtools.server.project import stop_server
 
     out = console.Console()
@@ -96,7 +96,10 @@ def stop(_context: Context, debug: bool = False) -> None:
 @task(auto_shortflags=False, help=option_help("json", "debug"))
 @handle_errors
 def status(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """Show whether the project's own PostgreSQL is running, since when, its size, its programs and its log."""
+    """Show whether the project's own server runs.
+
+    And since when, its size, its programs, its extensions and its log.
+    """
     from dbtools.server.project import check_stopped, find_server
 
     out = console.Console(quiet=json)
@@ -123,9 +126,11 @@ def status(_context: Context, json: bool = False, debug: bool = False) -> None:
 @task(auto_shortflags=False, help=option_help("debug", admin="The superuser's URL instead of the application role's"))
 @handle_errors
 def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
-    """Print the URL of the project's own PostgreSQL, password included, and nothing else; start it if necessary.
+    """Print the URL of the project's own server.
 
-    DATABASE_URL=$(invoke server.url) your-program
+    The password is part of it, and nothing else is printed. The server is started if necessary.
+
+        DATABASE_URL=$(invoke server.url) your-program
     """
     from dbtools.server.project import start_server
 
@@ -138,10 +143,12 @@ def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
 @task(auto_shortflags=False, help=option_help("debug", admin="As the superuser instead of the application role"))
 @handle_errors
 def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
-    """Open psql on the project's own PostgreSQL; the arguments after -- go to psql.
+    """Open psql on the project's own server.
 
-    invoke server.psql
-    invoke server.psql -- -c 'select count(*) from clients'
+    The server is started if necessary. The arguments after -- go to psql.
+
+        invoke server.psql
+        invoke server.psql -- -c 'select count(*) from clients'
     """
     from dbtools.server.project import psql_command, start_server
 

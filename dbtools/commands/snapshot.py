@@ -24,7 +24,7 @@ _SAVE_OPTIONS = ("profile", "as_of", "seed", "debug")
 @task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
 @handle_errors
 def list_all(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """List the project's snapshots, the one used last first.
+    """List the project's snapshots, used last first.
 
     invoke snapshot.list
     """
@@ -49,9 +49,11 @@ def list_all(_context: Context, json: bool = False, debug: bool = False) -> None
 @task(name="show", auto_shortflags=False, help=option_help("json", "debug", key="The beginning of its key"))
 @handle_errors
 def show(_context: Context, key: str = "", json: bool = False, debug: bool = False) -> None:
-    """Show what a snapshot holds and what it was made from; the one used last unless a key is given.
+    """Show what a snapshot holds, and its origin.
 
-    invoke snapshot.show --key 3f2a
+    It is the one used last, unless a key is given.
+
+        invoke snapshot.show --key 3f2a
     """
     out = console.Console(quiet=json)
     snapshot = _pick(_open_store(config.Project.find()), key)
@@ -77,10 +79,10 @@ def show(_context: Context, key: str = "", json: bool = False, debug: bool = Fal
 @handle_errors
 @takes(*_SAVE_OPTIONS)
 def save(_context: Context, options: Options, file: str, key: str = "") -> None:
-    """Write a snapshot into one file, for `invoke reset --from`.
+    """Write a snapshot into one file.
 
-    Without --key it is what a reset would install now, the rows that the project generates included. The file holds the
-    data, so only its owner may read it.
+    `invoke reset --from` installs it. Without --key it is what a reset would install now, the rows that the project
+    generates included. The file holds the data, so only its owner may read it.
 
         invoke snapshot.save demo.dbsnap
         invoke snapshot.save uat.dbsnap --profile uat --as-of 2026-11-23
@@ -116,9 +118,11 @@ def save(_context: Context, options: Options, file: str, key: str = "") -> None:
 )
 @handle_errors
 def drop(_context: Context, key: str = "", all: bool = False, debug: bool = False) -> None:  # noqa: A002 - --all
-    """Remove a snapshot from the cache, or with --all every one; no database is touched.
+    """Remove a snapshot from the cache.
 
-    invoke snapshot.drop --key 3f2a
+    With --all every one. No database is touched.
+
+        invoke snapshot.drop --key 3f2a
     """
     out = console.Console()
     store = _open_store(config.Project.find())

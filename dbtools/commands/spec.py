@@ -44,15 +44,16 @@ def spec(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Run files in PostgreSQL's isolation-spec language, and print what its isolation tester would print.
+    """Run specs in PostgreSQL's isolation language.
 
-    Each file runs as superuser on a throwaway PostgreSQL of its own, never on DATABASE_URL. The output of a single
-    file goes to standard output as it is. Several files, or --expected, give a table of the results, and the
-    differences. Every word after the task's name is read as a file or an option, so no other task can follow.
+    Prints what its isolation tester would print. Each file runs as superuser on a throwaway PostgreSQL of its own,
+    never on DATABASE_URL. The output of a single file goes to standard output as it is. Several files, or --expected,
+    give a table of the results, and the differences. Every word after the task's name is read as a file or an option,
+    so no other task can follow.
 
         invoke race.spec specs/my-race.spec
-        invoke race.spec postgresql/src/test/isolation/specs --expected postgresql/src/test/isolation/expected
-        invoke race.spec specs/slots.spec --server /usr/lib/postgresql/17/bin --setting wal_level=logical
+        invoke race.spec isolation/specs --expected isolation/expected
+        invoke race.spec slots.spec --server 17 --setting wal_level=logical
     """
     from dbtools.isolation import suite
     from dbtools.isolation.runner import STEP_TIMEOUT_S

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dbtools.db.attempt import Attempt
@@ -61,6 +64,8 @@ _NAMELESS = (
     "no address associated with",
     "temporary failure in name resolution",
 )
+_LIBPQ = re.compile(r"^connection failed: | Is the server running [^?]*\?")
+"""What libpq says beside the reason."""
 _PERMANENT = (
     (
         "password authentication failed",
@@ -69,7 +74,7 @@ _PERMANENT = (
     ("no password supplied", "Put the password into DATABASE_URL or into the file that PGPASSFILE names."),
     ("no pg_hba.conf entry", "Ask the server's administrator to let this user in from this host."),
     ("role ", "Create the role, or correct the user in DATABASE_URL."),
-    ("database ", "Create the database (createdb NAME), or correct its name in DATABASE_URL."),
+    ("database ", "Create the database: {createdb}; or correct its name in DATABASE_URL."),
     (
         "expected authentication request",
         "Something else listens there; correct host or port in DATABASE_URL.",
@@ -99,7 +104,7 @@ def diagnose(error: Exception, password: str = "") -> Diagnosis:
     """
     text = " ".join(mask(str(error), password).split())
     words = text.lower()
-    reason = text.rpartition("FATAL: ")[2].strip() or text
+    reason = _LIBPQ.sub("", text.rpartition("FATAL: ")[2].strip())
     for mark, hint in _PERMANENT:
         if mark in words and (mark not in ("role ", "database ") or "does not exist" in words):
             return Diagnosis(reason, False, hint)
@@ -191,9 +196,16 @@ def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseU
     return DatabaseUnreachable(
         f"Cannot reach {dsn.target}{' as ' + dsn.user if dsn.user else ''}{tried}.",
         f"{diagnosis.reason.rstrip('.')}.",
-        diagnosis.hint,
+        diagnosis.hint.replace("{createdb}", _createdb(dsn)),
         UNCHANGED,
     )
+
+
+def _createdb(dsn: Dsn) -> str:
+    """Return the command that makes the database."""
+    options = {"-h": dsn.host, "-p": str(dsn.port or ""), "-U": dsn.user}
+    given = chain.from_iterable(option for option in options.items() if option[1])
+    return shlex.join(["createdb", *given, *filter(None, (dsn.dbname,))])
 
 
 def lost(error: BaseException) -> DatabaseUnreachable | None:

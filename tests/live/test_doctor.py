@@ -691,4 +691,4 @@ def test_nothing_of_the_project_is_run(site: Site) -> None:
         site.write(name, f"import pathlib; pathlib.Path({str(site.root / 'trace')!r}).touch()\n{text}")
     found = site.doctor()
     assert not (site.root / "trace").exists()
-    assert named(found)["migrate 1 of 1 (alembic)"].detail.startswith("1 revisions in history, Alembic ")
+    assert named(found)["migrate 1 of 1 (alembic)"].detail.startswith("1 revision in history, Alembic ")

@@ -61,6 +61,6 @@ def test_the_message_in_full() -> None:
     assert str(error) == (
         "Cannot reach database shop on db:5432 as app.\n"
         'database "shop" does not exist. Nothing was changed.\n'
-        "Create the database (createdb NAME), or correct its name in DATABASE_URL."
+        "Create the database: createdb -h db -p 5432 -U app shop; or correct its name in DATABASE_URL."
     )
     assert error.exit_code == 3

