@@ -56,9 +56,9 @@ def start(_context: Context, server: str = "", debug: bool = False) -> None:
 )
 @handle_errors
 def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = False) -> None:
-    """Bring what the project's own PostgreSQL holds to the major version that [tool.dbtools.server] says now.
+    """Bring its data to another major version.
 
-    Roles, databases, settings and rows are dumped, restored and compared. The old data are left as they are. Nobody
+    To the one that [tool.dbtools.server] says now, or to --server. Roles, databases, settings and rows are dumped, restored and compared. The old data are left as they are. Nobody
     may use the server meanwhile: open sessions are named, and nothing is done.
 
         invoke server.upgrade
