@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from invoke.exceptions import Exit
-
 from dbtools import config, console
 from dbtools.commands.interrupts import Interruption, signals_interrupt
 from dbtools.errors import DbtoolsError
@@ -64,6 +62,19 @@ def option_help(*names: str, **more: str) -> dict[str, str]:
     return {name.replace("_", "-"): HELP[name] for name in names} | more
 
 
+def task(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as a task; `options` are those of Invoke's own decorator of this name.
+
+    `commands.collection` makes the task of it, and `commands.quick` runs it without importing Invoke.
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        cast("Any", body).task_options = options
+        return body
+
+    return decorate
+
+
 def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a task the options `names` of `Options`; its body gets them as one object, after the context.
 
@@ -102,21 +113,29 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             return
         except DbtoolsError as error:
             failure, code = error, error.exit_code
-        except Exit:
-            raise
         except BrokenPipeError:
             # The reader of our output is gone, so no message would arrive.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=1) from None
-        except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
+            raise _exit(None, 1) from None
+        except Exception as error:  # the last resort: a traceback only with --debug
+            from invoke.exceptions import Exit
+
+            if isinstance(error, Exit):
+                raise
             failure = _of_connection(error) or console.unexpected(error)
             failure.__cause__, code = error, failure.exit_code
         except Interruption as error:
             failure, code = error.error, error.exit_code
         text = console.report_failure(failure, code, json=bool(options.get("json")), debug=bool(options.get("debug")))
-        raise Exit(text, code)
+        raise _exit(text, code)
 
     return wrapper
+
+
+def _exit(text: str | None, code: int) -> Exception:
+    from invoke.exceptions import Exit  # here, so that a run that succeeds can do without Invoke: see commands.quick
+
+    return Exit(text, code)
 
 
 def _of_connection(error: Exception) -> DbtoolsError | None:

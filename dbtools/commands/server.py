@@ -6,10 +6,8 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
-from dbtools.commands.common import become_psql, handle_errors, option_help
+from dbtools.commands.common import become_psql, handle_errors, option_help, task
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
