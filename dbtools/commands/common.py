@@ -105,6 +105,8 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
+        # Invoke turns it off for the sake of tasks.py; without it, what a task imports is compiled in every run.
+        sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
         console.accept_any_text()
         console.Console.answered = False
         try:
