@@ -5,7 +5,9 @@
     nox -s bench -- --rounds 9      more measurements; each figure is their median
     nox -s bench -- reset           one or more parts
 
-reset   the whole process of `invoke reset`, beside the floor: `psql -1` replaying a pg_dump of the same result
+start   what the command line takes before it does anything, beside `import invoke`
+reset   the whole process of `invoke reset` and `dbtools reset`, beside the floor: `psql -1` replaying a pg_dump of the
+        same result
 build   the migrations on a scratch database and their snapshot, beside `alembic upgrade head` on an empty database
 server  a throwaway server: start to the first query, and stop
 lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in slices beside polling
@@ -53,8 +55,32 @@ def run(command: list[str], environ: dict[str, str]) -> None:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
 
 
+def bench_start(rounds: int) -> None:
+    """Measure commands that do little, alternating with the import of Invoke alone."""
+    from dbtools.server.embedded import EmbeddedServer
+
+    commands = {
+        "import invoke": ["-c", "import invoke"],
+        "invoke --list": ["-m", "invoke", "--list"],
+        "dbtools --list": ["-m", "dbtools", "--list"],
+        "dbtools wait-for-db": ["-m", "dbtools", "wait-for-db"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    with EmbeddedServer.start() as server:
+        environ = os.environ | {"DATABASE_URL": server.url}
+        for _ in range(2 * rounds):
+            for name, command in commands.items():
+                times[name].append(seconds(partial(run, [sys.executable, *command], environ)))
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    rows = [
+        (name, f"{median * 1000:.0f} ms", f"{median / medians['import invoke']:.2f}")
+        for name, median in medians.items()
+    ]
+    print(table(("command", "median", "beside import invoke"), rows))
+
+
 def bench_reset(rounds: int) -> None:
-    """Measure a reset beside psql replaying a dump of its result, alternating on one server."""
+    """Measure a reset beside psql replaying a dump of its result, in turn on one server."""
     from dbtools.db.dsn import Dsn
     from dbtools.server.embedded import EmbeddedServer
     from dbtools.server.sources import find_binaries
@@ -73,17 +99,21 @@ def bench_reset(rounds: int) -> None:
             dump = server.directory / "data" / f"bench-{profile}.sql"  # removed with the server, also after kill -9
             run([str(programs / "pg_dump"), "--clean", "--if-exists", "-f", str(dump), address], environ)
             replay = [str(programs / "psql"), "-1", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), address]
-            times: dict[str, list[float]] = {"reset": [], "new day": [], "floor": []}
+            times: dict[str, list[float]] = {"invoke": [], "dbtools": [], "new day": [], "floor": []}
+            dbtools = [sys.executable, "-m", "dbtools", *reset[3:]]
             for number in range(1, rounds + 1):
-                times["reset"].append(seconds(partial(run, reset, environ)))
+                times["invoke"].append(seconds(partial(run, reset, environ)))
                 times["floor"].append(seconds(partial(run, replay, environ)))
+                times["dbtools"].append(seconds(partial(run, dbtools, environ)))
                 another = [*reset[:-1], str(dt.date.fromisoformat(AS_OF) + dt.timedelta(number))]
                 times["new day"].append(seconds(partial(run, another, environ)))
                 run(reset, environ)
-            whole, day, floor = (statistics.median(times[name]) for name in ("reset", "new day", "floor"))
-            figures = (f"{whole:.3f} s", f"{day:.3f} s", f"{floor:.3f} s", f"{whole / floor:.1f}")
-            rows.append((profile, *figures))
-    print(table(("profile", "invoke reset", "of a new day", "psql -1 of a dump", "ratio"), rows))
+            medians = {name: statistics.median(taken) for name, taken in times.items()}
+            figures = [f"{median:.3f} s" for median in medians.values()]
+            ratios = [f"{medians[name] / medians['floor']:.1f}" for name in ("invoke", "dbtools")]
+            rows.append((profile, *figures, *ratios))
+    whole = ("invoke reset", "dbtools reset", "invoke, a new day", "psql -1 of a dump")
+    print(table(("profile", *whole, "invoke / floor", "dbtools / floor"), rows))
 
 
 def bench_build(rounds: int) -> None:
@@ -423,6 +453,7 @@ def milliseconds(taken: list[float]) -> list[str]:
 
 
 PARTS = {
+    "start": bench_start,
     "reset": bench_reset,
     "build": bench_build,
     "server": bench_server,

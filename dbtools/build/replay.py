@@ -56,9 +56,10 @@ class Replay:
         ("cached plan must not change result type"), and a driver that has cached its OID would no longer know it.
         """
         there = {name: rest for name, *rest in self._work.execute(_ENUMS, (quote(live),))}
+        place = quote_ident(self._work, live)
         for enum in self._snapshot.manifest.enums:
             if enum.schema == number and there.get(enum.name) == [[*enum.labels], enum.comment, enum.acl]:
-                self._taken[number, enum.name] = f"{quote_ident(self._work, live)}.{enum.name}"
+                self._taken[number, enum.name] = f"{place}.{enum.name}"
 
     def create(self) -> None:
         """Create types, functions, tables and views."""

@@ -58,8 +58,8 @@ def transaction_lock(work: psycopg.Connection, target: Target, report: Report, o
         lock.wait_for_fence(target.waits.after(outcome.waited), waiting_for_earlier_run(report))
         outcome.acquired_at = server_time(work)
         fix_text_settings(work, local=True)
-        work.execute(f"set local search_path to {search_path([target.schema])}")
-        work.execute(f"set local lock_timeout = '{target.waits.statement:.3f}s'")
+        lock_timeout = f"set local lock_timeout = '{target.waits.statement:.3f}s'"
+        work.execute(f"set local search_path to {search_path([target.schema])}; {lock_timeout}")
     lock_taken(report, target.lock_key, work.info.backend_pid, outcome.waited)
     yield
     with phase("commit", ROLLED_BACK, outcome):

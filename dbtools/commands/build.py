@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
-from dbtools.commands.common import Options, find_dsn, handle_errors, option_help
+from dbtools.commands.common import Options, find_dsn, handle_errors, option_help, task
 from dbtools.errors import UNCHANGED
 
 if TYPE_CHECKING:

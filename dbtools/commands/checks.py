@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from dbtools import config, console
 from dbtools.commands.build import builder, step_environment
-from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes
+from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes, task
 from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from invoke.exceptions import Exit
-
 from dbtools import config, console
 from dbtools.commands.interrupts import Interruption, signals_interrupt
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
@@ -64,6 +62,19 @@ def option_help(*names: str, **more: str) -> dict[str, str]:
     return {name.replace("_", "-"): HELP[name] for name in names} | more
 
 
+def task(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as a task; `options` are those of Invoke's own decorator of this name.
+
+    `commands.collection` makes the task of it, and `commands.quick` runs it without importing Invoke.
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        cast("Any", body).task_options = options
+        return body
+
+    return decorate
+
+
 def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a task the options `names` of `Options`; its body gets them as one object, after the context.
 
@@ -94,6 +105,8 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapper(context: Context, *arguments: Any, **options: Any) -> None:
+        # Invoke turns it off for the sake of tasks.py; without it, what a task imports is compiled in every run.
+        sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
         console.accept_any_text()
         console.Console.answered = False
         try:
@@ -103,31 +116,39 @@ def handle_errors(body: Callable[..., None]) -> Callable[..., None]:
             return
         except DbtoolsError as error:
             failure, code = error, error.exit_code
-        except Exit:
-            raise
         except BrokenPipeError:
             # The reader of our output is gone, so no message would arrive.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=1) from None
-        except Exception as error:  # noqa: BLE001 - the last resort: a traceback only with --debug
+            raise _exit(None, 1) from None
+        except Exception as error:  # the last resort: a traceback only with --debug
+            from invoke.exceptions import Exit
+
+            if isinstance(error, Exit):
+                raise
             failure = _of_connection(error) or console.unexpected(error)
             failure.__cause__, code = error, failure.exit_code
         except Interruption as error:
             failure, code = error.error, error.exit_code
         text = console.report_failure(failure, code, json=bool(options.get("json")), debug=bool(options.get("debug")))
-        raise Exit(text, code)
+        raise _exit(text, code)
 
     return wrapper
 
 
-def _refuse_dry(context: Context) -> None:
-    if context.config.run.dry:
+def _refuse_dry(context: Context | None) -> None:
+    if context is not None and context.config.run.dry:  # without Invoke there is no context
         raise ConfigurationError(
             "--dry does not hold a task of dbtools back.",
             "It is an option of Invoke's, for the shell commands that tasks run, and these run none.",
             "To see whether a reset would work, on a database of its own: invoke doctor --build",
             NOT_RUN,
         )
+
+
+def _exit(text: str | None, code: int) -> Exception:
+    from invoke.exceptions import Exit  # here, so that a run that succeeds can do without Invoke: see commands.quick
+
+    return Exit(text, code)
 
 
 def _of_connection(error: Exception) -> DbtoolsError | None:

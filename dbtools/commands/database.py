@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
 from dbtools.commands.build import builder, open_source
 from dbtools.commands.common import (
@@ -19,6 +17,7 @@ from dbtools.commands.common import (
     option_help,
     parse_option,
     takes,
+    task,
 )
 from dbtools.commands.interrupts import Interruption
 from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError, VerificationFailed

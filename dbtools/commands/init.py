@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import console
-from dbtools.commands.common import handle_errors, option_help
+from dbtools.commands.common import handle_errors, option_help, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from invoke.program import Program as InvokeProgram
 
 import dbtools
 from dbtools import console
-from dbtools.commands import completion, insert_options, namespace
+from dbtools.commands import completion
+from dbtools.commands.collection import insert_options, namespace
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help
+from dbtools.commands.common import handle_errors, option_help, task
 from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:

@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help
+from dbtools.commands.common import handle_errors, option_help, task
 
 if TYPE_CHECKING:
     from invoke.context import Context

@@ -7,10 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
-from dbtools.commands.common import become_psql, find_dsn, handle_errors, option_help
+from dbtools.commands.common import become_psql, find_dsn, handle_errors, option_help, task
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:

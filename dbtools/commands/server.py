@@ -6,10 +6,8 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
-from dbtools.commands.common import become_psql, handle_errors, option_help
+from dbtools.commands.common import become_psql, handle_errors, option_help, task
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
@@ -58,8 +56,9 @@ def start(_context: Context, server: str = "", debug: bool = False) -> None:
 def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = False) -> None:
     """Bring its data to another major version.
 
-    To the one that [tool.dbtools.server] says now, or to --server. Roles, databases, settings and rows are dumped, restored and compared. The old data are left as they are. Nobody
-    may use the server meanwhile: open sessions are named, and nothing is done.
+    To the one that [tool.dbtools.server] says now, or to --server. Roles, databases, settings and rows are dumped,
+    restored and compared. The old data are left as they are. Nobody may use the server meanwhile: open sessions are
+    named, and nothing is done.
 
         invoke server.upgrade
     """

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
-
 from dbtools import config, console
 from dbtools.commands.build import describe, open_source, to_json
-from dbtools.commands.common import Options, find_dsn, handle_errors, option_help, takes
+from dbtools.commands.common import Options, find_dsn, handle_errors, option_help, takes, task
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:

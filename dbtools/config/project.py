@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import sys
-import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +76,8 @@ class Project:
         shared = os.environ.get("DBTOOLS_CACHE") or ("" if os.access(here, os.W_OK) else _user_cache())
         if not shared:
             return place
+        import hashlib
+
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()  # the name is for people
         return Path(shared) / f"{self.root.name}-{digest[:8]}"
 
@@ -140,6 +140,8 @@ def _user_cache() -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except ValueError as error:  # TOMLDecodeError, or bytes that are not UTF-8

@@ -38,7 +38,8 @@ order by case when i.type like '%%view' then 1 when i.type like '%%table' then 2
 """
 
 # Rules, triggers, policies, defaults and constraints are in their table's schema. Casts and members of operator
-# families are in no schema: they go with what they belong to.
+# families are in no schema: they go with what they belong to. Subqueries, not joins: nearly all dependents are
+# inside, so each asks one catalog and no function of the server's; planning a dozen joins takes longer than all of it.
 _DEPENDENTS = """
 with ns as (select oid, nspname from pg_namespace where nspname = any(%s)),
 ours(classid, objid) as (
@@ -51,21 +52,26 @@ ours(classid, objid) as (
     select d.classid, d.objid from pg_depend d join ns on d.refobjid = ns.oid
     where d.refclassid = 'pg_namespace'::regclass and d.deptype = 'n'
 )
-select distinct pg_describe_object(case when w.oid is null then d.classid else 'pg_class'::regclass end,
-                                   coalesce(w.ev_class, d.objid), case when w.oid is null then d.objsubid else 0 end)
+select distinct pg_describe_object(case when r.is_view then 'pg_class'::regclass else d.classid end,
+                                   case when r.is_view then r.oid else d.objid end,
+                                   case when r.is_view then 0 else d.objsubid end)
 from ours join pg_depend d on (d.refclassid, d.refobjid) = (ours.classid, ours.objid) and d.deptype in ('n', 'a')
-left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
-left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
-left join pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid
-left join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and a.oid = d.objid
-left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
-left join pg_class c on c.oid = coalesce(w.ev_class, t.tgrelid, p.polrelid, a.adrelid, nullif(k.conrelid, 0),
-                                        case when d.classid = 'pg_class'::regclass then d.objid end)
-cross join lateral pg_identify_object(d.classid, d.objid, 0) i
-where (coalesce(c.relnamespace, (select oid from pg_namespace where quote_ident(nspname) = i.schema))
+cross join lateral (
+    select d.classid = 'pg_rewrite'::regclass as is_view, case d.classid
+        when 'pg_class'::regclass then d.objid
+        when 'pg_rewrite'::regclass then (select ev_class from pg_rewrite where oid = d.objid)
+        when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = d.objid)
+        when 'pg_policy'::regclass then (select polrelid from pg_policy where oid = d.objid)
+        when 'pg_attrdef'::regclass then (select adrelid from pg_attrdef where oid = d.objid)
+        when 'pg_constraint'::regclass then (select nullif(conrelid, 0) from pg_constraint where oid = d.objid)
+        end as oid) r
+left join pg_class c on c.oid = r.oid
+where (coalesce(c.relnamespace, (select n.oid from pg_identify_object(d.classid, d.objid, 0) i
+                                 join pg_namespace n on quote_ident(n.nspname) = i.schema))
        not in (select oid from ns) or d.classid = 'pg_event_trigger'::regclass)
   and not exists (select from pg_depend e where (e.classid, e.objid) = (ours.classid, ours.objid) and e.deptype = 'e')
-  and obj_description(coalesce(c.relnamespace, 0), 'pg_namespace') is distinct from %s
+  and coalesce(c.relnamespace, 0) not in (select objoid from pg_description where classoid = 'pg_namespace'::regclass
+                                          and objsubid = 0 and description = %s)
 order by 1
 """
 REPLACED_COMMENT = "dbtools: tables that a reset has replaced; the next reset drops them"

@@ -6,7 +6,7 @@ import pytest
 from invoke.context import Context
 from invoke.tasks import task
 
-from dbtools.commands import database
+from dbtools.commands import namespace
 from dbtools.commands.common import Options, option_help, parse_option, takes
 from dbtools.errors import ConfigurationError
 
@@ -35,8 +35,6 @@ def test_a_task_takes_shared_options_and_its_own() -> None:
 
 
 def test_reset_has_what_decides_on_the_snapshot_beside_what_seed_has() -> None:
-    reset, seed = (
-        {argument.name for argument in command.get_arguments()} for command in (database.reset, database.seed)
-    )
+    reset, seed = ({argument.name for argument in namespace[name].get_arguments()} for name in ("reset", "seed"))
     assert reset - seed == {"in_place", "rebuild", "from_"}
     assert seed - reset == {"known_users_only"}

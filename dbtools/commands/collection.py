@@ -1,0 +1,86 @@
+"""The tasks in one collection, as Invoke has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from invoke.collection import Collection
+from invoke.main import program as invoked
+from invoke.tasks import Task
+
+from dbtools.commands import build, checks, database, init, race, race_init, sandbox, server, snapshot, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _task(body: Callable[..., None]) -> Task[Any]:
+    return Task(body, **cast("Any", body).task_options)
+
+
+def _collection(name: str, doc: str | None, *bodies: Callable[..., None]) -> Collection:
+    made = Collection(name, *map(_task, bodies))
+    made.__doc__ = doc
+    return made
+
+
+namespace = Collection(
+    *map(
+        _task,
+        (
+            init.init,
+            checks.doctor,
+            database.wait_for_db,
+            database.reset,
+            database.seed,
+            database.migrate,
+            build.build,
+            database.digest,
+            checks.verify_concurrency,
+        ),
+    )
+)
+namespace.add_collection(
+    _collection(
+        "server",
+        "Server: the project's own PostgreSQL.",
+        server.start,
+        server.stop,
+        server.upgrade,
+        server.status,
+        server.url,
+        server.psql,
+    )
+)
+_snapshot_doc = "Snapshots: what the steps made, kept as files."
+namespace.add_collection(
+    _collection("snapshot", _snapshot_doc, snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
+)
+_sandbox_doc = "Sandboxes: private databases with what a reset would install."
+_sandbox = _collection("sandbox", _sandbox_doc, sandbox.list_all, sandbox.psql, sandbox.drop)
+_sandbox.add_task(_task(sandbox.create), default=True)
+namespace.add_collection(_sandbox)
+_race_doc = "Race lab: programs interleaved statement by statement."
+namespace.add_collection(
+    _collection("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show, spec.spec)
+)
+
+
+def insert_options(arguments: list[str]) -> None:
+    """Insert what Invoke's own parser lacks into the command line's arguments: see the three functions."""
+    spec.insert_file_options(arguments)
+    sandbox.insert_names(arguments)
+    _insert_before_help(arguments)
+
+
+def _insert_before_help(arguments: list[str]) -> None:
+    """Make `sandbox --help` explain the task: Invoke would take --help for the name that the task needs."""
+    for place in range(len(arguments) - 1, 0, -1):
+        name = arguments[place - 1]
+        if arguments[place] in ("--help", "-h") and name in namespace:
+            task = namespace[name]
+            arguments[place:place] = ["" for needed in task.positional if needed not in task.iterable]
+
+
+if hasattr(invoked, "core"):  # only where Invoke imports this
+    insert_options(invoked.core.unparsed)
