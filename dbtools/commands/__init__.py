@@ -30,7 +30,7 @@ _sandbox = Collection("sandbox", sandbox.list_all, sandbox.psql, sandbox.drop)
 _sandbox.add_task(sandbox.create, default=True)
 _sandbox.__doc__ = sandbox.__doc__
 namespace.add_collection(_sandbox)
-_race = Collection("race", race.race_list, race.explore, race.replay, race.show, spec.spec)
+_race = Collection("race", race.race_list, race.explore, race.replay, race.show, race.explain, spec.spec)
 _race.__doc__ = "The race lab: interleave programs on PostgreSQL, statement by statement."
 namespace.add_collection(_race)
 
