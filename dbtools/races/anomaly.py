@@ -57,6 +57,8 @@ def name_anomaly(run: RunResult, matters: Callable[[Step, str], bool] = lambda *
     for whole in (_deadlock, _hang):
         if found := whole(seen, run):
             return found
+    if seen.footprint.blind:
+        return Anomaly("unknown", "A program locks one of the server's catalogues, so the run could not be observed.")
     pairs = list(permutations(run.trace.actors, 2))
     for rule in _RULES:
         for one, other in pairs:

@@ -50,9 +50,9 @@ class _Answers:
         Its answer in the run has to be that of the order in which its actor comes first. Where the two orders cannot be
         compared, because the program has sent something else by then, it counts as if it were.
         """
-        position = [one.number for one in self._run.trace.steps if one.choice and one.actor == step.actor].index(
-            step.number
-        )
+        if not step.choice:
+            return True
+        position = sum(one.choice and one.actor == step.actor for one in self._run.trace.steps[: step.number - 1])
         first, second = (
             self._answers(order, step.actor)[position : position + 1]
             for order in ((step.actor, other), (other, step.actor))

@@ -65,3 +65,5 @@ class Footprint:
     changes: list[Change] = field(default_factory=list)
     answers: dict[int, int] = field(default_factory=dict)
     """A checksum of what the server answered to each step."""
+    blind: bool = False
+    """A program has locked a catalogue, so that the lab could not look."""

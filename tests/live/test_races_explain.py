@@ -18,6 +18,7 @@ from dbtools.races.cures import try_cures
 from dbtools.races.execution.lab import Lab
 from dbtools.races.explanation import Explanation, observe
 from dbtools.races.judge import Judge
+from dbtools.races.render import html
 from dbtools.races.result import encode
 from dbtools.races.scenario import Latch, Limits
 from dbtools.races.schedule import Schedule
@@ -396,4 +397,21 @@ def test_a_hang_is_not_called_a_deadlock() -> None:
 def test_a_violated_exploration_has_the_anomaly() -> None:
     found = explore(case(CARDS, [redeem, redeem]))
     assert found.anomaly is not None
+    assert found.failing is not None
     assert found.anomaly.name == "lost update"
+    page = html(found.failing.trace, "cards", anomaly=found.anomaly)
+    assert "<h2>Anomaly: lost update</h2>" in page
+    assert '<a href="#s3">step 3</a>, <a href="#s5">step 5</a></li>' in page
+
+
+def test_a_locked_catalogue_hides_the_run() -> None:
+    """Nobody else, not even the lab, can look into pg_class meanwhile: only the class of the failure is known."""
+    locking = Script(["begin", "lock table pg_catalog.pg_class in access exclusive mode", "select 1 / 0"])
+    scenario = case(CARDS, [locking])
+    scenario = replace(scenario, actors=[replace(scenario.actors[0], superuser=True)])
+    failure, anomaly = named(scenario, ((0, None),))
+    assert (failure, anomaly.name, anomaly.why) == (
+        "22012",
+        "unknown",
+        "A program locks one of the server's catalogues, so the run could not be observed.",
+    )

@@ -119,6 +119,12 @@ class Observer:
 
     def observe(self, trace: Trace, sessions: Collection[Session], following: Session | None = None) -> None:
         """Note what came of the steps since the last look, and what the step after them is going to use."""
+        try:
+            self._observe(trace, sessions, following)
+        except psycopg.errors.LockNotAvailable:
+            self.footprint.blind = True
+
+    def _observe(self, trace: Trace, sessions: Collection[Session], following: Session | None) -> None:
         by_pid = {session.pid: session.name for session in sessions if session.pid}
         ended = [event.step for event in trace.events[self._events :] if event.kind is EventKind.ENDED]
         self._events = len(trace.events)
