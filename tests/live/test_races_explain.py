@@ -12,7 +12,8 @@ from typing import NoReturn
 import psycopg
 
 from dbtools.application import Invariant
-from dbtools.races import Actor, Scenario, Script, explain, explore
+from dbtools.config import Project
+from dbtools.races import Actor, Scenario, Script, explain, explore, store
 from dbtools.races.anomaly import Anomaly
 from dbtools.races.cures import try_cures
 from dbtools.races.execution.lab import Lab
@@ -23,6 +24,7 @@ from dbtools.races.result import encode
 from dbtools.races.scenario import Latch, Limits
 from dbtools.races.schedule import Schedule
 from dbtools.server.requirements import NONE
+from tests.support.pages import ROOT, run
 
 FIRST_READS: Schedule = ((0, 1), (1, None))
 """The first program takes one step, then the second one all of its steps."""
@@ -414,4 +416,17 @@ def test_a_locked_catalogue_hides_the_run() -> None:
         "22012",
         "unknown",
         "A program locks one of the server's catalogues, so the run could not be observed.",
+    )
+
+
+def test_the_task_refuses_a_run_that_does_not_fail() -> None:
+    scenario = store.find(Project.find(ROOT), "write-skew")
+    token = encode(scenario, NONE.version, FIRST_READS)
+    done = run(f"scripts/dev invoke race.explain {token}")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"There is nothing to explain in the run of {token}.\n"
+        "It ended so: no failure.\n"
+        "Find a race first: invoke race.explore\n",
     )
