@@ -62,7 +62,10 @@ _sandbox.add_task(_task(sandbox.create), default=True)
 namespace.add_collection(_sandbox)
 _race_doc = "Race lab: programs interleaved statement by statement."
 namespace.add_collection(
-    _collection("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show, spec.spec)
+    _collection(
+        *("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show, race.explain),
+        spec.spec,
+    )
 )
 
 

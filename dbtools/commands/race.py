@@ -1,10 +1,11 @@
-"""Tasks of the race lab: race.list, race.explore, race.replay, race.show."""
+"""Tasks of the race lab: race.list, race.explore, race.replay, race.show, race.explain."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from dbtools.errors import DbtoolsError, VerificationFailed
 if TYPE_CHECKING:
     from invoke.context import Context
 
+    from dbtools.races.anomaly import Anomaly
     from dbtools.races.trace import Trace
 
 HELP = {
@@ -117,7 +119,7 @@ def explore(
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
     found = run(wanted, seconds=limit, every=every, server=narrowed(project.server, server), note=out.note, **numbers)
     if found.failing:
-        _draw(found.failing.trace, wanted.title, found.token, html, svg, out)
+        _draw(found.failing.trace, wanted.title, found.token, html, svg, out, found.anomaly)
     if found.failing and found.verdict is Verdict.VIOLATED:
         try:
             store.save(project, wanted, found.token, found.failing.trace)
@@ -253,11 +255,78 @@ def _project() -> config.Project:
         return config.Project(Path.cwd(), races=Path.cwd() / "races")
 
 
-def _draw(trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console) -> None:
+@task(
+    auto_shortflags=False,
+    positional=["token"],
+    help=option_help(
+        "json",
+        "debug",
+        bound="Maximum number of switches of the schedules that each cure is tried with (default 2)",
+        schedules="Maximum number of these schedules (default 1000)",
+        seconds="End the trial of each cure after this many seconds (default: no limit)",
+        html="Write the run as a page, with the anomaly, to this file",
+        **{name: HELP[name] for name in ("token", "file", "server")},
+    ),
+)
+@handle_errors
+def explain(
+    _context: Context,
+    token: str,
+    bound: str = "",
+    schedules: str = "",
+    seconds: str = "",
+    html: str = "",
+    file: str = "",
+    server: str = "",
+    json: bool = False,
+    debug: bool = False,
+) -> None:
+    """Name the anomaly of a token's run, show what depends on what, and try cures on the unmodified programs.
+
+    The cures: REPEATABLE READ and SERIALIZABLE as the role's default, an advisory lock around each transaction and
+    around each program, and, where rows were inserted twice, a unique index. Exit code 0, whatever helps; 1 if the run
+    does not fail.
+
+        invoke race.explain pgr1-6b9c558914fc-A1.B-6ad2
+    """
+    from dbtools.races import report, store
+    from dbtools.races.explore import BOUND, SCHEDULES
+    from dbtools.races.explore import explain as run
+    from dbtools.server.sources import narrowed
+
+    out = console.Console(quiet=json)
+    project = config.Project.find()
+    wanted = narrowed(project.server, server)
+    scenario = store.find_by_token(project, token, file, wanted.version)
+    found = run(
+        scenario,
+        token,
+        bound=int(config.parse_number("--bound", bound, low=0)) if bound else BOUND,
+        schedules=int(config.parse_number("--schedules", schedules, low=1)) if schedules else SCHEDULES,
+        seconds=config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf"),
+        server=wanted,
+        note=out.note,
+    )
+    if found.anomaly is None:
+        raise DbtoolsError(
+            f"There is nothing to explain in the run of {token}.",
+            f"It ended so: {found.run.ended}.",
+            "Find a race first: invoke race.explore",
+        )
+    _draw(found.run.trace, scenario.title, token, html, "", out, found.anomaly)
+    for line in report.explained(found):
+        out.say(line)
+    if json:
+        out.data(report.explained_json(found, scenario, token))
+
+
+def _draw(
+    trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console, anomaly: Anomaly | None = None
+) -> None:
     """Draw a run into the named files; if there are none, print it as text."""
     from dbtools.races import render
 
-    for file, draw in ((html, render.html), (svg, render.svg)):
+    for file, draw in ((html, partial(render.html, anomaly=anomaly)), (svg, render.svg)):
         if file:
             Path(file).write_text(draw(trace, title=title, token=token), "utf-8")
             out.note(f"Written: {file}")

@@ -100,18 +100,18 @@ class Probe:
         The same wait has the same name in every run: it holds no numbers of transactions, processes or tables.
         """
         row = self._connection.execute(_AWAITED, [pid], prepare=False).fetchone()
-        return _lock_name(*row) if row else ""
+        return lock_name(*row) if row else ""
 
     def deadlock_lock(self, wait: DeadlockWait) -> str:
         """Return the lock of a wait that is over by the name that `awaited_lock` had for it."""
         if advisory := _ADVISORY.fullmatch(wait.lock):
-            return _lock_name("advisory", wait.mode, None, *map(int, advisory.groups()))
+            return lock_name("advisory", wait.mode, None, *map(int, advisory.groups()))
         if table := _TABLE.fullmatch(wait.lock):
             kind, oid, database = table.groups()
             row = self._connection.execute(_RELATION, [int(oid), int(database)], prepare=False).fetchone()
-            return _lock_name(kind or "relation", wait.mode, row[0] if row else None)
+            return lock_name(kind or "relation", wait.mode, row[0] if row else None)
         kind = next((kind for words, kind in _TYPES.items() if wait.lock.startswith(f"{words} ")), "")
-        return _lock_name(kind, wait.mode)
+        return lock_name(kind, wait.mode)
 
     def describe(self, pids: Iterable[int]) -> dict[int, str]:
         """Return what to call these blockers in a report: "pid 4711 (psql)"."""
@@ -121,7 +121,7 @@ class Probe:
         return {pid: _describe(pid, known.get(pid)) for pid in wanted}
 
 
-def _lock_name(kind: str, mode: str, table: str | None = None, high: int = 0, low: int = 0, form: int = 0) -> str:
+def lock_name(kind: str, mode: str, table: str | None = None, high: int = 0, low: int = 0, form: int = 0) -> str:
     """Return the name of a lock, from the columns of pg_locks; an advisory lock of `form` 1 has a key of 64 bits."""
     if kind == "advisory":
         halves = f"({_signed(high, 32)}, {_signed(low, 32)})"

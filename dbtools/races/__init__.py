@@ -18,8 +18,19 @@ Terms, from the small to the large:
 """
 
 from dbtools.application import Invariant
-from dbtools.races.explore import explore, replay
+from dbtools.races.explore import explain, explore, replay
 from dbtools.races.result import ExplorationResult, Verdict
 from dbtools.races.scenario import Actor, Latch, Scenario, Script
 
-__all__ = ["Actor", "ExplorationResult", "Invariant", "Latch", "Scenario", "Script", "Verdict", "explore", "replay"]
+__all__ = [
+    "Actor",
+    "ExplorationResult",
+    "Invariant",
+    "Latch",
+    "Scenario",
+    "Script",
+    "Verdict",
+    "explain",
+    "explore",
+    "replay",
+]

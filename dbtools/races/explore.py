@@ -19,7 +19,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dbtools.races import token
+from dbtools.races.cures import try_cures
 from dbtools.races.execution.lab import Lab
+from dbtools.races.explanation import Explanation, observe
 from dbtools.races.judge import Judge
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
@@ -77,13 +79,17 @@ def explore(
 
 
 class _Explorer:
-    def __init__(self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False) -> None:
+    def __init__(
+        self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False, judge: Judge | None = None
+    ) -> None:
         self._lab = lab
         self._every = every
+        self._given = judge is not None
+        """The judge knows the serial orders already. Then a failure is neither shrunk nor named."""
         self._note = note
         silent = {actor.name for actor in lab.scenario.actors}
         self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
-        self.judge = Judge(lab, self._run_in_order)
+        self.judge = judge or Judge(lab, self._run_in_order)
         self._unjudged: Counter[str] = Counter()
         """Why runs could not be judged."""
         self._deadline = float("inf")
@@ -94,7 +100,7 @@ class _Explorer:
     def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         result, began = self._result, time.monotonic()
         self._deadline = began + seconds
-        if self.judge.run_serial_orders():
+        if self._given or self.judge.run_serial_orders():
             found = self._run_bounded(bound, schedules) or self._run_random(random, depth) or self._first_failure
             if found is not None:
                 self._confirm(found)
@@ -175,6 +181,7 @@ class _Explorer:
         if run.cut:
             return
         result.schedules[kind] += 1
+        result.sqlstates.update({step.sqlstate for step in run.trace.steps if step.sqlstate})
         result.silent -= {step.actor for step in run.trace.steps}
         for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
             result.waits[lock] += 1
@@ -193,8 +200,10 @@ class _Explorer:
             self.judge.tolerate(run)
             return self.judge.judge(run)
 
-        self._note(f"{self._lab.scenario.name}: {found.failure} found after {result.total} schedules; shrinking")
-        result.schedule, result.failing = shrink(found, run_again)
+        result.schedule, result.failing = schedule, found
+        if not self._given:
+            self._note(f"{self._lab.scenario.name}: {found.failure} found after {result.total} schedules; shrinking")
+            result.schedule, result.failing = shrink(found, run_again)
         result.repeated = True
         for number in range(1, REPLAYS + 1):
             again = run_again(result.schedule)
@@ -207,6 +216,8 @@ class _Explorer:
                 )
                 return
         result.verdict = Verdict.VIOLATED
+        if not self._given:
+            _, result.anomaly = observe(self._lab, self.judge, result.schedule)
 
     def _judge_held(self, bound: int) -> None:
         """Decide whether it held: nothing has failed, so the question is whether something could have."""
@@ -236,6 +247,45 @@ class _Explorer:
             result.verdict = Verdict.HELD
 
 
+def explain(
+    scenario: Scenario,
+    text: str,
+    *,
+    bound: int = BOUND,
+    schedules: int = SCHEDULES,
+    seconds: float = float("inf"),
+    server: Requirements = NONE,
+    note: Callable[[str], None] = lambda _: None,
+) -> Explanation:
+    """Return the run of a token of this scenario, its anomaly, and what came of each cure.
+
+    For each cure the scenario is explored within `bound`, `schedules` and `seconds`, as by `explore`.
+
+    Raises:
+        ConfigurationError: `text` is not a token, the start state could not be made, or an actor could not be started.
+        ServerError: The server did not start.
+        StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
+    """
+    with Lab(scenario, server, note) as lab:
+        judge = _Explorer(lab, 0, note).judge
+        judge.run_serial_orders()
+        run, anomaly = observe(lab, judge, _schedule(text))
+        explanation = Explanation(run, anomaly)
+
+        def try_again() -> ExplorationResult:
+            explorer = _Explorer(lab, 0, note, judge=judge.under(lab.scenario))
+            return explorer.explore(bound, schedules, seconds, 0, DEPTH)
+
+        for trial in try_cures(lab, run, anomaly, try_again) if anomaly else ():
+            note(f"{scenario.name}, {trial.cure}: {trial.verdict}")
+            explanation.trials.append(trial)
+    return explanation
+
+
+def _schedule(text: str) -> Schedule:
+    return tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
+
+
 def replay(
     scenario: Scenario,
     text: str,
@@ -253,7 +303,7 @@ def replay(
         ServerError: The server did not start.
         StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
     """
-    schedule: Schedule = tuple((token.index(actor), count) for actor, count in token.decode(text).runs)
+    schedule = _schedule(text)
     with Lab(scenario, server, note) as lab:
         explorer = _Explorer(lab, 0, lambda _: None)
         explorer.judge.run_first_order()

@@ -7,6 +7,7 @@ false`. A program that refuses by design (`allow`) may leave out its work; then 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dbtools.races.content import Content
     from dbtools.races.execution.lab import Lab
     from dbtools.races.run import RunResult
+    from dbtools.races.scenario import Scenario
 
 MAX_ORDERS = 24
 """With more serial orders than this, only the first and the last are run, for their failures: five actors have 120."""
@@ -69,6 +71,12 @@ class Judge:
     def not_compared(self) -> list[str]:
         """What of the contents was not compared, in words."""
         return [self._uncompared] if self._uncompared else self._comparison.not_compared
+
+    def under(self, scenario: Scenario) -> Judge:
+        """Return a judge with the same serial orders, for the same programs with something changed around them."""
+        other = copy(self)
+        other._scenario = scenario  # noqa: SLF001 - its own class
+        return other
 
     def run_serial_orders(self) -> bool:
         """Run the serial orders, to know what is right; return whether schedules can show any more.
@@ -143,6 +151,8 @@ class Judge:
             return run
         alike = [outcome for outcome in self._outcomes if outcome.failures == run.failures]
         if run.failures and not alike:
+            alike = [outcome for outcome in self._outcomes_of(run) if outcome.failures == run.failures]
+        if run.failures and not alike:
             return run
         if self._uncompared or self._is_right(run, alike):
             trace.tolerated += trace.failures
@@ -171,12 +181,16 @@ class Judge:
                     self._comparison.learn(outcome.content, again.content)
             if self._is_one_of(run, alike):
                 return True
-        refused = {failure.actor for failure in run.trace.tolerated} - {""}
-        numbers = frozenset(number for number, actor in enumerate(self._scenario.actors) if actor.name in refused)
-        return bool(numbers) and self._is_one_of(run, self._outcomes_without(numbers))
+        return self._is_one_of(run, [outcome for outcome in self._outcomes_of(run) if not outcome.failures])
 
     def _is_one_of(self, run: RunResult, outcomes: Sequence[Outcome]) -> bool:
         return any(self._comparison.same(run.content, outcome.content) for outcome in outcomes)
+
+    def _outcomes_of(self, run: RunResult) -> list[Outcome]:
+        """Return what the serial orders come to without the actors that have refused by design in a run, if any has."""
+        refused = {failure.actor for failure in run.trace.tolerated} - {""}
+        numbers = frozenset(number for number, actor in enumerate(self._scenario.actors) if actor.name in refused)
+        return self._outcomes_without(numbers) if numbers else []
 
     def _outcomes_without(self, numbers: frozenset[int]) -> list[Outcome]:
         """Return what the serial orders of all other actors come to."""
@@ -184,9 +198,7 @@ class Judge:
             rest = [number for number in range(len(self._scenario.actors)) if number not in numbers]
             found = [(order, self._run(order)) for order in permutations(rest)]
             self._without[numbers] = [
-                Outcome(order, run.failures, run.content)
-                for order, run in found
-                if self._is_serial(run) and not run.failures
+                Outcome(order, run.failures, run.content) for order, run in found if self._is_serial(run)
             ]
         return self._without[numbers]
 

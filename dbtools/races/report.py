@@ -11,6 +11,8 @@ from dbtools.races.result import ExplorationResult, Verdict, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbtools.races.anomaly import Anomaly
+    from dbtools.races.explanation import Explanation
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
 
@@ -31,7 +33,11 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines += [f"  Other failures on the way: {', '.join(others)}."] if others else []
         if found.unsteady:
             lines.append("  Its replays failed so too, but not step for step: the programs do not always do the same.")
+        if found.anomaly is not None:
+            lines += [f"  Anomaly: {found.anomaly.name}. {found.anomaly.why}"]
+            lines += [f"    {line}" for line in found.anomaly.evidence]
         lines.append(f"  Token: {found.token}")
+        lines += [f"  To have cures tried: invoke race.explain {found.token}"] if found.anomaly else []
     elif found.verdict is Verdict.HELD:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
         but = ", but not all was compared" if found.not_compared else ""
@@ -65,6 +71,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "failure": found.failure,
         "token": found.token,
         "unsteady": found.unsteady,
+        "anomaly": anomaly_json(found.anomaly) if found.anomaly else None,
         "switches": found.switches if found.failing else None,
         "schedules": dict(found.schedules),
         "left out": found.left_out,
@@ -79,6 +86,45 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "seed": found.seed,
         "trace": asdict(found.failing.trace) if found.failing else None,
     }
+
+
+def explained(found: Explanation) -> list[str]:
+    """Return what a failing run is called, and what came of each cure, in lines."""
+    assert found.anomaly is not None
+    lines = [f"{found.run.failure}: {found.anomaly.name}.", f"  {found.anomaly.why}"]
+    lines += [f"    {line}" for line in found.anomaly.evidence]
+    width = max(len(trial.cure) for trial in found.trials)
+    lines += ["Cures, each tried on the unmodified programs:"]
+    for trial in found.trials:
+        lines.append(f"  {trial.cure:{width}}  {trial.verdict}")
+        lines += [f"  {'':{width}}  {trial.detail}"] if not trial.held else []
+    return [*lines, *dict.fromkeys(f"  {trial.detail}" for trial in found.trials if trial.held)]
+
+
+def explained_json(found: Explanation, scenario: Scenario, text: str) -> dict[str, Any]:
+    """Return the same for JSON."""
+    return {
+        "scenario": scenario.name,
+        "token": text,
+        "failure": found.run.failure,
+        "anomaly": anomaly_json(found.anomaly) if found.anomaly else None,
+        "cures": [asdict(trial) for trial in found.trials],
+    }
+
+
+def anomaly_json(anomaly: Anomaly) -> dict[str, Any]:
+    """Return an anomaly for JSON."""
+    dependencies = [
+        {
+            "kind": one.kind,
+            "relation": one.relation,
+            "rows": sorted(one.rows),
+            "from": {"actor": one.first.actor, "step": one.first.number},
+            "to": {"actor": one.second.actor, "step": one.second.number},
+        }
+        for one in anomaly.dependencies
+    ]
+    return {"name": anomaly.name, "why": anomaly.why, "dependencies": dependencies, "evidence": anomaly.evidence}
 
 
 def replayed(runs: Sequence[RunResult], text: str) -> list[str]:

@@ -12,6 +12,7 @@ from dbtools.races import render, token
 from dbtools.races.schedule import preemptions
 
 if TYPE_CHECKING:
+    from dbtools.races.anomaly import Anomaly
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
     from dbtools.races.schedule import Schedule
@@ -56,6 +57,8 @@ class ExplorationResult:
     """In how many schedules a program gave up waiting while another one could have gone on."""
     tolerated: Counter[str] = field(default_factory=Counter)
     """What failed by design, or as it does one after the other, and in how many schedules."""
+    sqlstates: Counter[str] = field(default_factory=Counter)
+    """In how many schedules a statement failed with this SQLSTATE, whatever the program made of that."""
     unsteady: bool = False
     """Whether a replay failed in the same way, but not step for step: something besides the schedule decides."""
     repeated: bool = False
@@ -64,6 +67,8 @@ class ExplorationResult:
     """The failing run, shrunk."""
     schedule: Schedule = ()
     """Its schedule."""
+    anomaly: Anomaly | None = None
+    """What it is called."""
     seconds: float = 0.0
     seed: int = 0
 

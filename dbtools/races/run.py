@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dbtools.races.content import Content
+    from dbtools.races.footprint import Footprint
     from dbtools.races.schedule import Choices
     from dbtools.races.trace import Failure, Trace
 
@@ -30,6 +31,8 @@ class RunResult:
     """Somebody went on while another one slept, with no request under way."""
     slept: float = 0.0
     """The longest that a program has slept by itself, in seconds."""
+    footprint: Footprint | None = None
+    """What it read and wrote, if it was observed."""
 
     @property
     def failures(self) -> frozenset[str]:

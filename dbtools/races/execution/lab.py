@@ -18,6 +18,7 @@ from dbtools.races.execution.actor_process import (
     end_orphans,
 )
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
+from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
@@ -67,6 +68,8 @@ class Lab:
         self._number = 0
         self.patience = 0.0
         """How long a program is known to sleep by itself, in seconds; it is waited for at least as long."""
+        self.guard: int | None = None
+        """The key of an advisory lock that the proxies take around each transaction."""
 
     def __enter__(self) -> Self:
         """Start the server and make the start state.
@@ -108,21 +111,29 @@ class Lab:
         *,
         deadline: float = float("inf"),
         serial: bool = False,
+        observed: bool = False,
     ) -> RunResult:
         """Run the actors (default: all of the scenario) from the start state, by the choices of `choose`.
 
         A `serial` run waits for a program that sleeps, for up to `Limits.hang` seconds, before another one goes on. It
-        is cut at the `deadline`, a time of `time.monotonic`.
+        is cut at the `deadline`, a time of `time.monotonic`. Of an `observed` one the result has the footprint.
 
         Raises:
             ConfigurationError: An actor could not be started.
         """
         with self._clone() as database:
             every = self.scenario.all_actors if actors is None else actors
-            return asyncio.run(self._run(database, choose, every, deadline, serial=serial))
+            return asyncio.run(self._run(database, choose, every, deadline, serial=serial, observed=observed))
 
     async def _run(
-        self, database: str, choose: Strategy, actors: Sequence[Actor], deadline: float, *, serial: bool
+        self,
+        database: str,
+        choose: Strategy,
+        actors: Sequence[Actor],
+        deadline: float,
+        *,
+        serial: bool,
+        observed: bool,
     ) -> RunResult:
         diverged = ""
         with connect(self._superuser.with_database(database)) as control:
@@ -131,10 +142,19 @@ class Lab:
                 stack.enter_context(adopted_orphans())
                 stack.callback(end_orphans, children())  # after all programs, whose children may be left to us
                 limits = self.scenario.limits
-                scheduler = Scheduler(Probe(control), limits, deadline=deadline, patience=self.patience, serial=serial)
+                observer = Observer(control) if observed else None
+                scheduler = Scheduler(
+                    Probe(control),
+                    limits,
+                    deadline=deadline,
+                    patience=self.patience,
+                    serial=serial,
+                    observer=observer,
+                )
                 for actor in actors:
                     dsn = (self._superuser if actor.superuser else self._owner).with_database(database)
-                    proxy = Proxy(actor.name, dsn.host, int(dsn.port), scheduler.session_changed)
+                    guard = None if actor.latch else self.guard
+                    proxy = Proxy(actor.name, dsn.host, int(dsn.port), scheduler.session_changed, guard)
                     await proxy.open()
                     stack.push_async_callback(proxy.close)
                     # No driver but libpq's knows sslmode, and some refuse a URL that has it.
@@ -161,7 +181,23 @@ class Lab:
             scheduler.cut,
             scheduler.turns.overtaken,
             scheduler.slept,
+            observer.footprint if observer else None,
         )
+
+    def set_isolation(self, level: str = "") -> None:
+        """Have the programs' role begin transactions at this isolation level, or at the server's default."""
+        value = f"set default_transaction_isolation = '{level}'" if level else "reset default_transaction_isolation"
+        self._admin.execute(f"alter role {ROLE} {value}")
+
+    def alter_start(self, sql: str) -> None:
+        """Change the start state.
+
+        Raises:
+            psycopg.Error: That is not possible.
+        """
+        with connect(self._superuser.with_database(TEMPLATE)) as connection:  # whoever owns the tables
+            connection.execute(sql)
+            self.start = read_content(connection)
 
     def _broken(self, control: psycopg.Connection) -> Iterator[Failure]:
         for invariant in self.scenario.invariants:

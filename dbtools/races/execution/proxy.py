@@ -21,15 +21,19 @@ class Proxy:
     """The proxy of one actor.
 
     `changed` is called at every change of a session. At the end of a request, it is called before the program gets the
-    answer.
+    answer. With a `guard`, the advisory lock with this key is taken before each transaction and released after it,
+    which the program does not see.
     """
 
-    def __init__(self, actor: str, host: str, port: int, changed: Callable[[Session], None]) -> None:
+    def __init__(
+        self, actor: str, host: str, port: int, changed: Callable[[Session], None], guard: int | None = None
+    ) -> None:
         self.actor = actor
         self.sessions: list[Session] = []
         self.port = 0
         self._address = (host, port)
         self._changed = changed
+        self._guard = guard
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,7 +71,7 @@ class Proxy:
             if code != wire.CANCEL_REQUEST:
                 number = len(self.sessions) + 1
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
-                session = Session(self.actor, name, self._changed)
+                session = Session(self.actor, name, self._changed, self._guard)
                 session.opening = packet
                 self.sessions.append(session)
                 await _either(session.wait_for_admission(), reader.gone.wait())

@@ -57,6 +57,10 @@ class Relay:
         self._open = asyncio.Event()
         """The client's messages may pass: the last request has not been sent completely, or it has ended."""
         self._open.set()
+        self._guarded = False
+        """The session holds the lock that guards its transaction."""
+        self._own: asyncio.Future[bytes] | None = None
+        """What the server answers to a request of the relay's own, which the client does not see."""
 
     async def run(self) -> None:
         """Return once the server has ended the connection."""
@@ -72,11 +76,17 @@ class Relay:
         scanner = wire.Scanner()
         while data := await _read(self._server):
             ready = False
+            if self._own is not None:
+                await self._read_own(data)
+                continue
             self._session.add_answer(data)
             for message in scanner.feed(data):
                 ready = self._observe(message) or ready
             # The end of the request must be recorded before the client sees the answer.
             if ready:
+                if self._guarded and self._session.transaction == "I":
+                    self._guarded = False
+                    await self._release_guard()
                 self._become_ready()
             with suppress(OSError):  # the client is gone, but the server's end is still to be seen
                 self._to_client.write(data)
@@ -136,6 +146,9 @@ class Relay:
             if self._session.cancelled:
                 await self._cancel(kind, size - len(head))
                 continue
+            if not await self._take_guard(kind):
+                await self._skip(kind, size - len(head))
+                continue
             self._to_server.write(kind + (size + 4).to_bytes(4, "big") + head)
             await _pass_on(self._client, self._to_server, size - len(head))
             self._close_after(kind)
@@ -145,12 +158,54 @@ class Relay:
     async def _cancel(self, kind: bytes, left: int) -> None:
         """Let the server answer to a request as if it had been cancelled, and drop what the client sends for it."""
         self._session.cancelled = False
+        self._to_server.write(wire.CANCELLED)
+        await self._skip(kind, left)
+
+    async def _skip(self, kind: bytes, left: int) -> None:
+        """Drop the rest of what the client sends for a request."""
         await self._client.readexactly(left)
         self._open.clear()
-        self._to_server.write(wire.CANCELLED)
         while kind not in (wire.QUERY, wire.CALL, wire.SYNC):
             kind, size = wire.header(await self._client.readexactly(5), wire.CLIENT)
             await self._client.readexactly(size)
+
+    async def _take_guard(self, kind: bytes) -> bool:
+        """Take the lock that guards the transaction that a request begins, if it is to be guarded.
+
+        Where the lock cannot be had, because waiting for it would be a deadlock, the client gets that error.
+        """
+        session = self._session
+        if self._guarded or kind == wire.TERMINATE or session.phase is not Phase.RUNNING:
+            return True
+        if not session.takes_guard(session.sql):
+            return True
+        self._own = asyncio.get_running_loop().create_future()
+        self._to_server.write(wire.query(f"select pg_advisory_lock({session.guard})"))
+        answer = await self._own
+        self._own = None
+        for message in wire.Scanner().feed(answer):
+            if message.kind == wire.ERROR:
+                session.error = wire.fields(message.body)
+        self._guarded = not session.error
+        if not self._guarded:
+            with suppress(OSError):
+                self._to_client.write(answer)
+            self._become_ready()
+        return self._guarded
+
+    async def _read_own(self, data: bytes) -> None:
+        """Read the answer to a request of the relay's own, which begins with `data`."""
+        while not any(message.kind == wire.READY for message in wire.Scanner().feed(data)):
+            more = await _read(self._server)
+            if not more:
+                break
+            data += more
+        if self._own is not None and not self._own.done():
+            self._own.set_result(data)
+
+    async def _release_guard(self) -> None:
+        self._to_server.write(wire.query(f"select pg_advisory_unlock({self._session.guard})"))
+        await self._read_own(b"")
 
     async def _hold_request(self, kind: bytes, head: bytes) -> None:
         """Return once a message may go to the server: at once, unless a request begins with it."""

@@ -31,6 +31,7 @@ from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
 if TYPE_CHECKING:
     from dbtools.db.lock_probe import Probe
     from dbtools.races.execution.actor_process import Program
+    from dbtools.races.execution.observer import Observer
     from dbtools.races.execution.proxy import Proxy
     from dbtools.races.scenario import Limits
     from dbtools.races.schedule import Strategy
@@ -57,7 +58,9 @@ class Scheduler:
         deadline: float = float("inf"),
         patience: float = 0.0,
         serial: bool = False,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self.trace = Trace(())
         self._actors: list[ActorState] = []
         self._waits = WaitTracker(probe, self._actors)
@@ -117,6 +120,7 @@ class Scheduler:
             # Requests that are no choice go first, one at a time and in the actors' order, so that traces are equal.
             trivial = [session for session in held if not session.choice]
             self._release(trivial[0] if trivial else self.turns.choose(choose))
+        self._observe()
         for actor in self._actors:
             code = actor.program.code if actor.program.is_over() else None
             self.trace.ends.append(End(actor.program.actor.name, code, actor.program.output()))
@@ -133,6 +137,7 @@ class Scheduler:
 
     def _release(self, session: Session) -> None:
         actor = self._actor_of(session)
+        self._observe(session if session.choice else None)
         if session.choice:
             self.turns.take(actor, session)
             actor.rivals = self._can_another_go_on(actor)
@@ -142,6 +147,11 @@ class Scheduler:
         actor.steps[session] = step
         self._ended_before[session] = session.ended
         session.release()
+
+    def _observe(self, following: Session | None = None) -> None:
+        if self._observer is not None:
+            sessions = [session for actor in self._actors for session in actor.sessions]
+            self._observer.observe(self.trace, sessions, following)
 
     async def _wait_until_settled(self) -> None:
         """Return when every actor is settled, or the run has stalled or hangs."""

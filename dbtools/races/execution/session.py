@@ -35,7 +35,7 @@ class Phase(StrEnum):
 class Session:
     """One connection of an actor."""
 
-    def __init__(self, actor: str, name: str, changed: Callable[[Session], None]) -> None:
+    def __init__(self, actor: str, name: str, changed: Callable[[Session], None], guard: int | None = None) -> None:
         self.actor = actor
         self.name = name
         self.phase = Phase.CONNECTING
@@ -45,6 +45,8 @@ class Session:
         """The request that is held or running, else the last one."""
         self.choice = True
         """Whether it matters when that request runs: False for BEGIN, SET, and what a driver sends by itself."""
+        self.guard = guard
+        """The key of an advisory lock that it takes around each of its transactions; None for none."""
         self.opening = b""
         """The first packet of the connection: user, database and settings."""
         self.tag = ""
@@ -93,12 +95,17 @@ class Session:
         if self.transaction == "I":
             self._untouched = True
         ends_nothing = self._untouched and self.transaction == "T" and wire.is_end(sql)
-        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing)
+        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing) or self.takes_guard(sql)
         self._untouched = self._untouched and not self.choice
         self.phase = Phase.HELD
         self._let_through.clear()
         self._changed(self)
         await self._let_through.wait()
+
+    def takes_guard(self, sql: str) -> bool:
+        """Return whether a request begins a transaction that is to be guarded; a single statement is one, too."""
+        begins = wire.is_begin(sql) or not wire.is_trivial(sql)
+        return self.guard is not None and self.transaction == "I" and begins
 
     def add_answer(self, data: bytes) -> None:
         """Take notice of a piece of the answer."""

@@ -34,12 +34,6 @@ READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION = b"Z", b"E", b"C"
 WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION))
 
 _HEADER = struct.Struct("!cI")
-_CANCELLED = (
-    b"do $$ begin raise exception using errcode = 'query_canceled',"
-    b" message = 'canceling statement due to user request'; end $$\0"
-)
-CANCELLED = _HEADER.pack(QUERY, len(_CANCELLED) + 4) + _CANCELLED
-"""A request that ends as a cancelled one does, whatever the state of its transaction."""
 _WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _PLAIN = r"(to_regtype\(\$1\)|(?!\b(from|join)\b)[^;()])*"
@@ -54,6 +48,7 @@ _TRIVIAL = re.compile(
     re.IGNORECASE,
 )
 _LISTEN = re.compile(r"(listen|unlisten)\b.*", re.IGNORECASE | re.DOTALL)
+_BEGIN = re.compile(r"(begin|start)\b.*", re.IGNORECASE | re.DOTALL)
 _END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?", re.IGNORECASE)
 
 
@@ -170,20 +165,43 @@ class Statements:
         return _WORDS.get(kind, f"({kind.decode('ascii', 'replace')})")
 
 
+def without_comments(sql: str) -> str:
+    """Return a request without its comments, with one blank for white space."""
+    return _COMMENT.sub(" ", sql).strip()
+
+
 def is_trivial(sql: str) -> bool:
     """Return whether it makes no difference to other sessions when a request runs."""
-    return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
+    return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(without_comments(sql)) is not None
+
+
+def is_begin(sql: str) -> bool:
+    """Return whether a request begins with BEGIN or START TRANSACTION."""
+    return _BEGIN.fullmatch(without_comments(sql)) is not None
 
 
 def is_end(sql: str) -> bool:
     """Return whether a request ends a transaction and does nothing else."""
-    return _END.fullmatch(_COMMENT.sub(" ", sql).strip()) is not None
+    return _END.fullmatch(without_comments(sql)) is not None
 
 
 def listens(sql: str) -> str:
     """Return "listen" or "unlisten" for a request that is one of these, else ""."""
-    found = _LISTEN.fullmatch(_COMMENT.sub(" ", sql).strip())
+    found = _LISTEN.fullmatch(without_comments(sql))
     return found[1].lower() if found else ""
+
+
+def query(sql: str) -> bytes:
+    """Return the bytes of a request of the proxy's own."""
+    body = sql.encode() + b"\0"
+    return _HEADER.pack(QUERY, len(body) + 4) + body
+
+
+CANCELLED = query(
+    "do $$ begin raise exception using errcode = 'query_canceled',"
+    " message = 'canceling statement due to user request'; end $$"
+)
+"""A request that ends as a cancelled one does, whatever the state of its transaction."""
 
 
 def fatal(message: str) -> bytes:

@@ -20,6 +20,7 @@ from dbtools.races.render.rows import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbtools.races.anomaly import Anomaly
     from dbtools.races.render.rows import Picture
     from dbtools.races.trace import Trace
 
@@ -39,10 +40,10 @@ _LEGEND = (
 )
 
 
-def html(trace: Trace, title: str, token: str = "") -> str:
+def html(trace: Trace, title: str, token: str = "", anomaly: Anomaly | None = None) -> str:
     """Return a run as a page. Every step is in it with its statement, of which it holds the first 200,000 characters.
 
-    With a `token`, the page says how to replay the run.
+    With a `token`, the page says how to replay the run; with an `anomaly`, what it is called, and by what.
     """
     picture = layout(trace)
     return "\n".join(
@@ -60,7 +61,7 @@ def html(trace: Trace, title: str, token: str = "") -> str:
             *_header(picture, title),
             *_main(picture),
             *_legend(),
-            *_sections(picture, token),
+            *_sections(picture, token, anomaly),
             "</body>",
             "</html>",
             "",
@@ -142,11 +143,20 @@ def _legend() -> Iterator[str]:
     yield "<li>open a statement to see all of it</li>\n</ul>"
 
 
-def _sections(picture: Picture, token: str) -> Iterator[str]:
+def _sections(picture: Picture, token: str, anomaly: Anomaly | None) -> Iterator[str]:
     failures = [f'<li class="bad">✗ {escape(failure)}</li>' for failure in picture.failures()]
     if failures:
         rows = tables_that_differ([*picture.differences()])
         yield "\n".join(["<section>\n<h2>What is wrong</h2>\n<ul>", *failures, "</ul>", *rows, "</section>"])
+    if anomaly:
+        yield f"<section>\n<h2>Anomaly: {escape_text(anomaly.name)}</h2>\n<p>{escape_text(anomaly.why)}</p>\n<ul>"
+        for dependency in anomaly.dependencies:
+            links = ", ".join(
+                f'<a href="#s{step.number}">step {step.number}</a>' for step in (dependency.first, dependency.second)
+            )
+            yield f"<li>{escape_text(str(dependency))} {links}</li>"
+        yield from (f"<li>{escape_text(line)}</li>" for line in anomaly.lines)
+        yield "</ul>\n</section>"
     if token:
         code = f"invoke race.replay {escape_text(token)}"
         yield f"<section>\n<h2>Replay</h2>\n<pre><code>{code}</code></pre>\n</section>"
