@@ -281,11 +281,11 @@ def explain(
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Name the anomaly of a token's run, show what depends on what, and try cures on the unmodified programs.
+    """Name a race's anomaly, and try cures of it.
 
-    The cures: REPEATABLE READ and SERIALIZABLE as the role's default, an advisory lock around each transaction and
-    around each program, and, where rows were inserted twice, a unique index. Exit code 0, whatever helps; 1 if the run
-    does not fail.
+    Shows what depends on what in the token's run. The cures, tried on the unmodified programs: REPEATABLE READ and
+    SERIALIZABLE as the role's default, an advisory lock around each transaction and around each program, and, where
+    rows were inserted twice, a unique index. Exit code 0, whatever helps; 1 if the run does not fail.
 
         invoke race.explain pgr1-6b9c558914fc-A1.B-6ad2
     """
