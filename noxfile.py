@@ -38,8 +38,8 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def live(session: nox.Session) -> None:
-    """Run the tests on real PostgreSQL 16 servers, one started for each of two workers. Arguments go to pytest."""
-    session.run("pytest", "tests/live", "--numprocesses=2", "--dist=worksteal", *session.posargs)
+    """Run the tests on real PostgreSQL 16 servers, one for each of three workers. Arguments go to pytest."""
+    session.run("pytest", "tests/live", "--numprocesses=3", "--dist=worksteal", *session.posargs)
 
 
 @nox.session
