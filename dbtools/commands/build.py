@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools import config, console
-from dbtools.commands.common import Options, find_dsn, handle_errors, option_help, task
+from dbtools.commands.common import Options, find_dsn, find_project, handle_errors, option_help, task
 from dbtools.errors import UNCHANGED
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def build(
     from dbtools.db.connect import open_session
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     dsn = find_dsn(project, out)
     maker = builder(project, out, rebuild=rebuild)
     if keep:

@@ -10,7 +10,16 @@ from invoke.exceptions import Exit
 
 from dbtools import config, console
 from dbtools.commands.build import builder, step_environment
-from dbtools.commands.common import Options, find_target, handle_errors, option_help, parse_option, takes, task
+from dbtools.commands.common import (
+    Options,
+    find_project,
+    find_target,
+    handle_errors,
+    option_help,
+    parse_option,
+    takes,
+    task,
+)
 from dbtools.errors import UNCHANGED, ConfigurationError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -67,7 +76,7 @@ def verify_concurrency(
         "verify-concurrency", allow="If the project's programs may run many times here, set ALLOW_RESET=true"
     )
     out = console.Console(quiet=options.json)
-    project = config.Project.find()
+    project = find_project()
     counts = {
         "rounds": parse_option("--rounds", rounds, 4, low=1),
         "seeders": parse_option("--seeders", seeders, 3, low=0),
@@ -134,7 +143,7 @@ def doctor(_context: Context, build: bool = False, lock: bool = False, json: boo
     from dbtools.checks.findings import judge
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     target = find_target(project, out)
     findings = []
     for finding in examine(

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from dbtools import config, console
@@ -169,6 +170,18 @@ def parse_option(name: str, text: str, default: Number, *, low: float) -> Number
         ConfigurationError: `text` is not such a number.
     """
     return type(default)(config.parse_number(name, text, low=low, whole=isinstance(default, int))) if text else default
+
+
+def find_project() -> config.Project:
+    """Return the project of the folder that `invoke --search-root` names, else of the current one.
+
+    Raises:
+        NoProject: Neither it nor a folder above it has a table.
+        ConfigurationError: The table is wrong.
+    """
+    core = getattr(getattr(sys.modules.get("invoke.main"), "program", None), "core", None)  # of the program `invoke`
+    root = core[0].args["search-root"].value if core else None
+    return config.Project.find(Path(root) if root else None)
 
 
 def find_dsn(project: config.Project, out: console.Console) -> Dsn:

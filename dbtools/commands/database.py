@@ -12,6 +12,7 @@ from dbtools.commands.common import (
     RUN_OPTIONS,
     Options,
     find_dsn,
+    find_project,
     find_target,
     handle_errors,
     option_help,
@@ -43,7 +44,7 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
     out = console.Console(quiet=json)
     seconds = parse_option("--timeout", timeout, 60.0, low=0)
     started = time.monotonic()
-    dsn = find_dsn(config.Project.find(), out)
+    dsn = find_dsn(find_project(), out)
     version = wait(dsn, timeout=seconds, note=out.note)
     out.done(f"PostgreSQL {version} answers: {dsn.target}")
     if json:
@@ -120,7 +121,7 @@ def _run(
     guard.check_environment(action)
     out = console.Console(quiet=options.json)
     started = time.monotonic()
-    project = config.Project.find()
+    project = find_project()
     application = project.load_application()
     if (action == "seed" and not project.seed) or (known_users_only and application is None):
         raise ConfigurationError(
@@ -195,7 +196,7 @@ def migrate(_context: Context, options: Options) -> None:
     from dbtools.chain import migrate as run
 
     out = console.Console(quiet=options.json)
-    project = config.Project.find()
+    project = find_project()
     before, after = run(find_target(project, out, options), builder(project, out).upgrade, out)
     if options.json:
         out.data({"from": ", ".join(before), "to": ", ".join(after)})
@@ -221,7 +222,7 @@ def digest(_context: Context, expect: str = "", json: bool = False, debug: bool 
     from dbtools.db.digest import LEFT_OUT, digest_all
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     with open_session(find_dsn(project, out), "digest") as connection:
         schemas = marked_schemas(connection, project.root.name) or [project.schema]
         found = digest_all(connection, schemas, lock_timeout=project.lock_timeout)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import Exit
 
 from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help, task
+from dbtools.commands.common import find_project, handle_errors, option_help, task
 from dbtools.errors import DbtoolsError, VerificationFailed
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def show(
 def _project() -> config.Project:
     """Return the project of this folder; without one, a folder with scenarios will do."""
     try:
-        return config.Project.find()
+        return find_project()
     except config.NoProject:
         return config.Project(Path.cwd(), races=Path.cwd() / "races")
 
@@ -295,7 +295,7 @@ def explain(
     from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = _project()
     wanted = narrowed(project.server, server)
     scenario = store.find_by_token(project, token, file, wanted.version)
     found = run(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help, task
+from dbtools.commands.common import find_project, handle_errors, option_help, task
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -39,7 +39,7 @@ def init(_context: Context, name: str = "", dry_run: bool = False, json: bool = 
     project: config.Project | None = None
     commands = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     try:
-        project = config.Project.find()
+        project = find_project()
     except config.NoProject as error:
         if not commands:
             error.hint = f'Name two commands: invoke race.init -- "npm run seed" "npm run seed". {error.hint}'

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools import config, console
-from dbtools.commands.common import become_psql, find_dsn, handle_errors, option_help, task
+from dbtools.commands.common import become_psql, find_dsn, find_project, handle_errors, option_help, task
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create(
     from dbtools.clones.wanted import Wanted
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     name = _chosen(project, name, branch=branch)
     dsn, admin = _server(project, out)
     wanted = Wanted(
@@ -97,7 +97,7 @@ def list_all(_context: Context, json: bool = False, debug: bool = False) -> None
     from dbtools.db.connect import open_session
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     with open_session(find_dsn(project, out), "sandbox") as session:
         found = sandbox.list_all(session, project.root.name)
     rows = [
@@ -125,7 +125,7 @@ def psql(_context: Context, name: str, branch: bool = False, debug: bool = False
     from dbtools.db.connect import open_session
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     dsn = find_dsn(project, out)
     with open_session(dsn, "sandbox") as session:
         if sandbox.is_kept(session, name):
@@ -158,7 +158,7 @@ def drop(_context: Context, name: str, branch: bool = False, all: bool = False, 
     from dbtools.db.connect import open_session
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     with open_session(find_dsn(project, out), "sandbox") as session:
         if all:
             names = [each.name for each in sandbox.list_all(session, project.root.name)]

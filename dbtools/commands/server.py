@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dbtools import config, console
-from dbtools.commands.common import become_psql, handle_errors, option_help, task
+from dbtools.commands.common import become_psql, find_project, handle_errors, option_help, task
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def start(_context: Context, server: str = "", debug: bool = False) -> None:
     from dbtools.server.sources import narrowed
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     requirements = narrowed(project.server, server)
     if project.server.major:
         _check_major(requirements, project.server)
@@ -68,7 +68,7 @@ def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = 
     from dbtools.server.upgrade import upgrade_server
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     requirements = narrowed(project.server, server)
     _check_major(requirements, project.server)
     source = int(config.parse_number("--from", from_, low=MAJORS[0], high=MAJORS[1])) if from_ else None
@@ -89,7 +89,7 @@ def stop(_context: Context, debug: bool = False) -> None:
     from dbtools.server.project import stop_server
 
     out = console.Console()
-    out.say("Stopped." if stop_server(config.Project.find().root) else "It was not running.")
+    out.say("Stopped." if stop_server(find_project().root) else "It was not running.")
 
 
 @task(auto_shortflags=False, help=option_help("json", "debug"))
@@ -102,7 +102,7 @@ def status(_context: Context, json: bool = False, debug: bool = False) -> None:
     from dbtools.server.project import check_stopped, find_server
 
     out = console.Console(quiet=json)
-    project = config.Project.find()
+    project = find_project()
     found = find_server(project.root, project.server)
     facts: dict[str, object] = {}
     if found is None:
@@ -134,7 +134,7 @@ def url(_context: Context, admin: bool = False, debug: bool = False) -> None:
     from dbtools.server.project import start_server
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     found = start_server(project.root, project.server, report=out.note)
     out.say(found.admin_url if admin else found.url)
 
@@ -151,7 +151,7 @@ def psql(_context: Context, admin: bool = False, debug: bool = False) -> None:
     """
     from dbtools.server.project import psql_command, start_server
 
-    project = config.Project.find()
+    project = find_project()
     found = start_server(project.root, project.server, report=console.Console().note)
     command, environment = psql_command(found, admin=admin)
     become_psql(command, environment)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbtools import config, console
 from dbtools.commands.build import describe, open_source, to_json
-from dbtools.commands.common import Options, find_dsn, handle_errors, option_help, takes, task
+from dbtools.commands.common import Options, find_dsn, find_project, handle_errors, option_help, takes, task
 from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def list_all(_context: Context, json: bool = False, debug: bool = False) -> None
     invoke snapshot.list
     """
     out = console.Console(quiet=json)
-    found = _open_store(config.Project.find()).all()
+    found = _open_store(find_project()).all()
     rows = [
         (
             snapshot.folder.name.rpartition("-")[2],
@@ -54,7 +54,7 @@ def show(_context: Context, key: str = "", json: bool = False, debug: bool = Fal
         invoke snapshot.show --key 3f2a
     """
     out = console.Console(quiet=json)
-    snapshot = _pick(_open_store(config.Project.find()), key)
+    snapshot = _pick(_open_store(find_project()), key)
     snapshot.check()
     for line in describe(snapshot):
         out.say(line)
@@ -90,7 +90,7 @@ def save(_context: Context, options: Options, file: str, key: str = "") -> None:
     from dbtools.chain.prefetch import generate_in_background
 
     out = console.Console()
-    project = config.Project.find()
+    project = find_project()
     if key:
         snapshot = _pick(_open_store(project), key)
         snapshot.check()
@@ -123,7 +123,7 @@ def drop(_context: Context, key: str = "", all: bool = False, debug: bool = Fals
         invoke snapshot.drop --key 3f2a
     """
     out = console.Console()
-    store = _open_store(config.Project.find())
+    store = _open_store(find_project())
     if not key and not all:
         raise ConfigurationError(
             "Which snapshot?", "Neither --key nor --all was given.", "See them: invoke snapshot.list", UNCHANGED
