@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dbtools.clones.run import Client, Database, Run
     from dbtools.clones.wanted import Wanted
+    from dbtools.races.fixture import Race
     from dbtools.server import Server
 
     class DatabaseFactory(Protocol):
@@ -45,6 +46,11 @@ MARKER = (
     "dbtools(profile=..., as_of=..., seed=..., schema_only=True, snapshot='file.dbsnap'): what seeded_database and"
     " database_url hold: another profile, day or seed, the schema without the seed, or a file of invoke snapshot.save"
 )
+RACE_LIMITS = {
+    "bound": "the most switches of the schedules that are tried",
+    "schedules": "how many of these schedules are tried at most",
+    "seconds": "how long a race is explored at most",
+}
 T = TypeVar("T")
 SERVERS = ("embedded", "container", "project")
 
@@ -52,6 +58,7 @@ _run = pytest.StashKey["Run"]()
 _server = pytest.StashKey[str]()
 _taken = pytest.StashKey["list[tuple[Client, Database]]"]()
 _failed = pytest.StashKey[bool]()
+_race = pytest.StashKey["Race"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,11 +76,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the server of the tests unless DBTOOLS_TEST_URL names one: embedded, container or project (the project's own)",
         default="embedded",
     )
+    parser.getgroup("dbtools").addoption(
+        "--race-token",
+        default="",
+        metavar="TOKEN",
+        help="run the tests that use the fixture race alone, and of their races only the schedule of this token",
+    )
+    for name, what in RACE_LIMITS.items():
+        parser.addini(f"dbtools_race_{name}", f"{what}, where a test of the fixture race says nothing else")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker, and refuse what is no token."""
     config.addinivalue_line("markers", MARKER)
+    if text := config.getoption("race_token"):
+        from dbtools.errors import ConfigurationError
+        from dbtools.races import token
+
+        try:
+            token.decode(text)
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"--race-token: {error}") from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --race-token leave out the tests that do not use the fixture `race`."""
+    if config.getoption("race_token"):
+        racing = [item for item in items if "race" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in racing])
+        items[:] = racing
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -96,9 +127,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print which server the tests ran on."""
+    """Print which server the tests ran on, and the replays that did not fail."""
     if _server in config.stash:
         terminalreporter.write_line(config.stash[_server])
+    if config.getoption("race_token"):
+        for report in terminalreporter.getreports("passed"):
+            for name, text in report.sections:
+                if name == "Captured race call":
+                    terminalreporter.write_line(text)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -111,6 +147,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin anew: a test may be run several times."""
     item.stash[_taken], item.stash[_failed] = [], False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that was to replay a token and has not."""
+    result = yield
+    if race := item.stash.get(_race, None):
+        race.require_replay()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -190,6 +235,18 @@ def database_factory(pytestconfig: pytest.Config, postgres_server: Server) -> It
     yield make
     for database in made:
         _ask(partial(client.give_back, database))
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest) -> Race:
+    """Explores the races between functions: `race(work, work)` fails the test unless it held.
+
+    Its schedules run on a throwaway server of its own, each from a copy of what `invoke reset` would install.
+    """
+    from dbtools.races.fixture import Race
+
+    race = request.node.stash[_race] = Race(request.node)
+    return race
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Run the conftest.py of each framework on docs/testing.md as the conftest of a small project, on two workers.
+"""Run what docs/testing.md shows for each framework in a small project, on two workers.
 
     nox -s conftests
 
+A conftest.py with tests that pass, and a test_race.py, which has to find a race and replay it, and to hold with a lock.
 The frameworks are installed into .dbtools/cache/conftests/.venv, from the registry the first time. Exits with 1 where
 a suite fails.
 """
@@ -11,11 +12,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".dbtools" / "cache" / "conftests"
@@ -24,7 +31,7 @@ PACKAGES = (
     *(
         "fastapi==0.165.0",
         "httpx",
-        "sqlalchemy",
+        "sqlalchemy[asyncio]",
         "asyncpg",
         "flask==3.1.3",
         "flask-sqlalchemy==3.1.1",
@@ -163,6 +170,56 @@ FILES = {
     },
 }
 """The files of each project beside its conftest.py."""
+RACES = {
+    "SQLAlchemy": {
+        "conftest.py": """
+        pytest_plugins = ["dbtools.testing"]
+        """,
+        "app.py": """
+        import os
+        from sqlalchemy import Text, select
+        from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+        class Base(DeclarativeBase): ...
+
+        class Item(Base):
+            __tablename__ = "items"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            name: Mapped[str] = mapped_column(Text)
+
+        def take_item(session):
+            query = select(Item).where(Item.id == 1)
+            item = session.scalars(query if os.environ.get("LOCK") == "off" else query.with_for_update()).one()
+            item.name += "!"
+        """,
+    },
+    "Django": {
+        **{name: FILES["Django"][name] for name in ("settings.py", "shop/__init__.py", "pytest.ini")},
+        "conftest.py": """
+        pytest_plugins = ["dbtools.testing"]
+        """,
+        "shop/models.py": """
+        import os
+        from django.db import models, transaction
+
+        class Item(models.Model):
+            id = models.AutoField(primary_key=True)
+            name = models.TextField()
+
+            class Meta:
+                db_table = "items"
+                managed = False
+
+        def take_item():
+            query = Item.objects.filter(id=1)
+            with transaction.atomic():
+                item = (query if os.environ.get("LOCK") == "off" else query.select_for_update()).get()
+                item.name += "!"
+                item.save()
+        """,
+    },
+}
+"""The files of each project beside its test_race.py."""
 FILES["Django, which makes its own database"] |= {
     name: FILES["Django"][name] for name in ("settings.py", "shop/__init__.py", "pytest.ini")
 }
@@ -172,31 +229,57 @@ def main() -> int:
     """Run every suite and print how it ended."""
     python = provide()
     page = (ROOT / "docs" / "testing.md").read_text("utf-8")
-    shown = dict(re.findall(r"^```python\n# conftest\.py of (\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    assert shown.keys() == {"FastAPI", "Flask", "Django"}
+    shown = re.findall(r"^```python\n# (\S+) of (\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    conftests = {name: text for file, name, text in shown if file == "conftest.py"}
+    races = {name: text for file, name, text in shown if file == "test_race.py"}
+    assert conftests.keys() == {"FastAPI", "Flask", "Django"}
+    assert races.keys() == RACES.keys()
     failed = 0
     for name, files in FILES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            content = {"pyproject.toml": PROJECT, "schema.sql": SCHEMA, "seed.sql": SEED}
-            content |= {"conftest.py": shown.get(name, ""), **files}
-            for path, text in content.items():
-                (Path(folder) / path).parent.mkdir(exist_ok=True)
-                (Path(folder) / path).write_text(dedent(text), "utf-8")
-            environ = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "DATABASE_"))}
-            done = subprocess.run(
-                [python, "-m", "pytest", "-q", "-n", "2", "-W", "error", "-p", "no:cacheprovider", *LOOPS],
-                cwd=folder,
-                env=environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-                text=True,
-                capture_output=True,
-                check=False,
-            )
-        ended = done.stdout.strip().rpartition("\n")[2]
-        print(f"{name}: {ended}")
-        if done.returncode or not ended.startswith("4 passed"):
-            failed += 1
-            print(done.stdout + done.stderr)
+        with project({"conftest.py": conftests.get(name, ""), **files}) as folder:
+            failed += not ran(name, run(python, folder), "4 passed")
+    for name, files in RACES.items():
+        with project({"test_race.py": races[name], **files}) as folder:
+            found = run(python, folder, LOCK="off")
+            failed += not ran(f"{name}, a race", found, "1 failed", "A race: no serial order, with 1 switch.")
+            again = re.findall(r"^  pytest (.*)$", found.stdout, re.MULTILINE)
+            replayed = run(python, folder, *shlex.split(again[0] if again else ""), LOCK="off")
+            failed += not ran(f"{name}, replayed", replayed, "1 failed", "A race, replayed: no serial order.")
+            failed += not ran(f"{name}, with a lock", run(python, folder), "1 passed")
     return 1 if failed else 0
+
+
+@contextmanager
+def project(files: dict[str, str]) -> Iterator[str]:
+    """Yield the folder of a project with these files beside its tables and rows; it is removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in {"pyproject.toml": PROJECT, "schema.sql": SCHEMA, "seed.sql": SEED, **files}.items():
+            (Path(folder) / path).parent.mkdir(exist_ok=True)
+            (Path(folder) / path).write_text(dedent(text), "utf-8")
+        yield folder
+
+
+def run(python: str, folder: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in the folder."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "DATABASE_"))}
+    return subprocess.run(
+        [python, "-m", "pytest", "-q", "-n", "2", "-W", "error", "-p", "no:cacheprovider", *LOOPS, *arguments],
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | variables,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def ran(name: str, done: subprocess.CompletedProcess[str], wanted: str, says: str = "") -> bool:
+    """Print how a suite ended, and all of it where that is not as `wanted`; return whether it is."""
+    ended = done.stdout.strip().rpartition("\n")[2]
+    print(f"{name}: {ended}")
+    if ended.startswith(f"{wanted} in") and says in done.stdout and done.returncode == ("failed" in wanted):
+        return True
+    print(done.stdout + done.stderr)
+    return False
 
 
 def provide() -> str:

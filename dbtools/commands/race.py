@@ -180,13 +180,7 @@ def replay(
     if json:
         out.data(report.replayed_json(runs, token))
     for result in runs:
-        why = result.diverged or store.difference(project, token, result.trace) or result.trace.stalled
-        if why:
-            raise DbtoolsError(
-                f"The replay of {token} differs from the run that the token was made from.",
-                f"{why[:1].upper()}{why[1:]}.",
-                "The programs have changed, or do something at random. Find the race again: invoke race.explore",
-            )
+        store.require_same(project, token, result)
     if not all(report.is_expected(scenario, result) for result in runs):
         raise Exit(code=VerificationFailed.exit_code)
 

@@ -33,9 +33,7 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines += [f"  Other failures on the way: {', '.join(others)}."] if others else []
         if found.unsteady:
             lines.append("  Its replays failed so too, but not step for step: the programs do not always do the same.")
-        if found.anomaly is not None:
-            lines += [f"  Anomaly: {found.anomaly.name}. {found.anomaly.why}"]
-            lines += [f"    {line}" for line in found.anomaly.evidence]
+        lines += [f"  {line}" for line in named(found.anomaly)] if found.anomaly else []
         lines.append(f"  Token: {found.token}")
         lines += [f"  To have cures tried: invoke race.explain {found.token}"] if found.anomaly else []
     elif found.verdict is Verdict.HELD:
@@ -59,6 +57,11 @@ def verdict(found: ExplorationResult) -> list[str]:
     if found.starved:
         lines.append(f"  In {found.starved} a program gave up waiting for one that could have gone on: no race.")
     return [*lines, f"  {found.evidence}", f"  {LATCHED if found.scenario.latches else BLIND}"]
+
+
+def named(anomaly: Anomaly) -> list[str]:
+    """Return an anomaly's name and what it depends on, in lines."""
+    return [f"Anomaly: {anomaly.name}. {anomaly.why}", *(f"  {line}" for line in anomaly.evidence)]
 
 
 def to_json(found: ExplorationResult) -> dict[str, Any]:

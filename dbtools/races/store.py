@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbtools.errors import NOT_RUN, ConfigurationError
+from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
 from dbtools.races import token
 from dbtools.races.scenario_file import read, variants
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbtools.config import Project
+    from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
     from dbtools.races.trace import Trace
 
@@ -81,11 +82,22 @@ def find_by_token(project: Project, text: str, file: str, major: int) -> Scenari
             f"Name its file: invoke race.replay {text} --file my-race.toml",
             NOT_RUN,
         )
+    require_fit(scenario, text, major, f"invoke race.explore {_argument(project, scenario)}")
+    return scenario
+
+
+def require_fit(scenario: Scenario, text: str, major: int, again: str) -> None:
+    """Return if the token is of this version of the scenario that it names; `again` is what finds the race again.
+
+    Raises:
+        ConfigurationError: `text` is not a token, or the scenario has changed since.
+    """
+    wanted = token.decode(text)
     if (now := scenario.fingerprint(major)) != wanted.state:
         raise ConfigurationError(
             f"The token {text} belongs to another version of the scenario {scenario.name}.",
             f"That version was {wanted.state}; this one, with PostgreSQL {major}, is {now}.",
-            f"Go back to that version, or find the race again: invoke race.explore {_argument(project, scenario)}",
+            f"Go back to that version, or find the race again: {again}",
             NOT_RUN,
         )
     if beyond := [actor for actor, _ in wanted.runs if token.index(actor) >= len(scenario.all_actors)]:
@@ -95,7 +107,6 @@ def find_by_token(project: Project, text: str, file: str, major: int) -> Scenari
             "Copy the whole token again from where it was reported.",
             NOT_RUN,
         )
-    return scenario
 
 
 def _find_by_name(project: Project, short: str, paths: Sequence[Path], *, strict: bool) -> Scenario | None:
@@ -127,6 +138,20 @@ def save(project: Project, scenario: Scenario, text: str, trace: Trace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = str(scenario.file) if scenario.file else None
     path.write_text(json.dumps({"file": file, "statements": trace.statements}), "utf-8")
+
+
+def require_same(project: Project, text: str, run: RunResult, again: str = "invoke race.explore") -> None:
+    """Return if a token's replay went as the run that the token was made from; `again` is what finds the race again.
+
+    Raises:
+        DbtoolsError: It did not.
+    """
+    if why := run.diverged or difference(project, text, run.trace) or run.trace.stalled:
+        raise DbtoolsError(
+            f"The replay of {text} differs from the run that the token was made from.",
+            f"{why[:1].upper()}{why[1:]}.",
+            f"The programs have changed, or do something at random. Find the race again: {again}",
+        )
 
 
 def difference(project: Project, text: str, trace: Trace) -> str:

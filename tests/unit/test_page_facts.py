@@ -45,6 +45,7 @@ OTHER_OPTIONS = {
     "--noinput",
     "--pg-server",
     "--keep-databases",
+    "--race-token",
     "--schema-only",
     "--dry",
     "--print-completion-script",

@@ -120,11 +120,10 @@ def _run_steps(scenario: Scenario, dsn: Dsn) -> None:
         except (psycopg.Error, OSError, subprocess.CalledProcessError) as error:
             output = error.stderr or error.stdout if isinstance(error, subprocess.CalledProcessError) else b""
             begins = "the project's snapshot" if scenario.snapshot else "an empty database"
-            role = (
-                "a superuser" if scenario.superuser else "a role that owns it; superuser = true makes that a superuser"
-            )
+            where, key = ("[start]", "superuser = true") if scenario.file else ("start", "superuser=True")
+            role = "a superuser" if scenario.superuser else f"a role that owns it; {key} makes that a superuser"
             raise ConfigurationError(
                 f"The start state of the scenario {scenario.name} cannot be made.",
                 f"{str(error).strip()} {output.decode('utf-8', 'replace').strip()[-500:]}".strip(),
-                f"Correct [start]: it begins with {begins}, as {role}.",
+                f"Correct {where}: it begins with {begins}, as {role}.",
             ) from None
