@@ -14,6 +14,7 @@ import pytest
 
 from dbtools.errors import ConfigurationError
 from dbtools.races import Actor, Scenario, explore, report
+from dbtools.races.execution.actor_process import led_environment
 from dbtools.races.execution.lab import Lab
 from dbtools.races.result import Verdict
 from dbtools.races.scenario import Limits, Script
@@ -47,6 +48,19 @@ def test_programs_that_fail_before_their_first_statement_are_no_race(program: st
     assert lines[0] == f"? alone: inconclusive. {found.reason}"
     assert lines[1] == "  a: exit 1"
     assert any(words in line for line in lines[2:])
+
+
+def test_variables_of_the_caller_lead_no_program_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGSERVICE", "PGHOSTADDR", "PGOPTIONS", "PGREQUIREAUTH", "PGHOST", "OTHER"):
+        monkeypatch.setenv(name, "elsewhere")
+    environment = led_environment("postgresql://app:secret@127.0.0.1:5433/race_0001?hostaddr=127.0.0.1")
+    assert {name: environment.get(name) for name in ("PGHOST", "PGPORT", "PGDATABASE", "OTHER")} == {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "5433",
+        "PGDATABASE": "race_0001",
+        "OTHER": "elsewhere",
+    }
+    assert not {"PGSERVICE", "PGHOSTADDR", "PGOPTIONS", "PGREQUIREAUTH"} & environment.keys()
 
 
 def test_what_steers_a_terminal_is_in_no_words_of_a_program() -> None:

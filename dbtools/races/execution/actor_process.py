@@ -18,6 +18,7 @@ import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from dbtools.build.environment import DEMANDS, ELSEWHERE
 from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.server.folders import temporary_place
@@ -48,7 +49,7 @@ class Program:
         """Its exit status once it has ended; negative after a signal, such as -9."""
         self._password = Dsn.parse(url).password or "\0"
         self._output: BinaryIO = tempfile.TemporaryFile(dir=temporary_place())  # noqa: SIM115 - closed in `end`
-        environment = os.environ | connection_environment(url) | dict(actor.environment)
+        environment = led_environment(url) | dict(actor.environment)
         if actor.call is not None:
             self._process: subprocess.Popen[bytes] | None = None
             self.pid = _fork(actor.call, url, environment, self._output.fileno(), folder)
@@ -114,10 +115,11 @@ class Program:
         self._output.close()
 
 
-def connection_environment(url: str) -> dict[str, str]:
-    """Return the variables that lead a program to this database: DATABASE_URL, and those of libpq."""
+def led_environment(url: str) -> dict[str, str]:
+    """Return the caller's environment with the variables that lead a program to this database, and to no other."""
     dsn = Dsn.parse(url)
-    return {
+    kept = {name: value for name, value in os.environ.items() if name not in (*ELSEWHERE, *DEMANDS)}
+    return kept | {
         "DATABASE_URL": url,
         "PGHOST": dsn.host,
         "PGPORT": dsn.port,

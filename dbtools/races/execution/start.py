@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import psycopg
 from dbtools.config import NoProject, Project
 from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
-from dbtools.races.execution.actor_process import connection_environment
+from dbtools.races.execution.actor_process import led_environment
 from dbtools.races.scenario import SCHEMA
 from dbtools.server.extensions import make_extensions
 
@@ -113,7 +112,7 @@ def _run_steps(scenario: Scenario, dsn: Dsn) -> None:
                 with connect(dsn) as connection:
                     connection.execute(step)
             elif isinstance(step, tuple):
-                environment = os.environ | connection_environment(dsn.url)
+                environment = led_environment(dsn.url)
                 subprocess.run(step, check=True, env=environment, cwd=scenario.folder, capture_output=True)
             else:
                 step(dsn.url)
