@@ -8,7 +8,19 @@ from invoke.collection import Collection
 from invoke.main import program as invoked
 from invoke.tasks import Task
 
-from dbtools.commands import build, checks, database, init, race, race_init, sandbox, server, snapshot, spec
+from dbtools.commands import (
+    build,
+    checks,
+    database,
+    init,
+    race,
+    race_explain,
+    race_init,
+    sandbox,
+    server,
+    snapshot,
+    spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +75,8 @@ namespace.add_collection(_sandbox)
 _race_doc = "Race lab: programs interleaved statement by statement."
 namespace.add_collection(
     _collection(
-        *("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show, race.explain),
-        spec.spec,
+        *("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show),
+        *(race_explain.explain, spec.spec),
     )
 )
 

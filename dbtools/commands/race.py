@@ -1,4 +1,4 @@
-"""Tasks of the race lab: race.list, race.explore, race.replay, race.show, race.explain."""
+"""Tasks of the race lab: race.list, race.explore, race.replay, race.show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 
 from dbtools import config, console
 from dbtools.commands.common import find_project, handle_errors, option_help, task
-from dbtools.errors import DbtoolsError, VerificationFailed
+from dbtools.errors import VerificationFailed
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -41,7 +41,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
     from dbtools.races import store
 
     out = console.Console(quiet=json)
-    project = _project()
+    project = find_races()
     found = store.names(project)
     out.say(console.table(("scenario", "what", "expected"), found) if found else f"No scenario in {project.races}.")
     if json:
@@ -104,7 +104,7 @@ def explore(
     from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
-    project = _project()
+    project = find_races()
     numbers = {
         name: int(config.parse_number(f"--{name}", text, low=low)) if text else default
         for name, text, low, default in (
@@ -119,7 +119,7 @@ def explore(
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
     found = run(wanted, seconds=limit, every=every, server=narrowed(project.server, server), note=out.note, **numbers)
     if found.failing:
-        _draw(found.failing.trace, wanted.title, found.token, html, svg, out, found.anomaly)
+        draw_run(found.failing.trace, wanted.title, found.token, html, svg, out, found.anomaly)
     if found.failing and found.verdict is Verdict.VIOLATED:
         try:
             store.save(project, wanted, found.token, found.failing.trace)
@@ -168,13 +168,13 @@ def replay(
     from dbtools.server.sources import narrowed
 
     out = console.Console(quiet=json)
-    project = _project()
+    project = find_races()
     wanted = narrowed(project.server, server)
     scenario = store.find_by_token(project, token, file, wanted.version)
     count = int(config.parse_number("--times", times, low=1)) if times else 1
     runs = run(scenario, token, times=count, server=wanted, note=out.note)
     if count == 1:
-        _draw(runs[0].trace, scenario.title, token, "", "", out)
+        draw_run(runs[0].trace, scenario.title, token, "", "", out)
     for line in report.replayed(runs, token):
         out.say(line)
     if json:
@@ -219,7 +219,7 @@ def show(
     from dbtools.server.sources import narrowed
 
     out = console.Console()
-    project = _project()
+    project = find_races()
     wanted = narrowed(project.server, server)
     if tokens.is_token(token):
         scenario = store.find_by_token(project, token, file, wanted.version)
@@ -233,7 +233,7 @@ def show(
         found = run(scenario, token, server=wanted, note=out.note)[0]
         if not found.diverged:
             break
-    _draw(found.trace, scenario.title, token, html, svg, out)
+    draw_run(found.trace, scenario.title, token, html, svg, out)
     if found.diverged:
         out.say(f"The run ends here: {found.diverged}.")
     sent = {step.actor for step in found.trace.steps}
@@ -241,7 +241,7 @@ def show(
         out.say(f"{', '.join(silent)} sent no SQL.")
 
 
-def _project() -> config.Project:
+def find_races() -> config.Project:
     """Return the project of this folder; without one, a folder with scenarios will do."""
     try:
         return find_project()
@@ -249,72 +249,7 @@ def _project() -> config.Project:
         return config.Project(Path.cwd(), races=Path.cwd() / "races")
 
 
-@task(
-    auto_shortflags=False,
-    positional=["token"],
-    help=option_help(
-        "json",
-        "debug",
-        bound="Maximum number of switches of the schedules that each cure is tried with (default 2)",
-        schedules="Maximum number of these schedules (default 1000)",
-        seconds="End the trial of each cure after this many seconds (default: no limit)",
-        html="Write the run as a page, with the anomaly, to this file",
-        **{name: HELP[name] for name in ("token", "file", "server")},
-    ),
-)
-@handle_errors
-def explain(
-    _context: Context,
-    token: str,
-    bound: str = "",
-    schedules: str = "",
-    seconds: str = "",
-    html: str = "",
-    file: str = "",
-    server: str = "",
-    json: bool = False,
-    debug: bool = False,
-) -> None:
-    """Name a race's anomaly, and try cures of it.
-
-    Shows what depends on what in the token's run. The cures, tried on the unmodified programs: REPEATABLE READ and
-    SERIALIZABLE as the role's default, an advisory lock around each transaction and around each program, and, where
-    rows were inserted twice, a unique index. Exit code 0, whatever helps; 1 if the run does not fail.
-
-        invoke race.explain pgr1-6b9c558914fc-A1.B-6ad2
-    """
-    from dbtools.races import report, store
-    from dbtools.races.explore import BOUND, SCHEDULES
-    from dbtools.races.explore import explain as run
-    from dbtools.server.sources import narrowed
-
-    out = console.Console(quiet=json)
-    project = _project()
-    wanted = narrowed(project.server, server)
-    scenario = store.find_by_token(project, token, file, wanted.version)
-    found = run(
-        scenario,
-        token,
-        bound=int(config.parse_number("--bound", bound, low=0)) if bound else BOUND,
-        schedules=int(config.parse_number("--schedules", schedules, low=1)) if schedules else SCHEDULES,
-        seconds=config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf"),
-        server=wanted,
-        note=out.note,
-    )
-    if found.anomaly is None:
-        raise DbtoolsError(
-            f"There is nothing to explain in the run of {token}.",
-            f"It ended so: {found.run.ended}.",
-            "Find a race first: invoke race.explore",
-        )
-    _draw(found.run.trace, scenario.title, token, html, "", out, found.anomaly)
-    for line in report.explained(found):
-        out.say(line)
-    if json:
-        out.data(report.explained_json(found, scenario, token))
-
-
-def _draw(
+def draw_run(
     trace: Trace, title: str, token: str, html: str, svg: str, out: console.Console, anomaly: Anomaly | None = None
 ) -> None:
     """Draw a run into the named files; if there are none, print it as text."""
