@@ -14,53 +14,32 @@ relations are those that their text names.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from dbtools.db.lock_probe import lock_name
 from dbtools.races.execution import wire
+from dbtools.races.execution.row_versions import NAME, OTHERS, Table, TableReader, asking
 from dbtools.races.footprint import Access, AccessKind, Change, Footprint
 from dbtools.races.trace import EventKind, without_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from dbtools.races.execution.session import Session
     from dbtools.races.trace import Step, Trace
 
-MAX_ROWS = 2_000
-"""Of a larger table only that it has changed is seen, not which rows."""
-_OTHERS = "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
-_NAME = "case n.nspname when 'public' then '' else n.nspname || '.' end || c.relname"
 _LOCKS = f"""
-select l.pid, l.locktype, l.mode, {_NAME}, l.classid::int8, l.objid::int8, l.objsubid, l.transactionid::text
+select l.pid, l.locktype, l.mode, {NAME}, l.classid::int8, l.objid::int8, l.objsubid, l.transactionid::text
 from pg_catalog.pg_locks l
-left join (pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace and {_OTHERS}
+left join (pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace and {OTHERS}
              and c.relkind in ('r', 'p', 'v', 'm', 'f'))
   on c.oid = coalesce(pg_partition_root(l.relation), l.relation)
 where l.pid = any(%s::int[]) and l.granted
   and (l.locktype in ('advisory', 'transactionid') or l.locktype = 'relation' and c.oid is not null
        and l.database = (select oid from pg_catalog.pg_database where datname = current_database()))
 order by l.pid, l.locktype, 4, l.mode
-"""
-_TABLES = f"""
-select {_NAME}, c.oid::int8, case c.relkind when 'r' then 'only ' else '' end || c.oid::regclass::text, c.xmin::text,
-  (select string_agg(a.attname || ' ' || a.atttypid, ', ' order by a.attnum) from pg_catalog.pg_attribute a
-   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-  coalesce((select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute a
-   where a.attrelid = c.oid and a.attnum = any(
-     (select i.indkey::int2[] from pg_catalog.pg_index i
-      where i.indrelid = c.oid and i.indisunique and i.indpred is null and i.indexprs is null and not exists (
-        select from pg_catalog.pg_attribute k
-        where k.attrelid = c.oid and k.attnum = any(i.indkey::int2[]) and not k.attnotnull)
-      order by i.indisprimary desc, i.indexrelid limit 1)::int2[])), '{{}}')
-from pg_catalog.pg_class t join pg_catalog.pg_class c on c.oid = coalesce(pg_partition_root(t.oid), t.oid)
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where t.relkind = 'r' and {_OTHERS}
-group by c.oid, n.nspname, c.relname, c.xmin order by 1
 """
 _DEFINES = re.compile(r"\s*(create|alter|drop|reindex|cluster)\b", re.IGNORECASE)
 _WRITES = re.compile(r"\s*(truncate|copy\b.*\bfrom|insert|update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
@@ -69,31 +48,6 @@ _LOCKING = re.compile(r"\s*lock\b", re.IGNORECASE)
 _EXCLUSIVE = re.compile(r"\bfor\s+(no\s+key\s+)?update\b", re.IGNORECASE)
 _CHANGES = re.compile(r"\s*(with\b.*\b)?(update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
 _READ, _SHARE, _WRITE = ("AccessShareLock",), ("RowShareLock",), ("RowExclusiveLock",)
-
-
-@dataclass(frozen=True)
-class _Version:
-    """One row as it is committed."""
-
-    place: str
-    writer: str
-    """The transaction that wrote it."""
-    ender: str
-    """The transaction that is about to end it, or has locked it; "0" if none."""
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table as it is committed."""
-
-    oid: int
-    shape: tuple[str, ...]
-    """Its columns, and those of its primary key."""
-    writer: str
-    rows: Mapping[str, _Version]
-    large: bool = False
-    """It has too many rows to tell them apart: `rows` are the new ones, by their places."""
 
 
 class Observer:
@@ -108,14 +62,8 @@ class Observer:
         """The session of each transaction."""
         self._events = 0
         """How many events were looked at."""
-        self._keys: dict[str, dict[str, str]] = {}
-        """Per table without a primary key: the first place of a row by its present one."""
-        row = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
-        self._first = int(row[0]) if row else 0
-        """The first transaction that can be one of this run."""
-        self._updates = False
-        """A statement has updated rows."""
-        self._tables: dict[str, _Table] = self._read_tables({})
+        self._reader = TableReader(connection)
+        self._tables: dict[str, Table] = self._reader.read({})
 
     def observe(self, trace: Trace, sessions: Collection[Session], following: Session | None = None) -> None:
         """Note what came of the steps since the last look, and what the step after them is going to use."""
@@ -130,7 +78,7 @@ class Observer:
         self._events = len(trace.events)
         self._look_at_locks(trace, by_pid)
         steps = [trace.steps[number - 1] for number in ended]
-        self._updates = self._updates or any(step.tag.startswith(("UPDATE", "MERGE")) for step in steps)
+        self._reader.updates = self._reader.updates or any(step.tag.startswith(("UPDATE", "MERGE")) for step in steps)
         self._look_at_rows(steps)
         answered = {session.name: session.answered for session in sessions}
         for step in steps:
@@ -163,7 +111,7 @@ class Observer:
         committed = [step for step in ended if step.transaction == "I"]
         if not committed:
             return
-        before, self._tables = self._tables, self._read_tables(self._tables)
+        before, self._tables = self._tables, self._reader.read(self._tables)
         self._find_owners(committed, before)
         by_session = {step.session: step.number for step in committed}
         for name in sorted(before.keys() | self._tables.keys()):
@@ -199,7 +147,7 @@ class Observer:
                 for step, how in sorted(found.items())
             ]
 
-    def _find_owners(self, committed: list[Step], before: Mapping[str, _Table]) -> None:
+    def _find_owners(self, committed: list[Step], before: Mapping[str, Table]) -> None:
         """Find whose transactions are those that pg_locks has not shown: they were a single statement each.
 
         Where several such statements end at once that write one relation, they are taken to come in order.
@@ -224,44 +172,10 @@ class Observer:
                     left.remove(step)
                     break
 
-    def _read_tables(self, before: Mapping[str, _Table]) -> dict[str, _Table]:
-        """Return all tables; one that a transaction has locked as it was, for nobody else can have changed it."""
-        found = {}
-        for name, oid, source, writer, columns, key in self._connection.execute(_TABLES).fetchall():
-            try:
-                with self._asking():
-                    versions = self._versions(source)
-                    if large := len(versions) > MAX_ROWS:
-                        versions = self._versions(source, f"where xmin::text::int8 >= {self._first}")
-            except psycopg.Error:
-                if name in before:
-                    found[name] = before[name]
-                continue
-            rows = self._by_key(name, () if large else key, versions, before.get(name))
-            found[name] = _Table(oid, (columns, *key), writer, rows, large)
-        return found
-
-    def _versions(self, source: str, where: str = "") -> list[_Version]:
-        query = f"select ctid::text, xmin::text, xmax::text, to_jsonb(t) from {source} t {where} limit {MAX_ROWS + 1}"
-        return [_Version(*row) for row in self._connection.execute(query.encode()).fetchall()]
-
-    def _by_key(
-        self, name: str, key: Collection[str], versions: list[_Version], before: _Table | None
-    ) -> dict[str, _Version]:
-        if key:
-            return {", ".join(str(version.values[column]) for column in key): version for version in versions}
-        firsts = self._keys.setdefault(name, {})
-        was = {version.place: first for first, version in before.rows.items()} if before else {}
-        now = {version.place for version in versions}
-        new, gone = now - was.keys(), was.keys() - now
-        if len(new) == len(gone) == 1 and self._updates:  # the new version is the same row
-            firsts[new.pop()] = was[gone.pop()]
-        return {firsts.get(version.place, version.place): version for version in versions}
-
     def _uses(self, sql: str) -> set[tuple[AccessKind, str]]:
         """Return what a statement is going to use."""
         pid = self._connection.info.backend_pid
-        with self._asking():
+        with asking(self._connection):
             parsed = self._connection.pgconn.prepare(b"", sql.encode())
             if parsed.status == psycopg.pq.ExecStatus.COMMAND_OK:
                 rows = self._connection.execute(_LOCKS, [[pid]]).fetchall()
@@ -280,16 +194,6 @@ class Observer:
             words = set(re.findall(r"[\w.]+", statement))
             found |= {(kind, name) for name in self._tables if name in words or name.rpartition(".")[2] in words}
         return found
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """A transaction that leaves nothing behind and waits for no lock of the programs."""
-        self._connection.execute("begin read only")
-        try:
-            self._connection.execute("set local lock_timeout = '5ms'")
-            yield
-        finally:
-            self._connection.execute("rollback")
 
 
 def _kind(mode: str, sql: str) -> AccessKind:
