@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.tracked import copy_tracked  # noqa: E402 - found through the line above
+
 RUNTIME = ("alembic", "invoke", "psycopg", "psycopg-binary", "sqlalchemy", "mako", "markupsafe", "typing-extensions")
 PROJECT = '[tool.dbtools]\nmigrate = { sql = "schema.sql" }\n'
 CHECK = """
@@ -38,11 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         source, wheels, environment = here / "source", here / "wheels", here / "environment"
-        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
-        for name in filter(None, tracked.decode().split("\0")):
-            if (ROOT / name).is_file():
-                (source / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, source / name)
+        copy_tracked(source)
         run("-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels), folder=source)
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
         python = environment / "bin" / "python"

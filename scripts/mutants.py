@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.tracked import copy_tracked  # noqa: E402 - found through the line above
+
 LISTS = ROOT / "tests/mutants"
 WORKERS = 2
 BASELINE_LIMIT_S = 300.0
@@ -72,7 +75,7 @@ class Copies:
     def __init__(self, folder: Path, count: int) -> None:
         self._free: queue.Queue[Path] = queue.Queue()
         for number in range(count):
-            self._free.put(_copy_project(folder / str(number)))
+            self._free.put(copy_tracked(folder / str(number), "--cached", "--others", "--exclude-standard"))
 
     def run(self, tests: tuple[str, ...], limit: float, mutant: Mutant | None = None) -> tuple[str, str, float]:
         """Run the tests on a copy with the mutant; return what became of it, a remark, and the seconds it took."""
@@ -132,17 +135,6 @@ def read() -> list[Mutant]:
         for group, table in tomllib.loads(path.read_text("utf-8")).items():
             found += [Mutant(group, table["file"], tuple(table["tests"]), *texts) for texts in table["mutants"]]
     return found
-
-
-def _copy_project(folder: Path) -> Path:
-    """Copy the files that git tracks, and the new ones that it does not ignore."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
 
 
 def _run_tests(folder: Path, tests: tuple[str, ...], limit: float) -> tuple[str, str, float]:

@@ -22,6 +22,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.tracked import copy_tracked  # noqa: E402 - found through the line above
+
 TOOLS = Path(sys.executable).parent
 PROJECT = "examples/plain-sql"
 HEADINGS = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -52,16 +56,6 @@ def main() -> int:
         names = sorted(path.name for path in (here / "dist").iterdir())
     print(f"✓ {version} can be published: {', '.join(names)}" + ("" if check else f", in {ROOT / 'dist'}"))
     return 0
-
-
-def copy_tracked(folder: Path) -> Path:
-    """Copy the files that git tracks, as they are now, and return the folder."""
-    listed = run("git", "ls-files", "-z", folder=ROOT)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
 
 
 def unfit(version: str) -> list[str]:

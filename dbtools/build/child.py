@@ -37,8 +37,6 @@ _BETWEEN = """do $$ begin if pg_catalog.pg_current_xact_id_if_assigned() is not 
 raise exception using message = {message}; end if; end $$"""
 _CONNECT = re.compile(rb"\s*\\c(onnect)?(\s|$)")
 
-# What SQLAlchemy says of a URL that names no driver, in an environment that has another one.
-
 
 @dataclass(frozen=True)
 class StepResult:

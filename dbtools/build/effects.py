@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self
 
+from dbtools.build.hints import NO_REVISION
 from dbtools.db.revisions import current_revisions
 from dbtools.db.sql import scalar
 from dbtools.errors import UNCHANGED, StepFailed
@@ -164,7 +165,7 @@ def check_migrated(scratch: Scratch, titles: Sequence[str], *, no_revision: bool
         raise StepFailed(
             f"The migrate steps ({', '.join(titles)}) made no table.",
             "Alembic found no revision." if no_revision else "They ran to their end, but the database is empty.",
-            'Write one: alembic revision -m "first"; or, if they are elsewhere: version_locations in alembic.ini'
+            NO_REVISION
             if no_revision
             else 'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
             UNCHANGED,

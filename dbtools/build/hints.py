@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dbtools.config import Project
     from dbtools.config.steps import Step
 
+NO_REVISION = 'Write one: alembic revision -m "first"; or, if they are elsewhere: version_locations in alembic.ini'
+# SQLAlchemy looks for psycopg2 where a URL names no driver, also in an environment that has another one.
 _NO_DRIVER = re.compile(r"No module named '?psycopg2?\b|requires an async driver")
 _NO_MODULE = re.compile(r"^ModuleNotFoundError: No module named '(\w+)", re.MULTILINE)
 _NOT_PYTHON = re.compile(r"^(?:SyntaxError|IndentationError|TabError): ", re.MULTILINE)

@@ -34,6 +34,8 @@ _ENGINES = {"CockroachDB": "CockroachDB", "-YB-": "YugabyteDB"}
 BEGIN_WAIT_S = 5.0
 """How long a pool may take to let a second transaction in."""
 ADVICE = "Connect to the server itself, past whatever stands before it."
+SHADOWED = "Drop that function, or have the search_path name pg_catalog first, or not at all."
+OTHER_ENGINE = "Take a PostgreSQL server: this engine's advisory locks do not exclude."
 
 
 def examine_lock(dsn: Dsn) -> Iterator[Finding]:
@@ -67,14 +69,14 @@ def _transaction_lock(dsn: Dsn) -> Finding:
                 hint="A pool of one session does that. A pool of two or more can be tried.",
             )
         again = _try(other, function, key)
-        cause, held = _cause(one, other, function), is_held_by(one, key, _pid(one))
+        (cause, advice), held = _cause(one, other, function), is_held_by(one, key, _pid(one))
         one.rollback()
         freed = again or _try(other, function, key)
         other.rollback()
     if not (wrong := _wrong(taken=taken, again=again, held=held, freed=freed)):
         return Finding("transaction lock", True, "excludes: the second of two sessions did not get it, then it did")
     why = f"{cause} Two runs at once would not notice each other."
-    return Finding("transaction lock", False, wrong, why=why, hint=ADVICE)
+    return Finding("transaction lock", False, wrong, why=why, hint=advice)
 
 
 def _session_lock(dsn: Dsn) -> Finding:
@@ -91,13 +93,13 @@ def _session_lock(dsn: Dsn) -> Finding:
                 about="lock",
             )
         taken, again = _try(one, function, key), _try(other, function, key)
-        cause, held = _cause(one, other, function), is_held_by(other, key, _pid(one))
+        (cause, advice), held = _cause(one, other, function), is_held_by(other, key, _pid(one))
         released = bool(scalar(one, "select pg_advisory_unlock(%s)", (key,)))
         freed = released and (again or _try(other, function, key))
     if not (wrong := _wrong(taken=taken, again=again, held=held, freed=freed)):
         return Finding("session lock", True, "excludes: the second of two sessions did not get it, then it did")
     why = f"{cause} migrate, and other programs that take the lock with pg_advisory_lock, would not be protected."
-    return Finding("session lock", False, wrong, why=why, hint=ADVICE, about="lock")
+    return Finding("session lock", False, wrong, why=why, hint=advice, about="lock")
 
 
 def _try(session: psycopg.Connection, function: str, key: int) -> bool:
@@ -119,15 +121,18 @@ def _wrong(*, taken: bool, again: bool, held: bool, freed: bool) -> str:
     return "" if freed else "is not freed when its holder lets go of it"
 
 
-def _cause(one: psycopg.Connection, other: psycopg.Connection, function: str) -> str:
-    """Return a sentence on why two sessions do not exclude each other."""
+def _cause(one: psycopg.Connection, other: psycopg.Connection, function: str) -> tuple[str, str]:
+    """Return a sentence on why two sessions do not exclude each other, and what to do about it."""
     if found := one.execute(_FUNCTION, (function,)).fetchone():
-        return f"The function that is called is {found[0]}, not the server's own: the search_path has it first."
+        return (
+            f"The function that is called is {found[0]}, not the server's own: the search_path has it first.",
+            SHADOWED,
+        )
     version = str(scalar(one, "select version()"))
     for mark, engine in _ENGINES.items():
         if mark in version:
-            return f"The server is {engine}: {version}."
+            return f"The server is {engine}: {version}.", OTHER_ENGINE
     here, there = (str(scalar(session, _SERVER)) for session in (one, other))
     if here != there:
-        return f"The two sessions are on different servers: one {here}; the other {there}."
-    return f"Why is not known; the server is {version.partition(' on ')[0]}."
+        return f"The two sessions are on different servers: one {here}; the other {there}.", ADVICE
+    return f"Why is not known; the server is {version.partition(' on ')[0]}.", ADVICE

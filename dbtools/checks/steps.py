@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.build.child import sql_files
 from dbtools.build.environment import LEAD, fill_words, step_environment
+from dbtools.build.hints import NO_REVISION
 from dbtools.build.inputs import list_inputs
 from dbtools.build.interpreter import find_interpreter
 from dbtools.checks.findings import Finding
@@ -33,7 +34,6 @@ MARK = "dbtools: "
 LOOK_S = 60.0
 """How long such a program may take."""
 INSTALL = "Correct the step in [tool.dbtools], or install what it needs."
-NO_REVISION = 'Write one: alembic revision -m "first"; or, if they are elsewhere: version_locations in alembic.ini'
 
 
 @dataclass

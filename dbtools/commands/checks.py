@@ -106,7 +106,9 @@ def verify_concurrency(
         facts = {"target": target.dsn.masked} | {name: str(value) for name, value in evidence.setting.items()}
         code = VerificationFailed.exit_code if complaints else 0
         drawing = timelines(evidence.locked)
-        write_evidence(Path(options.evidence), "invoke verify-concurrency", facts, out.lines, code, drawing)
+        write_evidence(
+            Path(options.evidence), f"{console.program()} verify-concurrency", facts, out.lines, code, drawing
+        )
     if options.json:
         out.data(
             evidence.to_json() | {"schedules": by_schedules.to_json(), "proved": evidence.proved and not complaints}

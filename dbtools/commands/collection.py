@@ -30,55 +30,26 @@ def _task(body: Callable[..., None]) -> Task[Any]:
     return Task(body, **cast("Any", body).task_options)
 
 
-def _collection(name: str, doc: str | None, *bodies: Callable[..., None]) -> Collection:
+def _collection(name: str, about: str, *bodies: Callable[..., None]) -> Collection:
     made = Collection(name, *map(_task, bodies))
-    made.__doc__ = doc
+    made.__doc__ = about
     return made
 
 
-namespace = Collection(
-    *map(
-        _task,
-        (
-            init.init,
-            checks.doctor,
-            database.wait_for_db,
-            database.reset,
-            database.seed,
-            database.migrate,
-            build.build,
-            database.digest,
-            checks.verify_concurrency,
-        ),
-    )
-)
-namespace.add_collection(
-    _collection(
-        "server",
-        "Server: the project's own PostgreSQL.",
-        server.start,
-        server.stop,
-        server.upgrade,
-        server.status,
-        server.url,
-        server.psql,
-    )
-)
-_snapshot_doc = "Snapshots: what the steps made, kept as files."
-namespace.add_collection(
-    _collection("snapshot", _snapshot_doc, snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
-)
-_sandbox_doc = "Sandboxes: private databases with what a reset would install."
-_sandbox = _collection("sandbox", _sandbox_doc, sandbox.list_all, sandbox.psql, sandbox.drop)
+CHAIN = (init.init, checks.doctor, database.wait_for_db, database.reset, database.seed, database.migrate, build.build)
+CHECKS = (database.digest, checks.verify_concurrency)
+SERVER = (server.start, server.stop, server.upgrade, server.status, server.url, server.psql)
+SNAPSHOT = (snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
+SANDBOX = (sandbox.list_all, sandbox.psql, sandbox.drop)
+RACE = (race_init.init, race.race_list, race.explore, race.replay, race.show, race_explain.explain, spec.spec)
+
+namespace = Collection(*map(_task, (*CHAIN, *CHECKS)))
+namespace.add_collection(_collection("server", "Server: the project's own PostgreSQL.", *SERVER))
+namespace.add_collection(_collection("snapshot", "Snapshots: what the steps made, kept as files.", *SNAPSHOT))
+_sandbox = _collection("sandbox", "Sandboxes: private databases with what a reset would install.", *SANDBOX)
 _sandbox.add_task(_task(sandbox.create), default=True)
 namespace.add_collection(_sandbox)
-_race_doc = "Race lab: programs interleaved statement by statement."
-namespace.add_collection(
-    _collection(
-        *("race", _race_doc, race_init.init, race.race_list, race.explore, race.replay, race.show),
-        *(race_explain.explain, spec.spec),
-    )
-)
+namespace.add_collection(_collection("race", "Race lab: programs interleaved statement by statement.", *RACE))
 
 
 def insert_options(arguments: list[str]) -> None:

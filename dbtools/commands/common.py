@@ -237,9 +237,12 @@ def find_target(
 
 def become_psql(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Become psql, so that its exit code and its signals are ours; what follows -- on our command line goes to it."""
-    # Invoke's own `remainder` is one string, which loses the boundaries of quoted arguments.
-    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    os.execve(command[0], [*command, *more], environment)  # noqa: S606 - no shell wanted
+    os.execve(command[0], [*command, *remainder(sys.argv)], environment)  # noqa: S606 - no shell wanted
+
+
+def remainder(arguments: Sequence[str]) -> list[str]:
+    """Return what follows -- on a command line. Invoke's own is one string, without the boundaries of quoted words."""
+    return [*arguments[arguments.index("--") + 1 :]] if "--" in arguments else []
 
 
 def _listed(variable: str) -> list[str]:

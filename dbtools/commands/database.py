@@ -166,7 +166,7 @@ def _run(
             if options.evidence:
                 facts = {"target": target.dsn.masked, "profile": plan.profile, "as of": plan.as_of.isoformat()}
                 facts |= {"seed": str(plan.seed), "took": f"{time.monotonic() - started:.2f} s"}
-                write_evidence(Path(options.evidence), f"invoke {action}", facts, out.lines, code)
+                write_evidence(Path(options.evidence), f"{console.program()} {action}", facts, out.lines, code)
     if options.json:
         lock: dict[str, object] = {"key": target.lock_key, "waited": round(outcome.waited, 3)}
         lock |= {"acquired_at": outcome.acquired_at, "released_at": outcome.released_at}

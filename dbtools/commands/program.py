@@ -18,6 +18,7 @@ import dbtools
 from dbtools import console
 from dbtools.commands import completion
 from dbtools.commands.collection import insert_options, namespace
+from dbtools.commands.common import remainder
 from dbtools.errors import NOT_RUN, ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Program(InvokeProgram):
     def parse_cleanup(self) -> None:
         """Answer a shell that completes, and whoever asks for help or a list; else go on."""
         if self.args.complete.value:
-            self._complete(self.argv[self.argv.index("--") + 1 :] if "--" in self.argv else [])
+            self._complete(remainder(self.argv))
             raise Exit
         with _complaints():
             super().parse_cleanup()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import Exit
 
 from dbtools import config, console
-from dbtools.commands.common import find_project, handle_errors, option_help, task
+from dbtools.commands.common import find_project, handle_errors, option_help, parse_option, task
 from dbtools.errors import VerificationFailed
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def explore(
     out = console.Console(quiet=json)
     project = find_races()
     numbers = {
-        name: int(config.parse_number(f"--{name}", text, low=low)) if text else default
+        name: parse_option(f"--{name}", text, default, low=low)
         for name, text, low, default in (
             ("bound", bound, 0, BOUND),
             ("schedules", schedules, 1, SCHEDULES),
@@ -115,7 +115,7 @@ def explore(
             ("seed", seed, 0, 0),
         )
     }
-    limit = config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf")
+    limit = parse_option("--seconds", seconds, float("inf"), low=0)
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
     found = run(wanted, seconds=limit, every=every, server=narrowed(project.server, server), note=out.note, **numbers)
     if found.failing:
@@ -171,7 +171,7 @@ def replay(
     project = find_races()
     wanted = narrowed(project.server, server)
     scenario = store.find_by_token(project, token, file, wanted.version)
-    count = int(config.parse_number("--times", times, low=1)) if times else 1
+    count = parse_option("--times", times, 1, low=1)
     runs = run(scenario, token, times=count, server=wanted, note=out.note)
     if count == 1:
         draw_run(runs[0].trace, scenario.title, token, "", "", out)

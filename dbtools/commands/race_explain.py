@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools import config, console
-from dbtools.commands.common import handle_errors, option_help, task
+from dbtools import console
+from dbtools.commands.common import handle_errors, option_help, parse_option, task
 from dbtools.commands.race import HELP, draw_run, find_races
 from dbtools.errors import DbtoolsError
 
@@ -59,9 +59,9 @@ def explain(
     found = run(
         scenario,
         token,
-        bound=int(config.parse_number("--bound", bound, low=0)) if bound else BOUND,
-        schedules=int(config.parse_number("--schedules", schedules, low=1)) if schedules else SCHEDULES,
-        seconds=config.parse_number("--seconds", seconds, low=0, whole=False) if seconds else float("inf"),
+        bound=parse_option("--bound", bound, BOUND, low=0),
+        schedules=parse_option("--schedules", schedules, SCHEDULES, low=1),
+        seconds=parse_option("--seconds", seconds, float("inf"), low=0),
         server=wanted,
         note=out.note,
     )

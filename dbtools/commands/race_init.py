@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools import config, console
-from dbtools.commands.common import find_project, handle_errors, option_help, task
+from dbtools.commands.common import find_project, handle_errors, option_help, remainder, task
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -37,7 +37,7 @@ def init(_context: Context, name: str = "", dry_run: bool = False, json: bool = 
 
     out, root = console.Console(quiet=json), Path.cwd()
     project: config.Project | None = None
-    commands = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    commands = remainder(sys.argv)
     try:
         project = find_project()
     except config.NoProject as error:

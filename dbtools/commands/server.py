@@ -56,9 +56,9 @@ def start(_context: Context, server: str = "", debug: bool = False) -> None:
 def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = False) -> None:
     """Bring its data to another major version.
 
-    To the one that [tool.dbtools.server] says now, or to --server. Roles, databases, settings and rows are dumped,
-    restored and compared. The old data are left as they are. Nobody may use the server meanwhile: open sessions are
-    named, and nothing is done.
+    To the one that [tool.dbtools.server] says now. Roles, databases, settings and rows are dumped, restored and
+    compared. The old data are left as they are. Nobody may use the server meanwhile: open sessions are named, and
+    nothing is done.
 
         invoke server.upgrade
     """

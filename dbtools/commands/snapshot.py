@@ -22,7 +22,7 @@ _SAVE_OPTIONS = ("profile", "as_of", "seed", "debug")
 @task(name="list", auto_shortflags=False, help=option_help("json", "debug"))
 @handle_errors
 def list_all(_context: Context, json: bool = False, debug: bool = False) -> None:
-    """List the project's snapshots, used last first.
+    """List the snapshots, most recently used first.
 
     invoke snapshot.list
     """

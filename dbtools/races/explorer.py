@@ -41,7 +41,7 @@ REPLAYS = 2
 
 
 class Explorer:
-    """Explores the scenario of a lab. With a `judge` that knows the serial orders, a failure is not explained."""
+    """Explores the scenario of a lab. With a `judge`, a failure is neither shrunk nor named."""
 
     def __init__(
         self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False, judge: Judge | None = None
@@ -49,7 +49,7 @@ class Explorer:
         self._lab = lab
         self._every = every
         self._given = judge is not None
-        """The judge knows the serial orders already. Then a failure is neither shrunk nor named."""
+        """The judge knows the serial orders already."""
         self._note = note
         silent = {actor.name for actor in lab.scenario.actors}
         self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
@@ -204,8 +204,10 @@ class Explorer:
                 " give it more time."
             )
         elif not result.switched:
-            latch = " A latch stops a statement in its middle: [latches.NAME]." if self._longest <= len(actors) else ""
-            result.reason = f"No schedule preempted an actor: there is nothing to interleave.{latch}"
+            result.reason = "No schedule preempted an actor: there is nothing to interleave."
+            if self._longest <= len(actors):
+                latches = "[latches.NAME]" if self._lab.scenario.file else "latches=[Latch(...)]"
+                result.reason += f" A latch stops a statement in its middle: {latches}."
         elif waits and not any(waits in lock for lock in result.waits):
             result.reason = f"No schedule waited for {waits}, so the lock was not tested."
         else:

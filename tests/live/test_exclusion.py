@@ -15,7 +15,7 @@ from tests.support.relay import Balancer
 from tests.support.sessions import Connect
 
 EXCLUDES = "excludes: the second of two sessions did not get it, then it did"
-PAST = "Connect to the server itself, past whatever stands before it."
+SHADOWED = "Drop that function, or have the search_path name pg_catalog first, or not at all."
 UNNOTICED = "Two runs at once would not notice each other."
 UNPROTECTED = "migrate, and other programs that take the lock with pg_advisory_lock, would not be protected."
 LEND = """✗ session lock: does not exclude: a session of the server goes from one client to the next
@@ -48,8 +48,8 @@ def test_functions_that_lock_nothing_are_named(pg_database: str, pg_admin: str) 
     called = "The function that is called is {}(bigint), not the server's own: the search_path has it first."
     findings = [*examine_lock(Dsn.parse(pg_database))]
     assert [str(finding) for finding in findings] == [
-        f"✗ transaction lock: {wrong}\n  {called.format('pg_try_advisory_xact_lock')} {UNNOTICED}\n  {PAST}",
-        f"✗ session lock: {wrong}\n  {called.format('pg_try_advisory_lock')} {UNPROTECTED}\n  {PAST}",
+        f"✗ transaction lock: {wrong}\n  {called.format('pg_try_advisory_xact_lock')} {UNNOTICED}\n  {SHADOWED}",
+        f"✗ session lock: {wrong}\n  {called.format('pg_try_advisory_lock')} {UNPROTECTED}\n  {SHADOWED}",
     ]
     verdict = judge(findings)
     assert (verdict.works, verdict.is_sound) == (False, False)

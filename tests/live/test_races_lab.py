@@ -87,7 +87,7 @@ def test_what_one_order_leaves_different_every_time_is_not_compared() -> None:
         ["log.at"],
         Verdict.INCONCLUSIVE,
         "No schedule preempted an actor: there is nothing to interleave."
-        " A latch stops a statement in its middle: [latches.NAME].",
+        " A latch stops a statement in its middle: latches=[Latch(...)].",
     )
 
 

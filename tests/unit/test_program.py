@@ -80,7 +80,7 @@ def test_the_help_says_what_to_type_first_and_has_a_line_for_every_task(called: 
     snapshots = run(called, "--list", "snapshot").stdout
     assert snapshots.splitlines()[:2] == [
         "Snapshots: what the steps made, kept as files",
-        "  snapshot.list        List the project's snapshots, used last first.",
+        "  snapshot.list        List the snapshots, most recently used first.",
     ]
 
 
