@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbtools.db.sql import literal, quote
 from dbtools.errors import UNCHANGED, ChainFailed
@@ -71,6 +71,14 @@ class EncodedTable:
     columns: str
     count: int
     data: bytes
+
+
+class CopyData(NamedTuple):
+    """The rows to copy in."""
+
+    tables: tuple[EncodedTable, ...] = ()
+    summary: tuple[str, ...] = ()
+    """What a person is told once they are in, a line each."""
 
 
 def encode(dataset: Dataset) -> tuple[EncodedTable, ...]:

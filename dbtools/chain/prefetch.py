@@ -1,4 +1,4 @@
-"""The rows of a run, computed in a child process while this one connects, waits and migrates."""
+"""The rows of a run: kept from an earlier one, or computed in a child process while this one connects and migrates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import pickle
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbtools.application import HasKnownUsers
-from dbtools.chain.copy import EncodedTable, encode
+from dbtools.chain.copy import CopyData, encode
 from dbtools.dataset import Dataset
 from dbtools.errors import UNCHANGED, ConfigurationError
 
@@ -20,15 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dbtools.application import Application
+    from dbtools.chain.kept_rows import KeptRows
     from dbtools.config import SeedPlan
-
-
-class CopyData(NamedTuple):
-    """The rows to copy in."""
-
-    tables: tuple[EncodedTable, ...] = ()
-    summary: tuple[str, ...] = ()
-    """What a person is told once they are in, a line each."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +35,22 @@ class SeedRows:
     """Return the rows to copy in, the same ones each time. Waits for them; raises what the application raised."""
 
 
+class _Generated(NamedTuple):
+    """What `generate` has made, and what was read for it."""
+
+    rows: CopyData
+    seen: set[tuple[str, str]] | None
+
+
 @contextmanager
-def generate_in_background(application: Application | None, plan: SeedPlan) -> Iterator[SeedRows]:
+def generate_in_background(
+    application: Application | None, plan: SeedPlan, kept: KeptRows | None = None
+) -> Iterator[SeedRows]:
     """Compute the rows of `plan` in a child process, which is gone at the end of the block.
 
-    A project without an application has no rows but those of its snapshot.
+    A project without an application has no rows but those of its snapshot. With `kept`, rows that an earlier run has
+    kept are taken instead, and new ones are kept once the block has used them. It must have watched the import of the
+    application.
 
     Raises:
         ConfigurationError: The variables that name users contradict each other; or the known users are asked for, and
@@ -66,19 +70,27 @@ def generate_in_background(application: Application | None, plan: SeedPlan) -> I
         yield SeedRows(plan, application.known_users(plan.environ, plan.as_of), CopyData)
         return
 
-    def generate() -> CopyData:
-        dataset = application.generate(plan.profile, plan.seed, plan.as_of)
-        return CopyData(encode(dataset), dataset.summary)
-
     missing = Dataset(())
     if isinstance(application, HasKnownUsers):
         missing = application.environment_users(plan.environ, plan.as_of)
-    with _compute_in_child(generate) as copy_data:
-        yield SeedRows(plan, missing, functools.cache(copy_data))
+    if kept and (found := kept.find(plan)):
+        yield SeedRows(plan, missing, lambda: found)
+        return
+
+    def generate() -> _Generated:
+        with kept.watch() if kept else nullcontext():
+            dataset = application.generate(plan.profile, plan.seed, plan.as_of)
+        return _Generated(CopyData(encode(dataset), dataset.summary), kept.seen if kept else None)
+
+    with _compute_in_child(generate) as wait:
+        result = functools.cache(wait)
+        yield SeedRows(plan, missing, lambda: result().rows)
+        if kept and result.cache_info().currsize and (seen := result().seen) is not None:
+            kept.keep(plan, result().rows, seen)
 
 
 @contextmanager
-def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], CopyData]]:
+def _compute_in_child(compute: Callable[[], _Generated]) -> Iterator[Callable[[], _Generated]]:
     """Run `compute` in a forked child, and yield a function that waits for its result.
 
     A second core then works on the rows while this process imports its driver and waits for the server. Where forking
@@ -98,11 +110,11 @@ def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], 
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
 
-        def result() -> CopyData:
+        def result() -> _Generated:
             text = pipe.read()
             if not text:
                 return compute()  # the child was killed
-            outcome: CopyData | BaseException = pickle.loads(text)  # noqa: S301 - our own child's
+            outcome: _Generated | BaseException = pickle.loads(text)  # noqa: S301 - our own child's
             if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
@@ -114,7 +126,7 @@ def _compute_in_child(compute: Callable[[], CopyData]) -> Iterator[Callable[[], 
             os.waitpid(child, 0)
 
 
-def _compute_and_exit(compute: Callable[[], CopyData], write_end: int) -> None:
+def _compute_and_exit(compute: Callable[[], _Generated], write_end: int) -> None:
     # Whatever happens, this process ends here, without the interpreter's clean-up: the stack above, buffers and exit
     # handlers belong to the parent.
     try:

@@ -66,12 +66,15 @@ def _open_content(project: Project, wanted: Wanted, dsn: Dsn, note: Callable[[st
     from dbtools.build.store import open_store
     from dbtools.chain.content import find_content
     from dbtools.chain.install import GivenSnapshot
+    from dbtools.chain.kept_rows import KeptRows
     from dbtools.chain.prefetch import generate_in_background
     from dbtools.config import SeedPlan, step_variables
 
-    application = None if wanted.schema_only or wanted.snapshot else project.load_application()
+    kept = KeptRows(project)
+    with kept.watch():
+        application = None if wanted.schema_only or wanted.snapshot else project.load_application()
     plan = SeedPlan.resolve(application, profile=wanted.profile, as_of=wanted.as_of, seed=wanted.seed)
-    with generate_in_background(application, plan) as rows:
+    with generate_in_background(application, plan, kept) as rows:
         if wanted.snapshot:
             with unpack(Path(wanted.snapshot)) as snapshot:
                 yield find_content(dsn, GivenSnapshot(snapshot), rows, project.root.name)

@@ -56,7 +56,7 @@ def wait_for_db(_context: Context, timeout: str = "", json: bool = False, debug:
     iterable=["allow_host"],
     help=option_help(
         *RUN_OPTIONS,
-        rebuild="Run the steps again, even where a snapshot fits",
+        rebuild="Run the steps and compute the rows again, even where a snapshot fits",
         **{
             "in-place": "Refill the live schema itself, for content that cannot be moved",
             "from": "Install this file (invoke snapshot.save) instead of the project's own steps",
@@ -116,13 +116,16 @@ def _run(
 ) -> None:
     from dbtools import chain
     from dbtools.chain import guard
+    from dbtools.chain.kept_rows import KeptRows
     from dbtools.chain.prefetch import generate_in_background
 
     guard.check_environment(action)
     out = console.Console(quiet=options.json)
     started = time.monotonic()
     project = find_project()
-    application = project.load_application()
+    kept = KeptRows(project, rebuild=rebuild)
+    with kept.watch():
+        application = project.load_application()
     if (action == "seed" and not project.seed) or (known_users_only and application is None):
         raise ConfigurationError(
             "There is nothing to seed." if not project.seed else "There are no known users.",
@@ -141,9 +144,9 @@ def _run(
         from dbtools.commands.evidence import prepare_evidence, write_evidence
 
         prepare_evidence(Path(options.evidence))
-    # From here on a second process computes the rows, while this one goes on.
+    # From here on a second process computes the rows, if none were kept, while this one goes on.
     with (
-        generate_in_background(None if file else application, plan) as rows,
+        generate_in_background(None if file else application, plan, kept) as rows,
         open_source(project, plan, options, out, rebuild=rebuild, file=file) as source,
     ):
         target = find_target(project, out, options, in_place=in_place)

@@ -118,12 +118,13 @@ def save(_context: Context, options: Options, file: str, key: str = "") -> None:
 def drop(_context: Context, key: str = "", all: bool = False, debug: bool = False) -> None:  # noqa: A002 - --all
     """Remove a snapshot from the cache.
 
-    With --all every one. No database is touched.
+    With --all every one, and the generated rows of earlier runs. No database is touched.
 
         invoke snapshot.drop --key 3f2a
     """
     out = console.Console()
-    store = _open_store(find_project())
+    project = find_project()
+    store = _open_store(project)
     if not key and not all:
         raise ConfigurationError(
             "Which snapshot?", "Neither --key nor --all was given.", "See them: invoke snapshot.list", UNCHANGED
@@ -131,6 +132,11 @@ def drop(_context: Context, key: str = "", all: bool = False, debug: bool = Fals
     for snapshot in store.all() if all else [_pick(store, key)]:
         store.drop(snapshot)
         out.done(f"Dropped snapshot {snapshot.folder.name.rpartition('-')[2]}")
+    if all:
+        from dbtools.chain.kept_rows import KeptRows
+
+        if runs := KeptRows(project).drop():
+            out.done(f"Dropped the generated rows of {runs} run{'s' * (runs != 1)}")
 
 
 def _open_store(project: config.Project) -> Store:

@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 SECOND_QUERY_S = 0.2
 """Between the two queries. A container's first server, which only runs the init scripts, is gone by then or betrays
 itself by another start time."""
+YOUNG_S = 10.0
+"""A server that has been up for longer is asked once."""
 
+_QUERY = """
+select current_setting('server_version'), pg_postmaster_start_time()::text,
+       clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %s)
+"""
 WAIT_LONGER = "wait longer with --timeout SECONDS."
 LONGEST_TRY_S = 10.0
 """For one try, from the look-up of the name to the answer."""
 
 
 def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] | None = None) -> str:
-    """Return the server's version once the *target* database has answered a query twice from one server process.
+    """Return the server's version once the *target* database has answered a query.
+
+    A server that has just started must answer twice: it may be one that only prepares the database, and is gone soon.
 
     Retries transient failures only, with a pause that grows from 0.05 to 1 s; `note` is told each new reason once.
     `timeout` is in seconds; 0 tries once.
@@ -48,13 +56,12 @@ def wait_for_db(dsn: Dsn, *, timeout: float = 60.0, note: Callable[[str], None] 
                 connect(dsn, "wait-for-db", autocommit=True, timeout=limit) as connection,
                 connection.answering_within(max(SECOND_QUERY_S, limit - (time.monotonic() - began))),
             ):
-                row = connection.execute(
-                    "select current_setting('server_version'), pg_postmaster_start_time()::text"
-                ).fetchone()
+                row = connection.execute(_QUERY, (YOUNG_S,)).fetchone()
             assert row is not None
-            if row[1] == seen:
-                return str(row[0])
-            seen, delay = row[1], SECOND_QUERY_S
+            version, start, is_settled = row
+            if is_settled or start == seen:
+                return str(version)
+            seen, delay = start, SECOND_QUERY_S
         except psycopg.OperationalError as error:
             diagnosis, seen = diagnose(error, dsn.password), ""
             if not diagnosis.transient:

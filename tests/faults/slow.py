@@ -17,8 +17,9 @@ from tests.support.sources import sql_source
 from tests.support.toy import TABLES, ToyShop
 
 if TYPE_CHECKING:
+    from dbtools.chain.copy import CopyData
     from dbtools.chain.phase import Outcome
-    from dbtools.chain.prefetch import CopyData, SeedRows
+    from dbtools.chain.prefetch import SeedRows
     from dbtools.chain.target import Target
 
 SHOPS = 3

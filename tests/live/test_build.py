@@ -19,8 +19,9 @@ from dbtools.build.builder import Builder
 from dbtools.build.place import Place
 from dbtools.build.scratch import scratch_database
 from dbtools.build.store import Store
+from dbtools.chain.copy import CopyData
 from dbtools.chain.mark import marked_schemas
-from dbtools.chain.prefetch import CopyData, SeedRows
+from dbtools.chain.prefetch import SeedRows
 from dbtools.chain.target import Target
 from dbtools.checks.doctor import examine
 from dbtools.config import LOCK_KEY, Project

@@ -15,8 +15,9 @@ from dbtools import chain
 from dbtools.build.programs import find_program
 from dbtools.build.scratch import scratch_database
 from dbtools.build.snapshot import MANIFEST, PARTS, Snapshot, SnapshotDamaged
+from dbtools.chain.copy import CopyData
 from dbtools.chain.install import GivenSnapshot
-from dbtools.chain.prefetch import CopyData, SeedRows
+from dbtools.chain.prefetch import SeedRows
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset

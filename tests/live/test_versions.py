@@ -11,7 +11,8 @@ import pytest
 
 from dbtools import chain
 from dbtools.build.scratch import scratch_database
-from dbtools.chain.prefetch import CopyData, SeedRows
+from dbtools.chain.copy import CopyData
+from dbtools.chain.prefetch import SeedRows
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset

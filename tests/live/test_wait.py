@@ -64,6 +64,7 @@ def web_server() -> Iterator[int]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(wait, "YOUNG_S", 1e9)
     clock = Clock()
     clock.put_into(wait, monkeypatch)
     return clock
@@ -74,6 +75,14 @@ def test_a_server_that_answers_is_asked_twice_and_named(pg_server: Server, pg_da
     assert wait_for_db(Dsn.parse(pg_database), timeout=5, note=notes.append).partition(" ")[0] == pg_server.version
     assert notes == []
     assert clock.pauses == [wait.SECOND_QUERY_S]
+
+
+def test_a_server_that_is_not_young_is_asked_once(
+    pg_database: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wait, "YOUNG_S", 0)
+    wait_for_db(Dsn.parse(pg_database), timeout=5)
+    assert clock.pauses == []
 
 
 @pytest.mark.parametrize(
