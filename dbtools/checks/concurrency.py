@@ -8,7 +8,7 @@ All of it happens on throwaway databases (see `stage`). The first arm shows what
   every statement its own transaction. It must show the collision.
 
 The second arm runs the chain as it is shipped: every process succeeds, the content after each round equals that of an
-undisturbed reset, and no two critical sections overlap by the server's own clock.
+undisturbed reset, no two critical sections overlap by the server's own clock, and no read of a reader fails meanwhile.
 
 Odd rounds start seeders only, even rounds seeders and resets. The workers are operating-system processes: Alembic's
 commands are not thread-safe, and threads would share state that real jobs do not share.
@@ -16,12 +16,13 @@ commands are not thread-safe, and threads would share state that real jobs do no
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from dbtools.chain.phase import Outcome, phase
 from dbtools.checks.content import Unsteady, differences
 from dbtools.checks.evidence import Evidence, StepsEvidence
+from dbtools.checks.reader import Reads, reader
 from dbtools.checks.reference import observe
 from dbtools.checks.round import COMPLETE, MIGRATED, Round
 from dbtools.checks.stage import open_stage
@@ -114,14 +115,15 @@ class _Arms:
         self, kind: type[Evidence], arm: Arm, number: int, database: Dsn, start: str, reference: Reference | None
     ) -> Round:
         stage, actions = self._stage, self._actions(number)
-        results = stage.run(database, arm, actions)
+        with reader(database, stage.tables) if arm == "locked" else nullcontext(Reads()) as reads:
+            results = stage.run(database, arm, actions)
         found = stage.content(database)
         if reference is None:
             different = differences(found, self._expected, Unsteady())
         else:
             different = reference.differences(found, actions, start)
         excused = reference.excused if reference else ()
-        played = Round(results, found.sha256, not different, start, tuple(different), excused)
+        played = Round(results, found.sha256, not different, start, tuple(different), excused, reads)
         self._note(f"{kind.ARMS[arm == 'locked']}, round {number}: {played.found or 'no failure'}")
         return played
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,6 +62,8 @@ class Evidence:
                 found.append(f"{where}: {listed(played.failures)}")
             if played.overlaps:
                 found.append(f"{where}: {played.overlaps} critical sections overlap")
+            if errors := played.reads.errors:
+                found.append(f"{where}: {len(errors)} of {played.reads.number} reads failed: {listed(Counter(errors))}")
             if not played.same_digest:
                 different = ", ".join(played.differences)
                 found.append(f"{where}: the content differs from an undisturbed reset's: {different}")
@@ -87,6 +90,7 @@ class Evidence:
         return [
             f"Without the lock: {failed} of {started} processes failed, {duplicates} of them on a duplicate key.",
             self._protected(),
+            self._read(),
             f"{'✗' if self.complaints else '✓'} The lock is {'NOT ' if self.complaints else ''}proven.",
         ]
 
@@ -100,14 +104,21 @@ class Evidence:
             f" overlapped, {contents} distinct content{'s' if contents != 1 else ''} after {len(self.locked)} rounds."
         )
 
+    def _read(self) -> str:
+        failed = sum(len(played.reads.errors) for played in self.locked)
+        number = sum(played.reads.number for played in self.locked)
+        longest = max(played.reads.longest for played in self.locked)
+        return f"A reader beside them: {failed} of {number} reads failed, the longest took {longest:.3f} s."
+
     def to_json(self) -> dict[str, Any]:
-        """Return everything for a machine."""
-        return {
-            "proved": self.proved,
-            "collided": self.collided,
-            "complaints": self.complaints,
-            **asdict(self),
-        }
+        """Return everything for a machine; of a reader, how many reads there were, and the longest in seconds."""
+        whole = asdict(self)
+        for played, found in zip(self.locked, whole["locked"], strict=True):
+            reads = played.reads
+            found["reads"] = {"number": reads.number, "errors": reads.errors, "longest": round(reads.longest, 3)}
+        for found in whole["unprotected"]:
+            del found["reads"]
+        return {"proved": self.proved, "collided": self.collided, "complaints": self.complaints, **whole}
 
 
 @dataclass(frozen=True)
@@ -158,4 +169,4 @@ class StepsEvidence(Evidence):
             verdict = "✓ Bare, the project's steps collide; through dbtools they do not."
         else:
             verdict = f"· No collision in {rounds} rounds; that is no proof of safety. Through dbtools there is none."
-        return [*self.words(), *self.notes, bare, self._protected(), verdict]
+        return [*self.words(), *self.notes, bare, self._protected(), self._read(), verdict]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from dbtools.checks.reader import Reads
 
 if TYPE_CHECKING:
     from dbtools.checks.job import Result
@@ -32,6 +34,8 @@ class Round:
     """How the content differs, in words."""
     excused: tuple[tuple[str, str], ...] = ()
     """Actions, and failures that they have also one after the other: those are no race."""
+    reads: Reads = field(default_factory=Reads)
+    """What a reader saw meanwhile; of the second arm only."""
 
     @property
     def failures(self) -> Counter[str]:

@@ -64,6 +64,11 @@ class Stage:
         """The schemas that the steps fill."""
         return self.ready.snapshot.manifest.schemas
 
+    @property
+    def tables(self) -> list[tuple[str, str]]:
+        """The tables that the steps make: schema and name."""
+        return [(self.schemas[table.schema], table.name) for table in self.ready.snapshot.manifest.tables]
+
     @contextmanager
     def empty_database(self) -> Iterator[Scratch]:
         """Make a database in which no step has run, and drop it at the end of the block."""

@@ -25,6 +25,7 @@ pre { font: 13px/1.45 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospa
   border: 1px solid var(--line); padding: .75rem; overflow-wrap: normal; }
 svg { width: 100%; height: auto; font: 11px system-ui, Arial, sans-serif; } svg text { fill: var(--ink); }
 svg .faint { fill: var(--faint); } svg .wait { fill: var(--wait); } svg .hold { fill: var(--hold); }
+svg .reads { stroke: var(--hold); opacity: .6; }
 svg .line { stroke: var(--line); } .bad { color: var(--bad); } .good { color: var(--good); }
 """
 

@@ -32,9 +32,9 @@ HANG_S = 600
 """Seconds after which a command hangs: far more than the slowest takes on a busy machine."""
 VARYING = (
     (
-        r"^(Without the lock|Bare, at once):.*",
-        lambda found: re.sub(r"\d+", "N", found[0]),
-    ),  # how often processes collided
+        r"^(Without the lock|Bare, at once|A reader beside them):.*",
+        lambda found: re.sub(r"[1-9]\d*", "N", found[0]),
+    ),  # how often processes collided, how often was read
     (r"\b[0-9a-f]{16}\b", "KEY"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00| UTC)", "TIME"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dbtools.checks.job import Result
+from dbtools.checks.reader import Reads
 from dbtools.checks.round import Round
 from dbtools.checks.timeline import timelines
 from dbtools.commands.evidence import prepare_evidence, write_evidence
@@ -57,6 +59,15 @@ def test_the_time_line_draws_waits_and_critical_sections_in_their_order() -> Non
         ("hold", pytest.approx(middle, abs=0.1), pytest.approx(end - middle, abs=0.1)),
     ]
     assert [text.text for text in root.iter("text")] == ["reset", "seed", "0 s", "3.000 s"]
+
+
+def test_reads_are_drawn_below_as_high_as_they_took_long() -> None:
+    start = 1795435200.0  # of DAY
+    reads = Reads([(start + 1, 0.5), (start + 2, 1.0), (start + 9, 1.0)], ["42P01 no table"])
+    (image,) = re.findall("<svg.*</svg>", timelines([dataclasses.replace(ROUND, reads=reads)]))
+    root = ElementTree.fromstring(image)  # noqa: S314 - our own
+    assert [title.text for title in root.iter("title")][2] == "4 reads, 1 failed, the longest took 1.000 s"
+    assert [path.attrib["d"] for path in root.iter("path")] == ["M356.7 82v-20.0 M623.3 82v-40.0"]
 
 
 def test_rounds_without_the_lock_have_no_time_line() -> None:
