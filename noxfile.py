@@ -131,7 +131,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab, tests."""
+    """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab, tests, loads."""
     session.run("python", "scripts/bench.py", *session.posargs)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Mapping, Sequence
 
-    from dbtools.dataset import Dataset
+    from dbtools.dataset import Dataset, TableText
 
 
 @dataclass(frozen=True)
@@ -62,4 +62,35 @@ class HasKnownUsers(Protocol):
         """Return the known users (and those of the environment), for the mode that adds nothing else.
 
         dbtools inserts the missing rows. A row whose key or unique value exists already stays as it is.
+        """
+
+
+class Load(Protocol):
+    """More rows than fit into memory, in blocks that do not depend on each other."""
+
+    @property
+    def base(self) -> Dataset:
+        """The rows that all blocks refer to. dbtools inserts those that are missing before it adds a block."""
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are, 1 or more."""
+
+    def block(self, number: int) -> Sequence[TableText]:
+        """Return the rows of a block, the first one being 0: the same bytes whoever asks, in whichever order.
+
+        They refer to `base` and to each other alone, parents first. dbtools asks from several threads, and moves no
+        sequence past the keys.
+        """
+
+
+@runtime_checkable
+class HasLoad(Protocol):
+    """An application that fills a database to measure on: `invoke load`."""
+
+    def load(self, scale: int, seed: int, as_of: datetime.date) -> Load:
+        """Return the rows of a scale, 1 or more: a pure function of its three arguments, as `generate` is.
+
+        Raises:
+            ConfigurationError: There are no rows for it.
         """

@@ -105,6 +105,11 @@ class Console:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def progress(self, text: str) -> None:
+        """Show how far a run is, on a terminal alone: the next text takes the line, and "" gives it back."""
+        if sys.stderr.isatty() and not self.quiet and not self._json:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         self._print("line", text, text)

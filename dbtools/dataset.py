@@ -25,6 +25,17 @@ class TableRows:
 
 
 @dataclass(frozen=True)
+class TableText:
+    """The same as lines of COPY's text format, in UTF-8, for an application that writes them faster than values."""
+
+    table: str
+    columns: tuple[str, ...]
+    count: int
+    """How many lines there are."""
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Tables in the order in which they can be loaded: parents before the tables that refer to them.
 

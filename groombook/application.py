@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+from dbtools.errors import UNCHANGED, ConfigurationError
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
 
     from dbtools.application import Invariant
     from dbtools.dataset import Dataset
+    from groombook.load import Load
 
 
 class GroomBook:
@@ -46,6 +50,25 @@ class GroomBook:
         from groombook.known_users import known_users
 
         return known_users(environ, as_of)
+
+    def load(self, scale: int, seed: int, as_of: dt.date) -> Load:
+        """Return millions of rows in blocks; see `groombook.load.Load`.
+
+        Raises:
+            ConfigurationError: NumPy is missing, or as for `Load`.
+        """
+        try:
+            from groombook.load import Load
+        except ModuleNotFoundError as error:
+            if error.name != "numpy":
+                raise
+            raise ConfigurationError(
+                "GroomBook's load needs NumPy, which this Python does not have.",
+                f"{sys.executable} computes millions of rows with it.",
+                "Install it: pip install numpy",
+                UNCHANGED,
+            ) from None
+        return Load(scale, seed, as_of)
 
 
 application = GroomBook()

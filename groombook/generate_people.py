@@ -89,7 +89,7 @@ def make_staff(profile: Profile, rng: Mulberry32, days: Days) -> tuple[list[Row]
         staff_row(
             member.id,
             member.name,
-            f"{_slug(member.name)}@groombook.dev",
+            f"{slug(member.name)}@groombook.dev",
             None,
             role,
             created,
@@ -135,14 +135,14 @@ def make_clients(profile: Profile, rng: Mulberry32, days: Days) -> tuple[list[Ro
     for (
         id_, day, minute, first, last, domain, exchange, line, number, street, city, notes, opt_out, opt_in
     ) in drawn:  # fmt: skip
-        slug = _slug(f"{first} {last}")
-        namesakes[slug] += 1
-        suffix = namesakes[slug] if namesakes[slug] > 1 else ""
+        address = slug(f"{first} {last}")
+        namesakes[address] += 1
+        suffix = namesakes[address] if namesakes[address] > 1 else ""
         rows.append(
             client_row(
                 id_,
                 f"{first} {last}",
-                f"{slug}{suffix}@{domain}",
+                f"{address}{suffix}@{domain}",
                 f"(555) {exchange}-{line:04}",
                 f"{number} {street}, {city}",
                 notes,
@@ -201,11 +201,12 @@ def make_pets(
                 care_notes=care,
             )
         )
-        pets.append(Pet(id_, clients[owner], _deck(species, tenths, age)))
+        pets.append(Pet(id_, clients[owner], deck(species, tenths, age)))
     return rows, pets
 
 
-def _deck(species: str, tenths: int, age: int) -> tuple[Service, ...]:
+def deck(species: str, tenths: int, age: int) -> tuple[Service, ...]:
+    """Return the services that a pet of this weight (in tenths of a kilogram) and age (in days) is likely to get."""
     if species == "Cat":
         return (BATH,) * 6 + (SMALL,) * 6 + (NAILS,) * 5 + (SHEDDING,) * 2 + (FLEAS,)
     full = SMALL if tenths < 100 else MEDIUM if tenths <= 250 else LARGE
@@ -214,6 +215,7 @@ def _deck(species: str, tenths: int, age: int) -> tuple[Service, ...]:
     return (BATH,) * 4 + (full,) * 6 + (NAILS,) * 3 + (TEETH,) * 2 + (SHEDDING,) * 2 + (FLEAS,) + (SANITARY,) * 2
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Return a name as it stands in an address: "Renée O'Hara" is renee.ohara."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return ".".join("".join(filter(str.isalnum, word)).lower() for word in plain.split())

@@ -14,6 +14,7 @@ lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in sli
 gate    statements through the race lab's proxy, open and with the lab's scheduler, beside a direct connection
 races   what a schedule of the shipped races costs
 tests   a database with the project's content for each test, beside other ways to give each test a clean one
+load    the whole process of `invoke load`, beside `psql \\copy` of the same bytes and `pgbench -i`; its peak memory
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from operator import truediv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -454,6 +456,76 @@ def milliseconds(taken: list[float]) -> list[str]:
     return [f"{value * 1000:.1f} ms" for value in (statistics.median(taken), min(taken), max(taken))]
 
 
+LOAD_SCALE = 5
+PGBENCH_SCALE = 3  # 100,000 rows each, about as many as those of the load
+
+
+def bench_load(rounds: int) -> None:
+    """Measure rows a second, in turn on one server, each into empty tables; and memory at two sizes."""
+    from dbtools.db.dsn import Dsn
+    from dbtools.server.embedded import EmbeddedServer
+    from dbtools.server.sources import find_binaries
+    from groombook.application import application
+
+    programs = find_binaries().bin
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(("SEED_", "PG"))}
+    content = application.load(LOAD_SCALE, 42, dt.date.fromisoformat(AS_OF))
+    load = [sys.executable, "-m", "invoke", "load", "--as-of", AS_OF, "--scale"]
+    peaks: dict[int, list[float]] = {LOAD_SCALE: [], 4 * LOAD_SCALE: []}
+    times: dict[str, list[float]] = {"psql \\copy": [], "load": [], "load --workers 2": [], "pgbench -i": []}
+    with EmbeddedServer.start() as server:
+        dsn = Dsn.parse(server.url)
+        environ |= {"DATABASE_URL": server.url, "PGPASSWORD": dsn.password}
+        psql = [str(programs / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn.without_password().url]
+        folder = server.directory / "data"  # removed with the server, also after kill -9
+        commands, rows = [], 0
+        for number in range(content.blocks):
+            for text in content.block(number):
+                file = folder / f"bench-{text.table}"
+                with file.open("ab") as lines:
+                    lines.write(text.data)
+                rows += text.count
+                commands.append(f"\\copy {text.table} ({', '.join(text.columns)}) from '{file}'")
+        copy = [*psql, *(word for line in dict.fromkeys(commands) for word in ("-c", line))]
+        empty = [sys.executable, "-m", "invoke", "reset"]
+        pgbench = [str(programs / "pgbench"), "-i", "-q", "-s", str(PGBENCH_SCALE), dsn.without_password().url]
+        for _ in range(rounds):
+            run(empty, environ | {"SEED_KNOWN_USERS_ONLY": "true"})
+            taken, peak = measure([*load, str(LOAD_SCALE)], environ)
+            times["load"].append(rows / taken)
+            peaks[LOAD_SCALE].append(peak)
+            # The rows that all blocks refer to stay, as they do for psql.
+            clear = "truncate clients, pets, appointments, invoices cascade"
+            run([*psql, "-c", clear], environ)
+            times["psql \\copy"].append(rows / seconds(partial(run, copy, environ)))
+            run([*psql, "-c", clear], environ)
+            taken, _ = measure([*load, str(LOAD_SCALE), "--workers", "2"], environ)
+            times["load --workers 2"].append(rows / taken)
+            made = seconds(partial(run, pgbench, environ))
+            times["pgbench -i"].append(100_000 * PGBENCH_SCALE / made)
+        run([*psql, "-c", clear], environ)
+        peaks[4 * LOAD_SCALE].append(measure([*load, str(4 * LOAD_SCALE)], environ)[1])
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    ratios = {name: statistics.median(map(truediv, times[name], times["psql \\copy"])) for name in times}
+    found = [(name, f"{median:.0f}", f"{ratios[name]:.2f}") for name, median in medians.items()]
+    print(table((f"{rows} rows", "rows a second", "beside \\copy, pairwise"), found))
+    print()
+    sizes = [(str(scale), f"{statistics.median(peak):.0f} MiB") for scale, peak in peaks.items()]
+    print(table(("scale of a load", "peak memory"), sizes))
+
+
+def measure(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
+    """Run a command to its end; return the seconds that it took, and the MiB of memory that it had at most."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    taken = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: exit {process.returncode}")
+    return taken, usage.ru_maxrss / 1024
+
+
 PARTS = {
     "start": bench_start,
     "reset": bench_reset,
@@ -463,6 +535,7 @@ PARTS = {
     "gate": bench_gate,
     "races": bench_races,
     "tests": bench_tests,
+    "load": bench_load,
 }
 
 

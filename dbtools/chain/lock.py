@@ -113,13 +113,15 @@ class TransactionLock(_Lock):
     """The lock `key` in the open transaction of `connection`, or in one that taking it opens.
 
     `connection` must not be in autocommit. No setting made here outlives the transaction. With `nested`, there is a
-    transaction to keep: a failed try is undone by a savepoint instead of a rollback.
+    transaction to keep: a failed try is undone by a savepoint instead of a rollback. With `shared`, others may hold it
+    in shared mode as well.
     """
 
-    def __init__(self, connection: psycopg.Connection, key: int, *, nested: bool = False) -> None:
+    def __init__(self, connection: psycopg.Connection, key: int, *, nested: bool = False, shared: bool = False) -> None:
         assert not connection.autocommit
         super().__init__(connection, key)
         self._nested = nested
+        self._mode = "_shared" if shared else ""
 
     def holder(self) -> Blocker | None:
         """Return the session that holds the lock now, None where it is free."""
@@ -141,7 +143,7 @@ class TransactionLock(_Lock):
         try:
             if seconds:
                 self.connection.execute(f"set local lock_timeout = {_milliseconds(seconds)}")
-            function = "pg_advisory_xact_lock" if seconds else "pg_try_advisory_xact_lock"
+            function = f"pg_{'' if seconds else 'try_'}advisory_xact_lock{self._mode}"
             if scalar(self.connection, f"select {function}(%s)", (self.key,)) is not False:
                 self.connection.execute("set local lock_timeout = 0")
                 return True

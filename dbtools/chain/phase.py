@@ -104,6 +104,10 @@ def hint(error: psycopg.Error, action: str = "") -> str:
             return "The migrations create no such table: correct them, or the rows of the application."
         case "23505" if action == "reset":
             return "The rows of the application repeat a key, or one that the migrations insert: correct either."
+        case "23505" if action == "load":
+            return (
+                "These blocks, or other rows with their keys, are there already: invoke reset, or load another share."
+            )
         case "0A000" if "row-level security" in str(error):
             return "Connect as a role with BYPASSRLS, or: alter table TABLE no force row level security."
         case "42704" if "role " in str(error):

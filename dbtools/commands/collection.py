@@ -13,6 +13,7 @@ from dbtools.commands import (
     checks,
     database,
     init,
+    load,
     race,
     race_explain,
     race_init,
@@ -36,7 +37,16 @@ def _collection(name: str, about: str, *bodies: Callable[..., None]) -> Collecti
     return made
 
 
-CHAIN = (init.init, checks.doctor, database.wait_for_db, database.reset, database.seed, database.migrate, build.build)
+CHAIN = (
+    init.init,
+    checks.doctor,
+    database.wait_for_db,
+    database.reset,
+    database.seed,
+    load.load,
+    database.migrate,
+    build.build,
+)
 CHECKS = (database.digest, checks.verify_concurrency)
 SERVER = (server.start, server.stop, server.upgrade, server.status, server.url, server.psql)
 SNAPSHOT = (snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)

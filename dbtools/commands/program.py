@@ -31,7 +31,7 @@ _FIRST = (
     ("reset", "do it: on DATABASE_URL, else on a server of its own"),
 )
 _ROOT_GROUPS = {
-    "Chain: schema and data as one unit": ("init", "reset", "seed", "migrate", "build"),
+    "Chain: schema and data as one unit": ("init", "reset", "seed", "load", "migrate", "build"),
     "Checks: look at the database, and change nothing": ("doctor", "wait-for-db", "digest", "verify-concurrency"),
 }
 _OPTIONS = (

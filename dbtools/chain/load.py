@@ -1,0 +1,244 @@
+"""Add the rows of a load, in blocks, by several sessions and beside other processes that add their shares of it.
+
+A load empties nothing. It holds the seed lock in shared mode: loads run side by side, and exclude resets, seeds and
+migrations as these exclude each other. The lock is that of one session, in a transaction that does nothing else; the
+others do the work, and commit only after all of them have counted their rows and the lock was seen to be held. Nothing
+keeps two processes from loading the same block but the primary keys of its rows: the second one fails, as a whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbtools.chain import guard
+from dbtools.chain.copy import analyze, insert_missing
+from dbtools.chain.lock import TransactionLock
+from dbtools.chain.locked_transaction import open_guarded_session
+from dbtools.chain.phase import Outcome, phase, server_time
+from dbtools.chain.report import lock_released, lock_taken, waiting_for_lock
+from dbtools.db.blockers import is_held_by
+from dbtools.db.connect import disable_timeouts, open_session
+from dbtools.db.settings import fix_text_settings
+from dbtools.db.sql import quote, scalar, search_path
+from dbtools.errors import UNCHANGED, ChainFailed, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import psycopg
+
+    from dbtools.application import Load
+    from dbtools.chain.report import Report
+    from dbtools.chain.target import Target
+    from dbtools.config import SeedPlan
+
+NOT_ADDED = "No row of a block was added; the rows that all blocks refer to may have been."
+ADDED = "The rows were committed before."
+PROGRESS_S = 0.2
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a load that one process adds: number 3 of 8, counted from 1."""
+
+    number: int = 1
+    of: int = 1
+
+    def blocks(self, count: int) -> range:
+        """Return the blocks of this share; together the shares have each of the `count` blocks once.
+
+        Raises:
+            ConfigurationError: There are more shares than blocks, and this one has none.
+        """
+        found = range(count * (self.number - 1) // self.of, count * self.number // self.of)
+        if not found:
+            raise ConfigurationError(
+                f"There is nothing to load for share {self.number} of {self.of}.",
+                f"The load has {count} {'block' if count == 1 else 'blocks'}, and a share is of whole blocks.",
+                f"Load in {count} {'share' if count == 1 else 'shares'} or fewer, or at a larger scale.",
+                UNCHANGED,
+            )
+        return found
+
+
+class Job:
+    """The blocks of a share, dealt to whoever asks next, and what has been added so far."""
+
+    def __init__(self, content: Load, blocks: range) -> None:
+        self.content = content
+        self.size = len(blocks)
+        self.done = 0
+        """Blocks that are in, though not committed."""
+        self.rows: Counter[str] = Counter()
+        """Rows that are in, by table."""
+        self.bytes = 0
+        self.over = threading.Event()
+        """Set where the run has failed or was interrupted."""
+        self._blocks = iter(blocks)
+        self._lock = threading.Lock()
+
+    def deal(self) -> Iterator[int]:
+        """Yield blocks that nobody else gets, until there are none, or the run is over."""
+        while not self.over.is_set():
+            with self._lock:
+                number = next(self._blocks, None)
+            if number is None:
+                return
+            yield number
+
+    def add(self, rows: Counter[str], size: int) -> None:
+        """Note that a block is in."""
+        with self._lock:
+            self.done += 1
+            self.rows += rows
+            self.bytes += size
+
+
+def load(
+    target: Target,
+    content: Load,
+    share: Share,
+    workers: int,
+    plan: SeedPlan,
+    report: Report,
+    progress: Callable[[Job], None],
+) -> tuple[Outcome, Job]:
+    """Add the blocks of a share with so many sessions, beside that of the lock; return what was done and added.
+
+    Rows that all blocks refer to are inserted before, where they are missing, and committed. All blocks of the share
+    are committed at the end: each session's at once, one session after the other. `progress` is told now and then.
+
+    Raises:
+        ConfigurationError: The share has no block, or the pool is too small.
+        ResetRefused: The guard said no. Nothing was changed.
+        DatabaseUnreachable: The server did not let us in. Nothing was changed.
+        LockTimeout: A reset, seed or migration kept the lock. Nothing was changed.
+        ChainFailed: A phase failed; the message says what state the database is in.
+    """
+    job = Job(content, share.blocks(content.blocks))
+    workers = min(workers, job.size)
+    if workers + 1 > target.pool_size:
+        raise ConfigurationError(
+            f"A pool of {target.pool_size} is too small for {workers} workers.",
+            "Each has a connection, and one more holds the lock.",
+            f"Set --pool-size, DBTOOLS_POOL_SIZE or [tool.dbtools] pool-size to {workers + 1} or more.",
+            UNCHANGED,
+        )
+    guard.check_environment("load", plan.environ)
+    outcome = Outcome("load")
+    with open_guarded_session(target, "load", plan) as keeper, _shared_lock(keeper, target, report, outcome) as pid:
+        with ExitStack() as stack, phase("load", NOT_ADDED, outcome):
+            here = target.dsn.pinned(keeper)
+            sessions = [stack.enter_context(open_session(here, "load", autocommit=False)) for _ in range(workers)]
+            _prepare(sessions[0], target)
+            report.doing("Loading rows...")
+            outcome.rows = insert_missing(sessions[0], content.base)
+            sessions[0].commit()
+            for session in sessions:
+                _prepare(session, target)
+            _work(job, sessions, progress)
+            if not is_held_by(sessions[0], target.lock_key, pid):
+                raise ChainFailed(
+                    "The seed advisory lock was lost during the load.",
+                    "Its session is gone, so another run may have changed the tables meanwhile.",
+                    "Run: invoke reset; then load again.",
+                )
+            _commit(sessions, outcome)
+        outcome.rows += job.rows.total()
+        for table, count in job.rows.items():
+            report.done(f"Loaded {count} rows into {table}")
+        with phase("analyze", ADDED, outcome), open_session(here, "load") as session:
+            analyze(session, target.schema)
+    return outcome, job
+
+
+@contextmanager
+def _shared_lock(keeper: psycopg.Connection, target: Target, report: Report, outcome: Outcome) -> Iterator[int]:
+    """Hold the seed lock in shared mode in a transaction of `keeper`, and yield the server process that has it."""
+    with phase("lock", UNCHANGED, outcome):
+        keeper.autocommit = False
+        lock = TransactionLock(keeper, target.lock_key, shared=True)
+        outcome.waited = lock.acquire(target.waits, waiting_for_lock(report, target.lock_key))
+        outcome.acquired_at = server_time(keeper)
+        pid = int(scalar(keeper, "select pg_backend_pid()"))
+    lock_taken(report, target.lock_key, pid, outcome.waited)
+    yield pid
+    with phase("unlock", ADDED, outcome):
+        outcome.released_at = server_time(keeper)
+        keeper.commit()
+    lock_released(report, target.lock_key, outcome.rows)
+
+
+def _prepare(session: psycopg.Connection, target: Target) -> None:
+    """Begin a transaction in which text is read as it was written."""
+    disable_timeouts(session, local=True)
+    fix_text_settings(session, local=True)
+    lock_timeout = f"set local lock_timeout = '{target.waits.statement:.3f}s'"
+    session.execute(f"set local search_path to {search_path([target.schema])}; {lock_timeout}")
+
+
+def _work(job: Job, sessions: Sequence[psycopg.Connection], progress: Callable[[Job], None]) -> None:
+    """Have the sessions add the blocks side by side. Where one fails, or a signal arrives, all of them end."""
+    with ThreadPoolExecutor(len(sessions), "dbtools load") as pool:
+        futures = [pool.submit(_fill, session, job) for session in sessions]
+        try:
+            _wait(futures, job, progress)
+        except BaseException:
+            job.over.set()
+            while wait(futures, PROGRESS_S).not_done:
+                for session in sessions:  # one may wait for another program's lock
+                    with suppress(Exception):
+                        session.cancel()
+            raise
+
+
+def _wait(futures: Sequence[Future[None]], job: Job, progress: Callable[[Job], None]) -> None:
+    running: set[Future[None]] = set(futures)
+    while running:
+        done, running = wait(running, PROGRESS_S, FIRST_EXCEPTION)
+        progress(job)
+        for future in done:
+            future.result()
+
+
+def _fill(session: psycopg.Connection, job: Job) -> None:
+    """Add blocks as long as there are some; then ask the server how many rows this transaction has added."""
+    added: Counter[str] = Counter()
+    for number in job.deal():
+        rows: Counter[str] = Counter()
+        size = 0
+        for table in job.content.block(number):
+            columns = ", ".join(map(quote, table.columns))
+            with session.cursor() as cursor, cursor.copy(f"copy {quote(table.table)} ({columns}) from stdin") as copy:
+                copy.write(table.data)
+            rows[table.table] += table.count
+            size += len(table.data)
+        added += rows
+        job.add(rows, size)
+    if job.over.is_set():
+        return
+    for name, count in added.items():
+        found = scalar(session, f"select count(*) from {quote(name)} where xmin = pg_current_xact_id()::xid")
+        if found != count:
+            raise ChainFailed(
+                f"The load did not arrive: {found} rows are in {name}, and {count} were sent.",
+                "A trigger of the table may have kept them out, or removed them.",
+                "Drop it for the load, or take the table out of the load.",
+            )
+
+
+def _commit(sessions: Sequence[psycopg.Connection], outcome: Outcome) -> None:
+    for number, session in enumerate(sessions):
+        if number:
+            state = f"{number} of {len(sessions)} workers had committed their blocks: invoke reset, and load again."
+        elif len(sessions) > 1:
+            state = "Which workers' blocks were committed is not known: invoke reset, and load again."
+        else:
+            state = "Whether the blocks were committed is not known: all of them are there, or none."
+        with phase("commit", state, outcome):
+            session.commit()
