@@ -8,21 +8,20 @@ keeps two processes from loading the same block but the primary keys of its rows
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard
+from dbtools.chain.blocks import Job, Share
 from dbtools.chain.copy import analyze, insert_missing
 from dbtools.chain.lock import TransactionLock
 from dbtools.chain.locked_transaction import open_guarded_session
 from dbtools.chain.phase import Outcome, phase, server_time
 from dbtools.chain.report import lock_released, lock_taken, waiting_for_lock
 from dbtools.db.blockers import is_held_by
-from dbtools.db.connect import disable_timeouts, open_session
+from dbtools.db.connect import CONNECTION_LOST, disable_timeouts, open_session
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote, scalar, search_path
 from dbtools.errors import UNCHANGED, ChainFailed, ConfigurationError
@@ -40,63 +39,6 @@ if TYPE_CHECKING:
 NOT_ADDED = "No row of a block was added; the rows that all blocks refer to may have been."
 ADDED = "The rows were committed before."
 PROGRESS_S = 0.2
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of a load that one process adds: number 3 of 8, counted from 1."""
-
-    number: int = 1
-    of: int = 1
-
-    def blocks(self, count: int) -> range:
-        """Return the blocks of this share; together the shares have each of the `count` blocks once.
-
-        Raises:
-            ConfigurationError: There are more shares than blocks, and this one has none.
-        """
-        found = range(count * (self.number - 1) // self.of, count * self.number // self.of)
-        if not found:
-            raise ConfigurationError(
-                f"There is nothing to load for share {self.number} of {self.of}.",
-                f"The load has {count} {'block' if count == 1 else 'blocks'}, and a share is of whole blocks.",
-                f"Load in {count} {'share' if count == 1 else 'shares'} or fewer, or at a larger scale.",
-                UNCHANGED,
-            )
-        return found
-
-
-class Job:
-    """The blocks of a share, dealt to whoever asks next, and what has been added so far."""
-
-    def __init__(self, content: Load, blocks: range) -> None:
-        self.content = content
-        self.size = len(blocks)
-        self.done = 0
-        """Blocks that are in, though not committed."""
-        self.rows: Counter[str] = Counter()
-        """Rows that are in, by table."""
-        self.bytes = 0
-        self.over = threading.Event()
-        """Set where the run has failed or was interrupted."""
-        self._blocks = iter(blocks)
-        self._lock = threading.Lock()
-
-    def deal(self) -> Iterator[int]:
-        """Yield blocks that nobody else gets, until there are none, or the run is over."""
-        while not self.over.is_set():
-            with self._lock:
-                number = next(self._blocks, None)
-            if number is None:
-                return
-            yield number
-
-    def add(self, rows: Counter[str], size: int) -> None:
-        """Note that a block is in."""
-        with self._lock:
-            self.done += 1
-            self.rows += rows
-            self.bytes += size
 
 
 def load(
@@ -132,22 +74,23 @@ def load(
     guard.check_environment("load", plan.environ)
     outcome = Outcome("load")
     with open_guarded_session(target, "load", plan) as keeper, _shared_lock(keeper, target, report, outcome) as pid:
-        with ExitStack() as stack, phase("load", NOT_ADDED, outcome):
-            here = target.dsn.pinned(keeper)
-            sessions = [stack.enter_context(open_session(here, "load", autocommit=False)) for _ in range(workers)]
-            _prepare(sessions[0], target)
-            report.doing("Loading rows...")
-            outcome.rows = insert_missing(sessions[0], content.base)
-            sessions[0].commit()
-            for session in sessions:
-                _prepare(session, target)
-            _work(job, sessions, progress)
-            if not is_held_by(sessions[0], target.lock_key, pid):
-                raise ChainFailed(
-                    "The seed advisory lock was lost during the load.",
-                    "Its session is gone, so another run may have changed the tables meanwhile.",
-                    "Run: invoke reset; then load again.",
-                )
+        with ExitStack() as stack:
+            with phase("load", NOT_ADDED, outcome):
+                here = target.dsn.pinned(keeper)
+                sessions = [stack.enter_context(open_session(here, "load", autocommit=False)) for _ in range(workers)]
+                _prepare(sessions[0], target)
+                report.doing("Loading rows...")
+                outcome.rows = insert_missing(sessions[0], content.base)
+                sessions[0].commit()
+                for session in sessions:
+                    _prepare(session, target)
+                _work(job, sessions, progress)
+                if not is_held_by(sessions[0], target.lock_key, pid):
+                    raise ChainFailed(
+                        "The seed advisory lock was lost during the load.",
+                        "Its session is gone, so another run may have changed the tables meanwhile.",
+                        "Run: invoke reset; then load again.",
+                    )
             _commit(sessions, outcome)
         outcome.rows += job.rows.total()
         for table, count in job.rows.items():
@@ -233,12 +176,20 @@ def _fill(session: psycopg.Connection, job: Job) -> None:
 
 
 def _commit(sessions: Sequence[psycopg.Connection], outcome: Outcome) -> None:
+    """Commit, one session after the other. Where one fails, the error says how many had committed before."""
+    import psycopg
+
     for number, session in enumerate(sessions):
-        if number:
-            state = f"{number} of {len(sessions)} workers had committed their blocks: invoke reset, and load again."
-        elif len(sessions) > 1:
-            state = "Which workers' blocks were committed is not known: invoke reset, and load again."
-        else:
-            state = "Whether the blocks were committed is not known: all of them are there, or none."
-        with phase("commit", state, outcome):
-            session.commit()
+        before = f"{number} of {len(sessions)} workers had committed their blocks" if len(sessions) > 1 else ""
+        unknown = "Whether the blocks were committed is not known: all of them are there, or none."
+        try:
+            with phase("commit", f"{before}; of the next it is not known." if before else unknown, outcome):
+                session.commit()
+        except ChainFailed as error:
+            cause = error.__cause__
+            refused = isinstance(cause, psycopg.Error) and cause.sqlstate not in CONNECTION_LOST
+            if refused:
+                error.state = f"{before}; no other did." if number else NOT_ADDED
+            if number or not refused:
+                error.hint = "Run: invoke reset; then load again."
+            raise

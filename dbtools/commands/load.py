@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from dbtools.chain.load import Job, Share
+    from dbtools.chain.blocks import Job, Share
 
 _OPTIONS = ("as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host", "json", "debug")
 _BAR = 24  # characters
@@ -110,7 +110,7 @@ def parse_shard(text: str, environ: Mapping[str, str]) -> Share:
     Raises:
         ConfigurationError: It names none, or JOB_COMPLETION_INDEX does not say which.
     """
-    from dbtools.chain.load import Share
+    from dbtools.chain.blocks import Share
 
     found = re.fullmatch(r"(job|[0-9]{1,6})/([0-9]{1,6})", text)
     number, of = found.groups() if found else ("", "0")

@@ -18,7 +18,8 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine, pool
 
-from dbtools.chain.load import Job, Share, load
+from dbtools.chain.blocks import Job, Share
+from dbtools.chain.load import load
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset, TableRows, TableText
@@ -151,6 +152,46 @@ def test_rows_that_did_not_arrive_are_no_success(target: Target, connect: Connec
     assert counts(target) == (0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("workers", "late", "state", "hint", "left"),
+    [
+        (
+            1,
+            "true",
+            "No row of a block was added; the rows that all blocks refer to may have been.",
+            "Read the server's answer above; --debug shows the traceback.",
+            0,
+        ),
+        (
+            2,
+            "exists (select from items where xmin <> pg_current_xact_id()::xid)",
+            "1 of 2 workers had committed their blocks; no other did.",
+            "Run: invoke reset; then load again.",
+            1,
+        ),
+    ],
+)
+def test_a_commit_that_fails_says_what_is_there(
+    target: Target, connect: Connect, workers: int, late: str, state: str, hint: str, left: int
+) -> None:
+    both = threading.Barrier(workers)
+    connect().execute(
+        "create function late() returns trigger language plpgsql as"
+        f" $$begin if {late} then raise 'too late'; end if; return null; end$$;"
+        "create constraint trigger late after insert on items deferrable initially deferred"
+        " for each row execute function late()"
+    )
+    with pytest.raises(ChainFailed) as caught:
+        run(target, Items(lambda number: both.wait(60) if number < workers else None), workers=workers)
+    assert str(caught.value) == (
+        f"The commit phase failed.\ntoo late CONTEXT: PL/pgSQL function late() line 1 at RAISE. {state}\n{hint}"
+    )
+    items, notes, _ = counts(target)
+    assert isinstance(items, int)
+    assert (items > 0, notes) == (left > 0, 2 * items)
+    assert items < 60
+
+
 def test_a_lost_lock_is_seen_before_the_commit(target: Target, connect: Connect) -> None:
     session = connect()
     ended = "select pg_terminate_backend(pid, 60000) from pg_locks where locktype = 'advisory' and granted"
@@ -213,10 +254,11 @@ def test_the_rules_of_groombook_hold(groombook: str) -> None:
 def test_the_task_is_interrupted_and_goes_on(groombook: str, connect: Connect) -> None:
     target = Target(Dsn.parse(groombook), LOCK_KEY)
     other = connect(autocommit=False)
-    other.execute("lock table invoices")
+    other.execute("lock table clients")
     task = start_task(groombook, "load")
-    waiting = "select from pg_locks where relation = 'invoices'::regclass and not granted"
-    until(lambda: query(target, waiting))
+    waiting = "select from pg_locks where relation = 'clients'::regclass and not granted"
+    watching = connect()
+    until(lambda: watching.execute(waiting).fetchall())
     task.send_signal(signal.SIGINT)
     out, errors = task.communicate(timeout=60)
     other.rollback()

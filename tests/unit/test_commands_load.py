@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtools.chain.load import Job, Share
+from dbtools.chain.blocks import Job, Share
 from dbtools.commands.load import describe, parse_shard
 from dbtools.errors import ConfigurationError
 
@@ -90,7 +90,10 @@ def test_progress_is_for_a_terminal(quiet: bool, log: str, shown: str) -> None:
     environ = os.environ | {"DBTOOLS_LOG": log}
     subprocess.run(command, env=environ, stderr=theirs, check=True)
     os.write(theirs, b".")  # so that there is something to read
-    assert os.read(ours, 100).decode() == f"{shown}."
+    read = b""
+    while not read.endswith(b"."):
+        read += os.read(ours, 100)
+    assert read.decode() == f"{shown}."
     os.close(ours)
     os.close(theirs)
     piped = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dbtools.chain.blocks import Share
 from dbtools.chain.copy import encode
-from dbtools.chain.load import Share
 from dbtools.dataset import Dataset, TableRows, Value
 from dbtools.errors import ConfigurationError
 from groombook import breeds, names
