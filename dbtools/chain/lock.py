@@ -143,7 +143,8 @@ class TransactionLock(_Lock):
         try:
             if seconds:
                 self.connection.execute(f"set local lock_timeout = {_milliseconds(seconds)}")
-            function = f"pg_{'' if seconds else 'try_'}advisory_xact_lock{self._mode}"
+            function = "pg_advisory_xact_lock" if seconds else "pg_try_advisory_xact_lock"
+            function += self._mode
             if scalar(self.connection, f"select {function}(%s)", (self.key,)) is not False:
                 self.connection.execute("set local lock_timeout = 0")
                 return True
