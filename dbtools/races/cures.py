@@ -8,7 +8,6 @@ it is as if that had not come yet, and it can be run again.
 from __future__ import annotations
 
 import re
-import subprocess
 import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from dbtools.races.execution.lab import Lab
     from dbtools.races.result import ExplorationResult
     from dbtools.races.run import RunResult
-    from dbtools.races.scenario import Actor, Scenario
+    from dbtools.races.scenario import Scenario
 
 KEY = zlib.crc32(b"a tried cure")
 """The key of the advisory lock."""
@@ -51,22 +50,6 @@ class Trial:
     """No schedule failed."""
 
 
-@dataclass(frozen=True)
-class UnderLock:
-    """A program that runs another one while it holds an advisory lock, on a connection of its own."""
-
-    actor: Actor
-
-    def __call__(self, url: str) -> None:
-        """Run it."""
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"select pg_advisory_lock({KEY})", prepare=False)
-            if self.actor.call is not None:
-                self.actor.call(url)
-            elif code := subprocess.run(self.actor.command, check=False).returncode:
-                raise SystemExit(code)
-
-
 def try_cures(lab: Lab, run: RunResult, anomaly: Anomaly, explore: Callable[[], ExplorationResult]) -> Iterator[Trial]:
     """Yield the cures of a failing run, each as soon as it is tried; `explore` explores the lab's scenario."""
     scenario = lab.scenario
@@ -82,7 +65,7 @@ def try_cures(lab: Lab, run: RunResult, anomaly: Anomaly, explore: Callable[[], 
     lab.scenario, lab.guard = plain, KEY
     yield _judge("a lock around each transaction", explore())
     lab.guard = None
-    lab.scenario = replace(plain, actors=[_under_lock(actor) for actor in scenario.actors])
+    lab.scenario = replace(plain, actors=[actor.under_lock(KEY) for actor in scenario.actors])
     yield _judge("a lock around each program", explore())
     lab.scenario = scenario
     if anomaly.inserted and (columns := _key_columns(lab, run, anomaly.inserted)):
@@ -131,10 +114,6 @@ def _level_is_fixed(run: RunResult, scenario: Scenario) -> str:
     if any(actor.superuser for actor in scenario.actors):
         return "A program connects as the superuser, whom the setting does not reach."
     return ""
-
-
-def _under_lock(actor: Actor) -> Actor:
-    return replace(actor, command=(), call=UnderLock(actor))
 
 
 def _key_columns(lab: Lab, run: RunResult, relation: str) -> list[str]:

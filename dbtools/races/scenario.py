@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ class Actor:
     """Its working directory; None: that of the scenario."""
     latch: bool = False
     """It works a latch. It is no program of the scenario, so serial orders leave it out."""
+
+    def under_lock(self, key: int) -> Actor:
+        """Return the same program, run while a connection of its own holds the advisory lock `key`."""
+        return replace(self, command=(), call=UnderLock(self, key))
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,23 @@ class Script:
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in self.statements:
                 connection.execute(statement, prepare=False)
+
+
+@dataclass(frozen=True)
+class UnderLock:
+    """A program that runs another one while it holds an advisory lock, on a connection of its own."""
+
+    actor: Actor
+    key: int
+
+    def __call__(self, url: str) -> None:
+        """Run it, and exit as it does."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"select pg_advisory_lock({self.key})", prepare=False)
+            if self.actor.call is not None:
+                self.actor.call(url)
+            elif code := subprocess.run(self.actor.command, check=False).returncode:
+                raise SystemExit(code)
 
 
 @dataclass(frozen=True)

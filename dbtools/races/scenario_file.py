@@ -6,6 +6,7 @@ waits = "row of jobs"                     # a wait that must have been seen, or 
 serial = true                             # the content must be what some serial order of the programs leaves
 allow = ["exit 1", "23505 jobs_pkey"]     # failures that are no race: the program refuses by design
 ignore = ["jobs.updated_at", "audit"]     # columns and tables that are not compared
+lock = 1196576591                         # each program runs while a connection of its own holds this advisory lock
 
 [start]                                   # what makes the start state, in this order, in an empty database
 snapshot = true                           # it begins with what `invoke reset` would install; "schema": without the seed
@@ -67,6 +68,7 @@ KEYS = {
     "serial": bool,
     "allow": list,
     "ignore": list,
+    "lock": int,
     "env": dict,
     "start": dict,
     "actors": dict,
@@ -142,13 +144,16 @@ class _Reader:
                 )
         self._check("", table, KEYS)
         environment = self._strings("env", table.get("env", {}))
+        if not -(2**63) <= table.get("lock", 0) < 2**63:
+            raise self._wrong("lock", "the key of an advisory lock has 64 bits")
+        actors = [self._actor(name, actor, environment) for name, actor in table.get("actors", {}).items()]
         invariants = self._strings("invariants", table.get("invariants", {}))
         definition = {key: value for key, value in table.items() if key not in NOT_DEFINING}
         start = self._check("start", table.get("start", {}), START_KEYS)
         server = self._check("server", table.get("server", {}), SERVER_KEYS)
         return Scenario(
             self._name,
-            actors=[self._actor(name, actor, environment) for name, actor in table.get("actors", {}).items()],
+            actors=[actor.under_lock(table["lock"]) for actor in actors] if "lock" in table else actors,
             start=[self._start(key, value) for key, value in start.items() if key not in ("snapshot", "superuser")],
             snapshot=self._snapshot(start.get("snapshot", False)),
             superuser=start.get("superuser", False),

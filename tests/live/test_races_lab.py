@@ -339,6 +339,25 @@ def test_three_in_a_circle() -> None:
     assert sorted(end.code or 0 for end in run.trace.ends) == [0, 0, 1]
 
 
+def test_a_scenario_can_run_its_programs_under_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "counter.toml").write_text(
+        """
+        expect = "the content"
+        start.sql = "create table counter (before int, n int); insert into counter values (0, 0)"
+        actors.one.sql = ["update counter set before = n", "update counter set n = before + 1"]
+        actors.two.sql = ["update counter set before = n", "update counter set n = before + 1"]
+        [variants.locked]
+        expect = ""
+        lock = 7
+        waits = "advisory lock 7"
+        """
+    )
+    bare, locked = (explore(read(tmp_path / "counter.toml", variant, tmp_path)) for variant in ("", "locked"))
+    assert (bare.verdict, bare.waits["advisory lock 7"]) == (Verdict.VIOLATED, 0)
+    assert locked.verdict is Verdict.HELD, locked.reason
+    assert 0 < locked.waits["advisory lock 7"] < locked.total
+
+
 def test_a_latch_reaches_inside_a_statement() -> None:
     insert = Script(["insert into names select 'x' where not exists (select from names)"])
     actors = [Actor("a", call=insert), Actor("b", call=insert)]
@@ -592,6 +611,8 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
             "server.settings.Port",
             "It is set by dbtools itself, to find its servers again and to keep others out.",
         ),
+        ("lock = true", "lock", "It must be a whole number, not True"),
+        ("lock = 9223372036854775808", "lock", "The key of an advisory lock has 64 bits"),
         ("[invariants]\none = 1", "invariants.one", "It must be a string, not 1"),
         (
             "[limits]\npatience = 'long'",
