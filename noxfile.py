@@ -57,8 +57,9 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def races(session: nox.Session) -> None:
-    """Find every shipped race, replay it, and show that its cure holds: -- --full for more of all."""
-    session.run("python", "scripts/races.py", *session.posargs)
+    """Find every shipped race, replay it, and show that its cure holds: -- --full; public packages: -- --published."""
+    script = "scripts/published_races.py" if "--published" in session.posargs else "scripts/races.py"
+    session.run("python", script, *(word for word in session.posargs if word != "--published"))
 
 
 @nox.session

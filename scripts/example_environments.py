@@ -41,22 +41,31 @@ def main() -> int:
     return 1 if missing else 0
 
 
-def provide(example: Path) -> str:
-    """Make the environment that an example's files ask for; return why it cannot be made, "" where it is there."""
+def provide(example: Path, cache: Path = CACHE) -> str:
+    """Make the environment that a project's files ask for, in a folder of its name in `cache`.
+
+    Returns why it cannot be made, "" where it is there.
+    """
+    folder = cache / example.name
     try:
         if (example / "requirements.txt").is_file():
-            _make(example, ("requirements.txt",), platform.python_version(), _install_python)
+            _make(example, folder, ("requirements.txt",), platform.python_version(), _install_python)
         if (example / "package-lock.json").is_file():
             if shutil.which("npm") is None:  # the tests of such an example are skipped, and say so; CI has npm
                 return "there is no npm here, and CI is set." if os.environ.get("CI") else ""
-            _make(example, ("package-lock.json", "package.json", ".npmrc"), _run("node", "--version"), _install_node)
+            _make(
+                example,
+                folder,
+                ("package-lock.json", "package.json", ".npmrc"),
+                _run("node", "--version"),
+                _install_node,
+            )
     except CannotInstall as problem:
         return str(problem)
     return ""
 
 
-def _make(example: Path, names: tuple[str, ...], version: str, install: Callable[[Path], None]) -> None:
-    folder = CACHE / example.name
+def _make(example: Path, folder: Path, names: tuple[str, ...], version: str, install: Callable[[Path], None]) -> None:
     wanted = version + "".join((example / name).read_text("utf-8") for name in names)
     stamp = folder / "made-from"
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:

@@ -34,6 +34,8 @@ def of_page(page: Path) -> str:
 EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml", "conftest.py"}
 """Files that pages write, or tell a project to write."""
 OTHER_OPTIONS = {
+    "--published",
+    "--write-page",
     "--check",
     "--list",
     "--help",
