@@ -52,7 +52,7 @@ def check_rights(work: psycopg.Connection, schema: str) -> None:
     Raises:
         ChainFailed: This role may not create in the schema; or there is none, and it may not create one.
     """
-    role, may_create, may_use = work.execute(_RIGHTS, {"schema": schema}).fetchone() or ("", False, None)
+    ((role, may_create, may_use),) = work.execute(_RIGHTS, {"schema": schema})
     if may_use is None and not may_create:
         raise ChainFailed(
             f"The schema {schema} does not exist, and role {role} may not create it.",

@@ -123,9 +123,9 @@ def check_snapshot_movable(manifest: Manifest) -> None:
 
 
 def _check_database(work: psycopg.Connection) -> None:
-    row = work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user").fetchone()
-    if row and not row[0]:
-        name, role = work.info.dbname, str(row[1])
+    ((allowed, role),) = work.execute("select has_database_privilege(current_database(), 'CREATE'), current_user")
+    if not allowed:
+        name = work.info.dbname
         raise ChainFailed(
             f"Role {role} may not create a schema in database {name}.",
             "A reset builds the new tables in a schema of their own before it puts them in place.",

@@ -220,6 +220,8 @@ def test_a_secret_that_was_met_is_masked_wherever_it_turns_up() -> None:
 def test_a_short_one_as_a_word_only_and_a_public_one_not_at_all() -> None:
     Dsn.parse("postgresql://ann:gnat@h/app")
     assert mask("the gnat, not the stagnation") == "the ***, not the stagnation"
+    assert mask("Sevens1, not in Sevens12", "Sevens1") == "***, not in Sevens12"
+    assert mask("Eight8ch, and in Eight8chs", "Eight8ch") == "***, and in ***s"
     Dsn.parse("postgresql://bookkeeper:bookkeeper@h/app")
     Dsn.parse("postgresql://ann:postgres@h/app")
     assert mask("postgres://bookkeeper at work") == "postgres://bookkeeper at work"

@@ -75,6 +75,20 @@ def test_another_process_computes_them() -> None:
         assert rows.copy_data()[1] != (str(os.getpid()),)
 
 
+class Deaf(ToyShop):
+    """An application that says which signals its process does not get now."""
+
+    def generate(self, profile: str, seed: int, as_of: dt.date) -> Dataset:
+        return Dataset((), tuple(sorted(one.name for one in signal.pthread_sigmask(signal.SIG_BLOCK, ()))))
+
+
+def test_a_signal_reaches_this_process_and_not_the_child() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with generate_in_background(Deaf(), PLAN) as rows:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+        assert rows.copy_data()[1] == ("SIGHUP", "SIGINT", "SIGTERM")
+
+
 def test_beside_other_threads_nothing_is_forked() -> None:
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
