@@ -22,7 +22,7 @@ from dbtools.config import LOCK_KEY, SeedPlan
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
 from tests.support.runs import PLAN, TODAY, Log, Runner, holder, query, seed
-from tests.support.sessions import Connect, advisory_locks, freed_at_last, shown
+from tests.support.sessions import TIMEOUTS, Connect, advisory_locks, freed_at_last, shown
 from tests.support.sources import sql_source
 from tests.support.toy import TABLES
 from tests.support.waiting import LIMIT_S, until
@@ -113,11 +113,12 @@ def test_a_lock_that_was_lost_during_the_work_is_noticed_at_its_end(target: Targ
 
 def test_an_unprotected_section_has_no_lock_and_no_check(target: Target, connect: Connect) -> None:
     connect().execute("select pg_advisory_lock(1196576591)")
+    connect().execute(f"alter database {target.dsn.dbname} set timezone to 'Asia/Tokyo'")
     bare, log = Target(target.dsn, LOCK_KEY, unprotected=True, rules=GuardRules(protect=("*",))), Log()
     with open_guarded_session(target, "seed", PLAN) as work, transaction_lock(work, bare, log, Outcome()):
         assert work.autocommit
         assert held_by(target, work) == []
-        assert shown(work, "search_path") == ["public"]
+        assert shown(work, "search_path", "timezone") == ["public", "UTC"]
     assert log.lines == []
 
 
@@ -140,16 +141,18 @@ def test_the_guard_reads_the_plans_environment(target: Target) -> None:
 
 
 def test_a_transaction_holds_the_lock_and_commits_at_the_end(target: Target) -> None:
-    query(target, "create schema shop")
+    query(target, f"create schema shop; alter database {target.dsn.dbname} set timezone to 'Asia/Tokyo'")
     there, log, outcome = Target(target.dsn, LOCK_KEY, schema="shop"), Log(), Outcome()
+    settings = ("search_path", "timezone", *TIMEOUTS)
     with open_guarded_session(there, "seed", PLAN) as work:
+        before = shown(work, *settings)
         with transaction_lock(work, there, log, outcome):
             assert log.lines == ["✓ Acquired seed advisory lock (key=1196576591)"]
             inside = server_clock(target)
             assert held_by(target, work) == [SEED_LOCK, (FENCE >> 32, LOCK_KEY, "ExclusiveLock")]
-            assert shown(work, "search_path") == ["shop, public"]
+            assert shown(work, "search_path", "timezone", "lock_timeout") == ["shop, public", "UTC", "5min"]
             work.execute("create table kept ()")
-        assert shown(work, "search_path") != ["shop, public"]
+        assert shown(work, *settings) == before  # behind a pooler somebody else is next on this session
     assert advisory_holders(target) == 0
     assert log.lines[1:] == ["✓ Released seed advisory lock"]
     assert query(target, "select schemaname from pg_tables where tablename = 'kept'") == [("shop",)]

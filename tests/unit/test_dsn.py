@@ -221,6 +221,7 @@ def test_a_short_one_as_a_word_only_and_a_public_one_not_at_all() -> None:
     Dsn.parse("postgresql://ann:gnat@h/app")
     assert mask("the gnat, not the stagnation") == "the ***, not the stagnation"
     assert mask("Sevens1, not in Sevens12", "Sevens1") == "***, not in Sevens12"
+    assert mask("it is (b$d!), and in ab$d!", "b$d!") == "it is (***), and in a***"
     assert mask("Eight8ch, and in Eight8chs", "Eight8ch") == "***, and in ***s"
     Dsn.parse("postgresql://bookkeeper:bookkeeper@h/app")
     Dsn.parse("postgresql://ann:postgres@h/app")

@@ -47,6 +47,14 @@ def exchange(polling: Polling, clock: Clock, sql: str, answer: int = 1, tag: str
     return polls
 
 
+def test_who_has_only_ended_transactions_has_not_given_up(clock: Clock) -> None:
+    polling = Polling(clock)  # type: ignore[arg-type]
+    assert not polling.gave_up()
+    for _ in range(3):
+        exchange(polling, clock, "rollback", tag="ROLLBACK")
+    assert not polling.gave_up()
+
+
 def test_the_third_time_is_a_poll(clock: Clock) -> None:
     polling = Polling(clock)  # type: ignore[arg-type]
     assert [exchange(polling, clock, "select try()") for _ in range(4)] == [False, False, True, True]
