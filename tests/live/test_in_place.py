@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.chain import in_place
 from dbtools.chain.phase import NOT_COMMITTED, ROLLED_BACK
 from dbtools.chain.schema import check_rights
 from dbtools.chain.target import Target, Waits
@@ -34,7 +35,9 @@ def run(target: Target, tmp_path: Path) -> Runner:
     return Runner(target, tmp_path)
 
 
-def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
+def test_the_record_of_a_reset(run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    vacuumed: list[bool] = []
+    monkeypatch.setattr(in_place, "vacuum_catalogs", lambda work: vacuumed.append(work.autocommit))
     assert run().lines == [
         "✓ Acquired seed advisory lock (key=1196576591)",
         "Dropping all application tables...",
@@ -48,6 +51,7 @@ def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
         "✓ Reset complete (advisory lock key=0x47524f4f)",
     ]
     assert query(target, "select count(*) from items") == [(3,)]
+    assert vacuumed == [True]
 
 
 def test_a_role_without_rights_is_told_before_anything_is_dropped(run: Runner, target: Target, pg_admin: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.chain import swap
 from dbtools.chain.drop import drop_all
 from dbtools.chain.phase import NOT_COMMITTED, ROLLED_BACK
 from dbtools.chain.shadow import IN_PLACE
@@ -42,7 +43,9 @@ def run_as_admin(target: Target, pg_admin: str, tmp_path: Path) -> Runner:
     return Runner(Target(Dsn.parse(pg_admin), LOCK_KEY), tmp_path)
 
 
-def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
+def test_the_record_of_a_reset(run: Runner, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    vacuumed: list[bool] = []
+    monkeypatch.setattr(swap, "vacuum_catalogs", lambda work: vacuumed.append(work.autocommit))
     assert run().lines == [
         "✓ Acquired seed advisory lock (key=1196576591)",
         "Running migrations...",
@@ -55,6 +58,7 @@ def test_the_record_of_a_reset(run: Runner, target: Target) -> None:
         "✓ Reset complete (advisory lock key=0x47524f4f)",
     ]
     assert query(target, SCHEMAS) == [("public",)]
+    assert vacuumed == [True]
 
 
 def test_one_session_at_a_time_does_it_all(run: Runner, target: Target) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from dbtools.races.execution.polling import MAX_SPINS, Polling
+from dbtools.races.execution.scheduler import Scheduler
+from dbtools.races.execution.session import Phase, Session
+from dbtools.races.scenario import Limits
 from dbtools.races.trace import Step
 
 
@@ -45,6 +48,26 @@ def exchange(polling: Polling, clock: Clock, sql: str, answer: int = 1, tag: str
     polling.expect_request()
     polling.answered(session, Step(1, "a", "a", sql, tag=tag))
     return polls
+
+
+@pytest.mark.parametrize("sleep", [0.1, 0.0])
+def test_the_scheduler_takes_the_time_from_the_answer_to_the_next_request(clock: Clock, sleep: float) -> None:
+    sessions: list[Session] = []
+    scheduler = Scheduler(None, Limits())  # type: ignore[arg-type]
+    scheduler.add(clock, SimpleNamespace(actor="a", sessions=sessions))  # type: ignore[arg-type]
+    sessions.append(Session("a", "a", scheduler.session_changed))
+    (session,), polling, polls = sessions, scheduler._actors[0].polling, []  # noqa: SLF001
+    for _ in range(4):
+        clock.now += sleep
+        session.sql = "select try()"
+        session.enter(Phase.HELD)
+        polls.append(polling.polls(session))
+        polling.asked(session, 0)
+        session.enter(Phase.RUNNING)
+        clock.now += 0.1  # the server takes its time
+        session.enter(Phase.IDLE)
+        polling.answered(session, Step(1, "a", "a", session.sql, tag="SELECT 1"))
+    assert polls == [False, False, sleep > 0, sleep > 0]
 
 
 def test_who_has_only_ended_transactions_has_not_given_up(clock: Clock) -> None:

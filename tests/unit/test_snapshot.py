@@ -1,0 +1,73 @@
+"""How a snapshot's SQL gets the names of schemas, and which folder is a snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from dbtools.build.snapshot import FORMAT, MANIFEST, PARTS, Manifest, Snapshot, SnapshotDamaged, translator
+
+NAMES = ("shop", '"l\'\\edger"')
+
+
+@pytest.mark.parametrize(
+    ("sql", "translated"),
+    [
+        ("create table dbtools_snap_0.t ()", "create table shop.t ()"),
+        ("create table dbtools_snap_1.t ()", 'create table "l\'\\edger".t ()'),
+        ("nextval('dbtools_snap_1.s')", "nextval('\"l''\\edger\".s')"),
+        ("nextval(E'dbtools_snap_1.s')", "nextval(E'\"l''\\\\edger\".s')"),
+        ("-- Name: dbtools_snap_0; Type: x\ndbtools_snap_0.t", "-- Name: dbtools_snap_0; Type: x\nshop.t"),
+        ("my_dbtools_snap_0.t", "my_dbtools_snap_0.t"),
+        ("x dbtools_enum_0.mood", "x live.mood"),
+        ("x dbtools_enum_0.other", "x shop.other"),
+        ("x dbtools_enum_1.mood", 'x "l\'\\edger".mood'),
+        ('x dbtools_enum_0."a ""b"""', 'x live2."a ""b"""'),
+    ],
+)
+def test_placeholders_become_names_wherever_they_stand(sql: str, translated: str) -> None:
+    taken = {(0, "mood"): "live.mood", (0, '"a ""b"""'): 'live2."a ""b"""'}
+    assert translator(NAMES, taken)(sql) == translated
+
+
+def write(folder: Path, **changes: object) -> Snapshot:
+    parts = {}
+    for part in PARTS:
+        (folder / part).write_bytes(part.encode())
+        parts[part] = hashlib.sha256(part.encode()).hexdigest()
+    values = {**dict.fromkeys(Manifest.__dataclass_fields__, ()), "format": FORMAT, "parts": parts, **changes}
+    (folder / MANIFEST).write_text(json.dumps(values))
+    return Snapshot(folder)
+
+
+def test_a_whole_snapshot_is_accepted_and_each_damage_named(tmp_path: Path) -> None:
+    write(tmp_path).check()
+    parts = write(tmp_path).manifest.parts
+    for changes, why in (
+        ({"format": FORMAT + 1}, f"Its manifest cannot be read: format {FORMAT + 1}, not {FORMAT}."),
+        ({"parts": {PARTS[0]: parts[PARTS[0]]}}, "A part is missing in its manifest."),
+        ({"parts": parts | {"more.sql": ""}}, "more.sql: No such file or directory."),
+        ({"parts": parts | {"../more.sql": ""}}, "'../more.sql' is not the name of a part."),
+        ({"parts": parts | {PARTS[1]: "0"}}, f"{PARTS[1]} is not what was written."),
+    ):
+        with pytest.raises(SnapshotDamaged) as caught:
+            write(tmp_path, **changes).check()
+        assert caught.value.why == why
+    (tmp_path / MANIFEST).write_text("[]")
+    with pytest.raises(SnapshotDamaged, match="Its manifest cannot be read"):
+        Snapshot(tmp_path).check()
+
+
+def test_a_folder_that_took_its_place_is_another_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    snapshot = write(tmp_path / "one")
+    with snapshot.open(PARTS[0]) as file:
+        assert file.read() == PARTS[0].encode()
+    (tmp_path / "one").rename(tmp_path / "old")
+    (tmp_path / "one").mkdir()
+    write(tmp_path / "one")
+    with pytest.raises(SnapshotDamaged, match="Another one was put in its place meanwhile"):
+        snapshot.open(PARTS[0])
