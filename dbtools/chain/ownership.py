@@ -33,7 +33,7 @@ LEDGERS = {
 NO_LEDGER = " or a ledger of migrations"
 _TABLES = """
 select c.relname, coalesce(array_agg(a.attname::text) filter (where a.attname = any(%s)), '{}')
-from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+from pg_class c left join pg_attribute a on a.attrelid = c.oid
 where c.relnamespace = to_regnamespace(%s) and c.relkind in ('r', 'p')
   and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_class'::regclass, c.oid, 'e'))
 group by c.relname order by c.relname

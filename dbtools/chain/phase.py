@@ -80,14 +80,11 @@ def commit(work: psycopg.Connection, outcome: Outcome) -> None:
     Raises:
         ChainFailed: The server refused, so the transaction was rolled back; or its answer was lost.
     """
-    import psycopg
-
     try:
         with phase("commit", COMMIT_UNKNOWN, outcome):
             work.commit()
     except ChainFailed as error:
-        cause = error.__cause__
-        if isinstance(cause, psycopg.Error) and cause.sqlstate not in CONNECTION_LOST:
+        if getattr(error.__cause__, "sqlstate", None) not in CONNECTION_LOST:
             error.state = ROLLED_BACK
         raise
 

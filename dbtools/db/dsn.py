@@ -81,7 +81,7 @@ class Dsn:
             hostaddr=info.hostaddr or None,
             port=str(info.port),
             user=info.user,
-            password=info.password or self.password or None,
+            password=info.password or None,
         )
 
     def without_password(self) -> Dsn:

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dbtools.chain.mark import read_mark
-from dbtools.chain.ownership import check_ours
+from dbtools.chain.mark import marked_schemas, read_mark, write_mark
+from dbtools.chain.ownership import check_ours, unmarked_tables
 from dbtools.chain.target import Target
 from dbtools.config import LOCK_KEY
 from dbtools.db.dsn import Dsn
@@ -117,6 +117,62 @@ def test_an_earlier_revision_of_alembics_history_is_known(target: Target, tmp_pa
         check_ours(work, target, snapshot)
     snapshot.__dict__["manifest"] = replace(snapshot.manifest, revisions=("0001", "0002"))
     check_ours(work, target, snapshot)
+
+
+def test_a_ledger_in_a_schema_of_its_own_speaks_for_the_others_and_for_no_other_ledger(
+    pg_database: str, pg_admin: str, tmp_path: Path, connect: Connect
+) -> None:
+    target, work = Target(Dsn.parse(pg_database), LOCK_KEY), connect()
+    ledger = "create schema ledger; create table ledger.knex_migrations (name text)"
+    entry = "insert into ledger.knex_migrations values ('1.js')"
+    snapshot = sql_source(tmp_path, TABLES, ledger, entry).build(target.dsn)
+    turned = [replace(table, schema=1 - table.schema) for table in snapshot.manifest.tables]
+    manifests = [snapshot.manifest, replace(snapshot.manifest, schemas=("ledger", "public"), tables=tuple(turned))]
+    assert snapshot.manifest.schemas == ("public", "ledger")
+
+    def refusals() -> set[str]:
+        found = set()
+        for manifest in manifests:  # whichever schema is asked first
+            snapshot.__dict__["manifest"] = manifest
+            try:
+                check_ours(work, target, snapshot)
+            except ResetRefused as refused:
+                found.add(refused.why.partition(", without a mark of an earlier reset")[2])
+        return found
+
+    work.execute("create table people (name text)")
+    assert refusals() == {" or a ledger of migrations."}
+    work.execute(f"{ledger}; {entry}")
+    assert refusals() == set()
+    work.execute("drop table people; alter table ledger.knex_migrations add version_num text default '0009'")
+    assert refusals() == {", and table knex_migrations has 0009, which is unknown to this project's history."}
+    work.execute("alter table ledger.knex_migrations drop version_num; create table knex_migrations (name text)")
+    assert refusals() == set()
+    work.execute("insert into knex_migrations values ('1.js')")  # of this name, there is none in this schema
+    assert refusals() == {", and table knex_migrations has 1.js, which is unknown to this project's history."}
+    work.execute("drop schema ledger cascade; drop table knex_migrations; create view v as select 1")
+    assert refusals() == set()
+    connect(url=pg_admin).execute("create table public.spatial (); alter extension plpgsql add table public.spatial")
+    assert refusals() == set()
+
+
+def test_marks_are_of_one_project_and_of_schemas_that_are_there(
+    pg_database: str, tmp_path: Path, connect: Connect
+) -> None:
+    work, dsn = connect(), Dsn.parse(pg_database)
+    manifest = replace(sql_source(tmp_path, TABLES).build(dsn).manifest, project="ours")
+    assert (marked_schemas(work, "ours"), unmarked_tables(work, "public")) == ([], [])
+    work.execute("create schema b; create schema a; create table one (); create table another ()")
+    assert unmarked_tables(work, "public") == ["another", "one"]
+    write_mark(work, ["public", "b", "gone", "a"], manifest)
+    write_mark(work, ["a"], replace(manifest, project="theirs", key="f" * 64))
+    assert marked_schemas(work, "ours") == ["b", "public"]
+    write_mark(work, ["a"], manifest)
+    assert marked_schemas(work, "ours") == ["a", "b", "public"]
+    assert unmarked_tables(work, "public") == []
+    mark = read_mark(work, "a")
+    assert mark is not None
+    assert (mark.project, mark.key, mark.installed_by) == ("ours", manifest.key, dsn.user)
 
 
 def test_a_role_that_cannot_keep_a_mark_leaves_none(run: Runner, target: Target, pg_admin: str) -> None:

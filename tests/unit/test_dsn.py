@@ -165,6 +165,11 @@ def test_what_is_shown_is_what_libpq_connects_to(url: str, shown: str, target: s
 def test_the_environment_and_the_service_file_count_as_libpq_counts_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("PGHOST", "")
+    assert (Dsn.parse("postgresql:///app").masked, Dsn.parse("postgresql:///app").host) == (
+        "postgresql:///app",
+        "localhost",
+    )
     monkeypatch.setenv("PGHOST", "from-pghost")
     monkeypatch.setenv("PGPORT", "6000")
     assert Dsn.parse("postgresql:///app").masked == "postgresql://from-pghost:6000/app"
@@ -226,6 +231,11 @@ def test_a_short_one_as_a_word_only_and_a_public_one_not_at_all() -> None:
     Dsn.parse("postgresql://bookkeeper:bookkeeper@h/app")
     Dsn.parse("postgresql://ann:postgres@h/app")
     assert mask("postgres://bookkeeper at work") == "postgres://bookkeeper at work"
+
+
+def test_what_is_written_down_of_it_shows_no_secret() -> None:
+    dsn = Dsn.parse("postgresql://ann:hunter22@h/app?options=-c%20app.key%3Dhidden")
+    assert repr(dsn) == "Dsn(host='h', hostaddr='', port='5432', dbname='app', user='ann')"
 
 
 def test_the_password_is_kept_for_the_program_that_needs_it() -> None:

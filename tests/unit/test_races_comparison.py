@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from dbtools.races.canonical import Colors, Node
 from dbtools.races.comparison import Comparison
 from dbtools.races.content import Column, Content, Table
 from dbtools.races.differences import differences
@@ -224,3 +225,20 @@ def test_a_counter_is_no_name_although_its_numbers_are() -> None:
     assert comparison.same(counted("ann", "bob", 2), counted("bob", "ann", 2))
     assert not comparison.same(counted("ann", "bob", 2), counted("ann", "bob", 1))
     assert not comparison.same(counted("bob", "ann", 2), counted("ann", "bob", 1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "ambiguous"),
+    [
+        ([{"a": "1"}, {"a": "1"}], False),  # two equal rows, and no circle
+        ([{"a": "1", "b": "2"}, {"a": "1", "b": "2"}], True),
+        ([{"a": "1", "b": "2"}, {"a": "2", "b": "1"}], True),
+        ([{"a": "1", "b": "2"}, {"c": "1", "d": "2"}], False),  # a circle in which all differ
+        ([{"a": "1", "b": "2"}, {"c": "1", "d": "2"}, {"a": "3"}, {"a": "3"}], False),  # one of each, but apart
+    ],
+)
+def test_only_a_circle_with_equal_colours_leaves_it_open_how_rows_fit_together(
+    rows: list[dict[str, str]], ambiguous: bool
+) -> None:
+    nodes = [Node("t", (), (), tuple((column, ("ids", name)) for column, name in row.items())) for row in rows]
+    assert Colors().form(nodes).ambiguous == ({"t"} if ambiguous else set())
