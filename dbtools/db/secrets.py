@@ -40,10 +40,8 @@ def remember_unreadable(url: str) -> None:
     scheme, _, rest = url.partition("://")
     if rest:
         remember(scheme.partition(":")[2])
-    user_info, separator, _ = (rest or url).rpartition("@")
-    _, colon, password = user_info.partition(":")
-    if separator and colon:
-        remember(password, *re.split(r"[/ ?#&=:@]", password))
+    password = (rest or url).rpartition("@")[0].partition(":")[2]
+    remember(password, *re.split(r"[/ ?#&=:@]", password))
 
 
 def mask(text: str, password: str = "") -> str:

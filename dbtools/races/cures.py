@@ -93,7 +93,7 @@ def _judge(cure: str, found: ExplorationResult, refusal: str = "") -> Trial:
     tried = f"All schedules with up to {counted(found.complete)} were tried."
     if found.not_compared:
         tried += f" Not compared: {', '.join(found.not_compared)}."
-    seen = found.sqlstates[refusal] if refusal else 0
+    seen = found.sqlstates[refusal]
     refused = sum(count for name, count in found.tolerated.items() if refusal and name.startswith(refusal))
     if refused:
         retries = "retries" if refusal == SERIALIZATION_FAILURE else "handles that"

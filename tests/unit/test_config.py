@@ -24,7 +24,7 @@ def test_the_lock_key_spells_groo() -> None:
     assert LOCK_KEY.to_bytes(4, "big") == b"GROO"
 
 
-def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
+def test_the_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, '[tool.dbtools]\nmigrate = ["make", "db"]\npool-size = 3\nlock-timeout = 5\n')
     inner = tmp_path / "x" / "y"
     inner.mkdir(parents=True)
@@ -32,6 +32,8 @@ def test_the_nearest_project_above_is_found(tmp_path: Path) -> None:
     project = Project.find(inner)
     steps = (Step("command", ("make", "db"), tmp_path),)
     assert project == Project(tmp_path, steps, races=tmp_path / "races", pool_size=3, lock_timeout=5)
+    monkeypatch.chdir(inner)
+    assert Project.find() == project
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from dbtools.db import secrets
 from dbtools.db.dsn import Dsn, printable
-from dbtools.db.secrets import mask
+from dbtools.db.secrets import mask, remember_unreadable
 from dbtools.errors import ConfigurationError
 
 
@@ -77,6 +77,7 @@ def test_what_is_left_out_is_left_to_libpq() -> None:
         ("postgresql://u:hunter2%00@h/d", "It holds %00"),
         ("postgresql://u:hunter2@[::1]x/d", "The host is followed by neither a port, a / nor a ?"),
         ("u:hunter2://h/d", "It is not a URL; wanted postgresql://, postgres://, postgresql+psycopg://"),
+        ("hunter", "It is not a URL; wanted postgresql://, postgres://, postgresql+psycopg://"),
         (
             "postgresql://u:hunter2@h/d?schema=shop",
             "Libpq does not know its parameter schema; leave that out: name the schema in [tool.dbtools]",
@@ -108,6 +109,16 @@ def test_a_malformed_url_is_refused_without_its_password(text: str, why: str) ->
     assert not re.search(r"hun|ter2", str(caught.value))
     if "@" in text:
         assert not re.search(r"hun|ter2", mask(f"somebody else quotes {text}"))
+
+
+def test_what_may_be_the_password_of_a_malformed_url_is_masked_and_nothing_else() -> None:
+    for text in ("ann:before-the-scheme://h/d", "postgresql://ann:behind-the-colon@h/d", "ann:without-a-scheme@h/d"):
+        remember_unreadable(text)
+    assert mask("before-the-scheme, behind-the-colon, without-a-scheme") == "***, ***, ***"
+    for text in ("localhost:15432", "postgresql://db.example:15433/shop", "postgresql://anneliese@db.example/shop"):
+        remember_unreadable(text)
+    shown = "anneliese of shop at db.example, port 15432 or 15433"
+    assert mask(shown) == shown
 
 
 def test_the_source_is_named() -> None:

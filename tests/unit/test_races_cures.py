@@ -106,10 +106,12 @@ def key_columns(*rows: dict[str, Any], query: str = "select 1", relation: str = 
 
 def test_the_index_is_on_what_the_rows_have_in_common_or_what_an_invariant_counts() -> None:
     assert key_columns(*ROWS) == ["name", "city"]
+    assert key_columns(ROWS[0], ROWS[1] | {"id": 1}) == ["name", "city"]
     assert key_columns(ROWS[0]) == []
     assert key_columns(*ROWS, relation="unknown") == []
     grouped = "select {} from {} group by {} having count(*) > 1"
     assert key_columns(*ROWS, query=grouped.format("note", "clients", "note, city")) == ["note", "city"]
+    assert key_columns(*ROWS, query=grouped.format("*", "clients", "id,name,city,note")) == [*ROWS[0]]
     assert key_columns(*ROWS, query=grouped.format("note", "others", "note")) == ["name", "city"]
     assert key_columns(*ROWS, query=grouped.format("age", "clients", "age")) == ["name", "city"]
 
