@@ -10,6 +10,7 @@ import pytest
 
 from dbtools.db.digest import Digest, digest
 from dbtools.errors import VerificationFailed
+from tests.support.sessions import shown
 from tests.support.waiting import until
 
 SCHEMA = """
@@ -50,7 +51,7 @@ def test_a_changed_value_a_missing_row_and_a_copied_row_all_show(pg_database: st
         assert len(seen) == 5
 
 
-def test_session_settings_do_not_leak_in(pg_database: str) -> None:
+def test_session_settings_do_not_leak_in_nor_those_of_the_digest_out(pg_database: str) -> None:
     with psycopg.connect(pg_database, autocommit=True) as connection:
         connection.execute(SCHEMA)
         connection.execute(ROW.format(n=1))
@@ -59,8 +60,11 @@ def test_session_settings_do_not_leak_in(pg_database: str) -> None:
             "set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set bytea_output = 'escape';"
             " set extra_float_digits = -5; set intervalstyle = 'iso_8601'"
         )
+        settings = ("timezone", "lock_timeout", "row_security", "search_path", "default_transaction_isolation")
+        before = shown(connection, *settings)
+        assert before[0] == "Asia/Tokyo"
         assert digest(connection) == first
-        assert connection.execute("show timezone").fetchone() == ("Asia/Tokyo",)
+        assert shown(connection, *settings) == before
 
 
 def test_the_version_table_is_no_content(pg_database: str) -> None:

@@ -39,14 +39,22 @@ def ask(polling: Polling, clock: Clock, sql: str, sleep: float = 0.1, busy: floa
     return SimpleNamespace(sql=sql, answered=0)
 
 
-def exchange(polling: Polling, clock: Clock, sql: str, answer: int = 1, tag: str = "SELECT 1", **more: float) -> bool:
+def exchange(
+    polling: Polling,
+    clock: Clock,
+    sql: str,
+    answer: int = 1,
+    tag: str = "SELECT 1",
+    sqlstate: str = "",
+    **more: float,
+) -> bool:
     """Ask and get an answer; return whether the request counted as a poll."""
     session = ask(polling, clock, sql, **more)
     polls = polling.polls(session)
     polling.asked(session, 0)
     session.answered = answer
     polling.expect_request()
-    polling.answered(session, Step(1, "a", "a", sql, tag=tag))
+    polling.answered(session, Step(1, "a", "a", sql, tag=tag, sqlstate=sqlstate))
     return polls
 
 
@@ -68,6 +76,13 @@ def test_the_scheduler_takes_the_time_from_the_answer_to_the_next_request(clock:
         session.enter(Phase.IDLE)
         polling.answered(session, Step(1, "a", "a", session.sql, tag="SELECT 1"))
     assert polls == [False, False, sleep > 0, sleep > 0]
+
+
+def test_what_was_undone_by_an_error_had_no_effect(clock: Clock) -> None:
+    for sqlstate, expected in (("40001", [False, False, True]), ("", [False, False, False])):
+        polling = Polling(clock)  # type: ignore[arg-type]
+        found = [exchange(polling, clock, "update a; update b", tag="UPDATE 1", sqlstate=sqlstate) for _ in range(3)]
+        assert found == expected
 
 
 def test_who_has_only_ended_transactions_has_not_given_up(clock: Clock) -> None:

@@ -140,6 +140,14 @@ def test_a_snapshot_that_is_held_meanwhile_makes_a_difference() -> None:
         tape, step = begun(first, session=session)
         go_on(tape, step, "insert", "update", "commit")
         assert len(waits(tape, plain=plain)) == expected, (first, session, plain)
+    tape = Tape("a", "b")
+    for sql, state in (("BEGIN", "T"), ("COMMIT", "I")):
+        tape.run("b", sql, state=state, choice=False)
+    tape.run("a", LOCK)
+    step = tape.start("b", LOCK)
+    tape.block(step, "advisory lock 7", "a")
+    go_on(tape, step, "insert", "update", "commit")
+    assert len(waits(tape, plain=False)) == 1
     tape, step = begun("T")
     go_on(tape, step, "insert", "set transaction isolation level serializable", "commit")
     assert waits(tape) == []
