@@ -83,6 +83,7 @@ class Deaf(ToyShop):
 
 
 def test_a_signal_reaches_this_process_and_not_the_child() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with generate_in_background(Deaf(), PLAN) as rows:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
