@@ -142,7 +142,7 @@ def test_the_guard_reads_the_plans_environment(target: Target) -> None:
 
 def test_a_transaction_holds_the_lock_and_commits_at_the_end(target: Target) -> None:
     query(target, f"create schema shop; alter database {target.dsn.dbname} set timezone to 'Asia/Tokyo'")
-    there, log, outcome = Target(target.dsn, LOCK_KEY, schema="shop"), Log(), Outcome()
+    there, log, outcome = Target(target.dsn, LOCK_KEY, Waits(lock=0.0), schema="shop"), Log(), Outcome()
     settings = ("search_path", "timezone", *TIMEOUTS)
     with open_guarded_session(there, "seed", PLAN) as work:
         before = shown(work, *settings)
@@ -150,7 +150,7 @@ def test_a_transaction_holds_the_lock_and_commits_at_the_end(target: Target) -> 
             assert log.lines == ["✓ Acquired seed advisory lock (key=1196576591)"]
             inside = server_clock(target)
             assert held_by(target, work) == [SEED_LOCK, (FENCE >> 32, LOCK_KEY, "ExclusiveLock")]
-            assert shown(work, "search_path", "timezone", "lock_timeout") == ["shop, public", "UTC", "5min"]
+            assert shown(work, "search_path", "timezone", "lock_timeout") == ["shop, public", "UTC", "10s"]
             work.execute("create table kept ()")
         assert shown(work, *settings) == before  # behind a pooler somebody else is next on this session
     assert advisory_holders(target) == 0

@@ -58,7 +58,7 @@ def test_a_full_disk_is_ours_only_where_the_server_did_not_say_it() -> None:
 
 
 def test_the_password_is_in_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = ["sh", "-c", 'echo "$PGPASSWORD,$LC_ALL,$PGOPTIONS,$*"', "sh"]
+    shown: list[object] = ["sh", "-c", 'echo "$PGPASSWORD,$LC_ALL,$PGOPTIONS,$*"', "sh"]
     given, bare = Dsn.parse("postgresql://ann:s3cr3tly@db/app"), Dsn.parse("postgresql://ann@db/app")
     monkeypatch.setenv("PGOPTIONS", "-c search_path=elsewhere")
     monkeypatch.setenv("PGPASSWORD", "from outside")
