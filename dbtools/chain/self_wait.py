@@ -44,7 +44,7 @@ def end_self_waits(dsn: Dsn, key: int) -> Iterator[threading.Event]:
                 if session.execute(_WAITING, (key, FENCE | key)).fetchall():
                     found.set()
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield found
