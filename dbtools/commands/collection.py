@@ -17,6 +17,7 @@ from dbtools.commands import (
     race,
     race_explain,
     race_init,
+    race_merge,
     sandbox,
     server,
     snapshot,
@@ -51,7 +52,16 @@ CHECKS = (database.digest, checks.verify_concurrency)
 SERVER = (server.start, server.stop, server.upgrade, server.status, server.url, server.psql)
 SNAPSHOT = (snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
 SANDBOX = (sandbox.list_all, sandbox.psql, sandbox.drop)
-RACE = (race_init.init, race.race_list, race.explore, race.replay, race.show, race_explain.explain, spec.spec)
+RACE = (
+    race_init.init,
+    race.race_list,
+    race.explore,
+    race_merge.merge,
+    race.replay,
+    race.show,
+    race_explain.explain,
+    spec.spec,
+)
 
 namespace = Collection(*map(_task, (*CHAIN, *CHECKS)))
 namespace.add_collection(_collection("server", "Server: the project's own PostgreSQL.", *SERVER))

@@ -13,7 +13,11 @@ from dbtools.errors import VerificationFailed
 if TYPE_CHECKING:
     from invoke.context import Context
 
-_WITH_VALUE = ("--file", "--expected", "--results", "--server", "--setting", "--step-timeout")
+_WITH_VALUE = {
+    "race.spec": ("--file", "--expected", "--results", "--server", "--setting", "--step-timeout"),
+    "race.merge": ("--file",),
+}
+"""The tasks that take any number of files, and those of their options that take a value."""
 
 
 @task(
@@ -97,16 +101,17 @@ def _write(piece: bytes) -> None:
 
 
 def insert_file_options(arguments: list[str]) -> None:
-    """Make `race.spec FILE...` work: insert --file before each file in the command line's arguments.
+    """Make `race.spec FILE...` and `race.merge FILE...` work: insert --file before each file on the command line.
 
     Invoke has no positional arguments of any number; it would take the files for the names of further tasks.
     """
-    if "race.spec" not in arguments:
+    task = next((argument for argument in arguments if argument in _WITH_VALUE), None)
+    if task is None:
         return
-    start = arguments.index("race.spec") + 1
+    start = arguments.index(task) + 1
     named: list[str] = []
     for argument in arguments[start:]:
-        is_value = bool(named) and named[-1] in _WITH_VALUE
+        is_value = bool(named) and named[-1] in _WITH_VALUE[task]
         if not argument.startswith("-") and not is_value:
             named.append("--file")
         named.append(argument)

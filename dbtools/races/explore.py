@@ -9,6 +9,7 @@ from dbtools.races.cures import try_cures
 from dbtools.races.execution.lab import Lab
 from dbtools.races.explanation import Explanation, observe
 from dbtools.races.explorer import Explorer
+from dbtools.races.shards import WHOLE
 from dbtools.races.strategies import Replay
 from dbtools.server.requirements import NONE
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
     from dbtools.races.schedule import Schedule
+    from dbtools.races.shards import Shard
     from dbtools.server.requirements import Requirements
 
 BOUND = 2
@@ -36,6 +38,8 @@ def explore(
     depth: int = DEPTH,
     seed: int = 0,
     every: bool = False,
+    jobs: int = 1,
+    shard: Shard = WHOLE,
     server: Requirements = NONE,
     note: Callable[[str], None] = lambda _: None,
 ) -> ExplorationResult:
@@ -47,13 +51,18 @@ def explore(
     They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is called with
     lines on the progress.
 
+    With more than one of `jobs`, as many processes run schedules at the same time, each on a copy of that server. The
+    result is that of one. Of a `shard`, only its part of the schedules is tried; `merge` says what all of them prove.
+
     Raises:
-        ServerError: The server did not start.
-        ConfigurationError: The start state could not be made, or an actor could not be started.
+        ServerError: A server did not start.
+        ConfigurationError: The start state could not be made, an actor could not be started, or the server cannot be
+            copied for more jobs.
         StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
+        DbtoolsError: One of several processes was ended from outside.
     """
-    with Lab(scenario, server, note) as lab:
-        return Explorer(lab, seed, note, every=every).explore(bound, schedules, seconds, random, depth)
+    with Lab(scenario, server, note, jobs=jobs) as lab:
+        return Explorer(lab, seed, note, every=every, shard=shard).explore(bound, schedules, seconds, random, depth)
 
 
 def explain(

@@ -15,25 +15,29 @@ A statement is one step. No schedule can overlap two statements while both run i
 from __future__ import annotations
 
 import time
-from collections import Counter
+from itertools import islice, starmap
 from typing import TYPE_CHECKING
 
+from dbtools.races.evidence import lacking
 from dbtools.races.explanation import observe
 from dbtools.races.judge import Judge
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
 from dbtools.races.run import name_of
 from dbtools.races.schedule import preemptions, schedule_of, written
+from dbtools.races.shards import WHOLE, Deal
 from dbtools.races.shrink import shrink
 from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, random_walk
 from dbtools.races.trace import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dbtools.races.execution.lab import Lab
+    from dbtools.races.execution.workers import Task
     from dbtools.races.run import RunResult
-    from dbtools.races.schedule import Schedule, Strategy
+    from dbtools.races.schedule import Schedule
+    from dbtools.races.shards import Shard
 
 SERIAL = "one after the other"
 REPLAYS = 2
@@ -44,7 +48,14 @@ class Explorer:
     """Explores the scenario of a lab. With a `judge`, a failure is neither shrunk nor named."""
 
     def __init__(
-        self, lab: Lab, seed: int, note: Callable[[str], None], *, every: bool = False, judge: Judge | None = None
+        self,
+        lab: Lab,
+        seed: int,
+        note: Callable[[str], None],
+        *,
+        every: bool = False,
+        shard: Shard = WHOLE,
+        judge: Judge | None = None,
     ) -> None:
         self._lab = lab
         self._every = every
@@ -52,25 +63,24 @@ class Explorer:
         """The judge knows the serial orders already."""
         self._note = note
         silent = {actor.name for actor in lab.scenario.actors}
-        self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed)
+        self._result = ExplorationResult(lab.scenario, lab.major, silent=silent, seed=seed, every=every)
+        self._result.deal = Deal(shard)
         self.judge = judge or Judge(lab, self._run_in_order)
-        self._unjudged: Counter[str] = Counter()
-        """Why runs could not be judged."""
         self._deadline = float("inf")
-        self._longest = 1
         self._first_failure: RunResult | None = None
         """Of any kind."""
 
     def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         """Return what was found; the parameters are those of `races.explore.explore`."""
         result, began = self._result, time.monotonic()
+        result.bound, result.random, result.depth = bound, random, depth
         self._deadline = began + seconds
         if self._given or self.judge.run_serial_orders():
             found = self._run_bounded(bound, schedules) or self._run_random(random, depth) or self._first_failure
             if found is not None:
                 self._confirm(found)
             else:
-                self._judge_held(bound)
+                self._judge_held()
         elif time.monotonic() > self._deadline:
             result.reason = "The time was up before the programs had run one after the other, in every order."
         else:
@@ -82,13 +92,16 @@ class Explorer:
         return result
 
     def _run_bounded(self, bound: int, schedules: int) -> RunResult | None:
-        search, result = BoundedPreemptions(bound), self._result
-        for _ in range(schedules):
+        search, result = BoundedPreemptions(bound, self._result.deal), self._result
+        for number in range(schedules):
             schedule = search.next()
             result.complete, result.left_out = search.depth - 1, search.left_out
+            if search.depth and result.shared is None:
+                result.shared = result.counts
             if schedule is None or time.monotonic() > self._deadline:
                 return None
-            run = self._run(counted(search.depth), Replay(schedule))
+            following = islice(((Replay, (later,)) for later in search.following()), schedules - number - 1)
+            run = self._run(counted(search.depth), (Replay, (schedule,)), following)
             if run.cut:
                 return None
             if self._is_wanted(run):
@@ -99,16 +112,21 @@ class Explorer:
         return None
 
     def _run_random(self, count: int, depth: int) -> RunResult | None:
-        actors = len(self._lab.scenario.all_actors)
-        for number in range(count):
+        numbers = [number for number in range(count) if self._result.deal.shard.has(number)]
+        kinds = [(number, kind) for number in numbers for kind in ("random walk", "PCT")]
+
+        def task(number: int, kind: str) -> Task:
+            seed = self._result.seed * 1_000_003 + number
+            if kind == "PCT":
+                return pct, (seed, depth, len(self._lab.scenario.all_actors), self._result.longest)
+            return random_walk, (seed,)
+
+        for place, (number, kind) in enumerate(kinds, 1):
             if time.monotonic() > self._deadline:
                 break
-            seed = self._result.seed * 1_000_003 + number
-            strategies = {"random walk": random_walk(seed), "PCT": pct(seed, depth, actors, self._longest)}
-            for kind, strategy in strategies.items():
-                run = self._run(kind, strategy)
-                if self._is_wanted(run):
-                    return run
+            run = self._run(kind, task(number, kind), starmap(task, islice(kinds, place, None)))
+            if self._is_wanted(run):
+                return run
         return None
 
     def _is_wanted(self, run: RunResult) -> bool:
@@ -118,8 +136,12 @@ class Explorer:
         expect = self._lab.scenario.expect
         return expect in run.failures if expect else bool(run.failures)
 
-    def _run(self, kind: str, strategy: Strategy) -> RunResult:
-        run = self._lab.run(strategy, deadline=self._deadline)
+    def _run(self, kind: str, task: Task, following: Iterable[Task]) -> RunResult:
+        make, arguments = task
+        if self._lab.workers:
+            run = self._lab.workers.run(task, following, self._lab.patience, self._deadline)
+        else:
+            run = self._lab.run(make(*arguments), deadline=self._deadline)
         self._count(kind, run)
         self.judge.judge(run)
         result = self._result
@@ -130,7 +152,7 @@ class Explorer:
         result.tolerated.update({name_of(failure) for failure in run.trace.tolerated} if not run.trace.starved else ())
         result.starved += bool(run.trace.starved)
         result.switched = result.switched or (preemptions(run.choices) > 0 and not run.trace.starved)
-        self._longest = max(self._longest, len(run.choices))
+        result.longest = max(result.longest, len(run.choices))
         return run
 
     def _run_in_order(self, order: Sequence[int]) -> RunResult:
@@ -151,7 +173,7 @@ class Explorer:
         for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
             result.waits[lock] += 1
         if run.unjudged:
-            self._unjudged[run.unjudged] += 1
+            result.unjudged[run.unjudged] += 1
         if result.total % 25 == 0:
             self._note(f"{scenario.name}: {result.total} schedules ({kind})")
 
@@ -184,31 +206,10 @@ class Explorer:
         if not self._given:
             _, result.anomaly = observe(self._lab, self.judge, result.schedule)
 
-    def _judge_held(self, bound: int) -> None:
+    def _judge_held(self) -> None:
         """Decide whether it held: nothing has failed, so the question is whether something could have."""
-        result, waits, actors = self._result, self._lab.scenario.waits, self._lab.scenario.actors
-        unjudged = [
-            f"{count} of {result.total} schedules could not be judged: {why}" for why, count in self._unjudged.items()
-        ]
-        if self.judge.alone:
-            result.reason = self.judge.alone
-        elif unjudged:
-            result.reason = unjudged[0]
-        elif result.silent:
-            result.reason = f"{', '.join(sorted(result.silent))} sent no SQL."
-        elif result.complete < min(1, bound):
-            result.reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
-        elif not result.switched and result.starved:
-            result.reason = (
-                "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"
-                " give it more time."
-            )
-        elif not result.switched:
-            result.reason = "No schedule preempted an actor: there is nothing to interleave."
-            if self._longest <= len(actors):
-                latches = "[latches.NAME]" if self._lab.scenario.file else "latches=[Latch(...)]"
-                result.reason += f" A latch stops a statement in its middle: {latches}."
-        elif waits and not any(waits in lock for lock in result.waits):
-            result.reason = f"No schedule waited for {waits}, so the lock was not tested."
-        else:
+        result = self._result
+        result.alone = self.judge.alone
+        result.reason = lacking(result)
+        if not result.reason and result.deal.shard == WHOLE:
             result.verdict = Verdict.HELD

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dbtools.races import render
+from dbtools.races.merge import part
 from dbtools.races.result import ExplorationResult, Verdict, counted
 
 if TYPE_CHECKING:
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
 
     from dbtools.races.anomaly import Anomaly
     from dbtools.races.explanation import Explanation
+    from dbtools.races.merge import Merged
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
 
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
+PART = "It is a part: race.merge says what all shards prove."
 LATCHED = "Statements were overlapped at the latches only."
 
 
 def verdict(found: ExplorationResult) -> list[str]:
     """Return the verdict and its evidence, in lines."""
-    name = found.scenario.name
+    name = found.label
     if found.verdict is Verdict.VIOLATED and found.failing is not None:
         sign, how = ("✓", "violated, as expected") if found.as_expected else ("✗", "violated")
         lines = [f"{sign} {name}: {how}. {found.failure}, with {counted(found.switches)}."]
@@ -36,16 +39,18 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines += [f"  {line}" for line in named(found.anomaly)] if found.anomaly else []
         lines.append(f"  Token: {found.token}")
         lines += [f"  To have cures tried: invoke race.explain {found.token}"] if found.anomaly else []
-    elif found.verdict is Verdict.HELD:
+    elif found.verdict is Verdict.HELD or found.is_part:
         tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
         but = ", but not all was compared" if found.not_compared else ""
-        lines = [f"✓ {name}: held{but}. All schedules with up to {counted(found.complete)}: {tried}, none fails."]
+        held = "nothing fails in it. All of its" if found.is_part else f"held{but}. All"
+        lines = [f"✓ {name}: {held} schedules with up to {counted(found.complete)}: {tried}, none fails."]
         if found.left_out:
             lines.append(f"  Left out: {found.left_out}, and what follows from them; they only begin a wait later.")
         others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
         more = sum(number for kind, number in found.schedules.items() if kind.startswith(f"{found.complete + 1} "))
         lines += [f"  Of those with one more, {more} were tried."] if more else []
         lines += [f"  Besides: {', '.join(others)}; none fails."] if others else []
+        lines += [f"  {PART}"] if found.is_part else []
     else:
         lines = [f"? {name}: inconclusive. {found.reason}"]
         lines += [f"  {line}" for line in found.last_words]
@@ -69,8 +74,8 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
     return {
         "scenario": found.scenario.name,
         "verdict": found.verdict,
-        "expected": found.as_expected,
-        "reason": found.reason,
+        "expected": None if found.is_part else found.as_expected,
+        "reason": PART if found.is_part else found.reason,
         "failure": found.failure,
         "token": found.token,
         "unsteady": found.unsteady,
@@ -88,7 +93,33 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "seconds": round(found.seconds, 3),
         "seed": found.seed,
         "trace": asdict(found.failing.trace) if found.failing else None,
+        "shard": part(found),
     }
+
+
+def merged(found: Merged) -> list[str]:
+    """Return the verdict of all shards and its evidence, in lines."""
+    if found.violated is None:
+        first, *rest = verdict(found.result)
+        return [first, f"  Merged from {found.of} shards.", *rest]
+    one, sign = found.violated.found, "✓" if found.as_expected else "✗"
+    how = "violated, as expected" if found.as_expected else "violated"
+    where, result = f"in {found.violated.shard}", found.result
+    lines = [f"{sign} {result.scenario.name}: {how} {where}. {one['failure']}, with {counted(one['switches'])}."]
+    lines += [f"  {failure['detail']}" for failure in one["trace"]["failures"]]
+    if anomaly := one["anomaly"]:
+        lines += [f"  Anomaly: {anomaly['name']}. {anomaly['why']}", *(f"    {line}" for line in anomaly["evidence"])]
+    lines.append(f"  Token: {one['token']}")
+    return [*lines, f"  {result.evidence}", f"  {LATCHED if result.scenario.latches else BLIND}"]
+
+
+def merged_json(found: Merged) -> dict[str, Any]:
+    """Return the same for JSON, in the form of an exploration's report."""
+    shown = to_json(found.result)
+    if found.violated:
+        names = ("expected", "failure", "token", "unsteady", "anomaly", "switches", "trace")
+        shown |= {name: found.violated.found[name] for name in names}
+    return shown | {"shards": found.of}
 
 
 def explained(found: Explanation) -> list[str]:

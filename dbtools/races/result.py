@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dbtools.errors import VerificationFailed
 from dbtools.races import render, token
 from dbtools.races.schedule import preemptions
+from dbtools.races.shards import WHOLE, Deal
 
 if TYPE_CHECKING:
     from dbtools.races.anomaly import Anomaly
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
     from dbtools.races.schedule import Schedule
+
+
+Counts: TypeAlias = "dict[str, Counter[str]]"
 
 
 class Verdict(StrEnum):
@@ -71,6 +75,48 @@ class ExplorationResult:
     """What it is called."""
     seconds: float = 0.0
     seed: int = 0
+    bound: int = 0
+    """The largest number of preemptions that was asked for."""
+    every: bool = False
+    """Whether nothing was to be left out."""
+    random: int = 0
+    """How many schedules by random walk were asked for, and as many by PCT."""
+    depth: int = 0
+    """The depth that PCT looks for."""
+    alone: str = ""
+    """What fails also one after the other, in a sentence."""
+    unjudged: Counter[str] = field(default_factory=Counter)
+    """Why schedules could not be judged, and how many."""
+    longest: int = 1
+    """The most choices that a run had."""
+    deal: Deal = field(default_factory=Deal)
+    """The shard that this is of, and what was dealt."""
+    shared: Counts | None = None
+    """What every shard counts, before the first switch; None if it was not reached."""
+
+    @property
+    def counts(self) -> Counts:
+        """Copies of what is counted so far, by the names that `report.to_json` has for it."""
+        return {
+            "schedules": Counter(self.schedules),
+            "outcomes": Counter(self.outcomes),
+            "waits": Counter(self.waits),
+            "tolerated": Counter(self.tolerated),
+            "unjudged": Counter(self.unjudged),
+            "starved": Counter({"": self.starved}),
+            "left out": Counter({"": self.left_out}),
+        }
+
+    @property
+    def label(self) -> str:
+        """The scenario's name, and which shard this is."""
+        shard = self.deal.shard
+        return f"{self.scenario.name}{f', {shard}' if shard != WHOLE else ''}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is a shard that was tried as far as it has to be, and in which nothing failed."""
+        return self.deal.shard != WHOLE and self.verdict is Verdict.INCONCLUSIVE and not self.reason
 
     @property
     def failures(self) -> frozenset[str]:
@@ -106,6 +152,13 @@ class ExplorationResult:
         if self.scenario.expect:
             return self.verdict is Verdict.VIOLATED and self.scenario.expect in self.failures
         return self.verdict is Verdict.HELD
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a task that has found this."""
+        if self.as_expected or self.is_part:
+            return 0
+        return 1 if self.verdict is Verdict.INCONCLUSIVE else VerificationFailed.exit_code
 
     @property
     def evidence(self) -> str:

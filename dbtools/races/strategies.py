@@ -7,14 +7,15 @@ Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010
 from __future__ import annotations
 
 import random
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from dbtools.races.schedule import Divergence, continue_current, is_preemption, preemptions
+from dbtools.races.shards import Deal
 from dbtools.races.token import letter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dbtools.races.pruning import Wait
     from dbtools.races.schedule import Choices, Schedule, SchedulingPoint, Strategy
@@ -64,10 +65,13 @@ class BoundedPreemptions:
 
     Neighbours differ by one step and mostly end alike. Schedules with equal cost are therefore visited in van der
     Corput order, so that successive ones differ widely: a race present in a tenth of them appears after about ten.
+
+    With a `deal`, only those of a shard: see `shards`.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, deal: Deal | None = None) -> None:
         self.bound = bound
+        self._deal = deal or Deal()
         self._frontier: list[list[Schedule]] = [[] for _ in range(bound + 1)]
         self._frontier[0].append(())
         self._taken = 0
@@ -83,8 +87,7 @@ class BoundedPreemptions:
             if self._taken < len(self._frontier[self.depth]):
                 self._taken += 1
                 schedule = self._frontier[self.depth][self._taken - 1]
-                actors = [actor for actor, count in schedule for _ in range(count or 0)]
-                if not actors or not any(wait.covers(actors) for wait in self._waits):
+                if not self._is_covered(schedule):
                     return schedule
                 self.left_out += 1
                 continue
@@ -94,6 +97,16 @@ class BoundedPreemptions:
             if self.depth <= self.bound:
                 self._frontier[self.depth] = _spread(self._frontier[self.depth])
         return None
+
+    def following(self) -> Iterator[Schedule]:
+        """Yield those that `next` would return now, one after the other, without taking them; not beyond this cost."""
+        if self.depth <= self.bound:
+            later = islice(self._frontier[self.depth], self._taken, None)
+            yield from (schedule for schedule in later if not self._is_covered(schedule))
+
+    def _is_covered(self, schedule: Schedule) -> bool:
+        actors = [actor for actor, count in schedule for _ in range(count or 0)]
+        return bool(actors) and any(wait.covers(actors) for wait in self._waits)
 
     def learn(self, schedule: Schedule, choices: Choices, waits: Sequence[Wait] = ()) -> None:
         """Note what else could have been chosen after the beginning `schedule`, and which of it need not be tried.
@@ -110,7 +123,9 @@ class BoundedPreemptions:
             for other in point.enabled:
                 more = cost + is_preemption(point, other)
                 if other != taken and more <= self.bound:
-                    self._frontier[more].append(_exactly([*before, other]))
+                    begins = _exactly([*before, other])
+                    if cost or not more or self._deal.takes(begins):
+                        self._frontier[more].append(begins)
             cost += is_preemption(point, taken)
 
 

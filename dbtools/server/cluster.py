@@ -89,13 +89,13 @@ def local_url(role: str, password: str, port: int, database: str = DATABASE) -> 
     return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"
 
 
-def copy(cluster: Cluster, destination: Path) -> None:
-    """Copy the data directory, with owners and modes."""
+def copy(data: Path, destination: Path) -> None:
+    """Copy the data directory of a server that does not run, with owners and modes."""
     if sys.platform == "linux":
-        owner = cluster.data.stat()
-        _copy_folder(str(cluster.data), str(destination), owner.st_uid, owner.st_gid)
+        owner = data.stat()
+        _copy_folder(str(data), str(destination), owner.st_uid, owner.st_gid)
     else:  # only Linux can sendfile to a file
-        subprocess.run(["cp", "-a", str(cluster.data), str(destination)], check=True, capture_output=True)
+        subprocess.run(["cp", "-a", str(data), str(destination)], check=True, capture_output=True)
 
 
 def set_passwords(port: int, prepared: str, application: str, superuser: str) -> None:

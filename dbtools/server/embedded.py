@@ -20,7 +20,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -37,10 +37,9 @@ from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dbtools.server.binaries import Binaries
-    from dbtools.server.cluster import Cluster
     from dbtools.server.requirements import Requirements
     from dbtools.server.run_as import Account
 
@@ -135,7 +134,7 @@ class EmbeddedServer(EphemeralServer):
         cluster = prepare(binaries, account, lean=lean)
         server = cls(binaries, account, {**SETTINGS, **requirements.settings, **(settings or {})})
         try:
-            server._fill(cluster)
+            server._fill(cluster.data)
             port = server._start_on_free_port(LAB_HINT if lab else HINT)
             passwords = (secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             set_passwords(port, cluster.password, *passwords)
@@ -170,6 +169,35 @@ class EmbeddedServer(EphemeralServer):
         self.crash()
         self._spawn(int(Dsn.parse(self.url, source="the server's URL").port), f"The whole log: {self.log}")
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Stop the server cleanly for the block, so that it can be copied; then start it again, on another port.
+
+        Raises:
+            ServerError: It did not start again; shows the end of its log.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)  # a fast shutdown, with a checkpoint
+        self._process.wait()
+        yield
+        self._start_as(self)
+
+    def copy(self) -> Self:
+        """Return another running server, with the content, settings and passwords of this one, which is at rest.
+
+        Raises:
+            ServerError: It did not start; shows the end of its log.
+        """
+        twin = type(self)(self._binaries, self._account, self._settings)
+        try:
+            twin._fill(self._data)  # noqa: SLF001 - its own class
+            twin.version, twin.extensions = self.version, self.extensions
+            twin._start_as(self)  # noqa: SLF001
+        except BaseException:
+            twin.stop()
+            raise
+        return twin
+
     def stop(self) -> None:
         """End the server and delete its folder. A second call does nothing."""
         if self._watchdog.closed:
@@ -178,9 +206,16 @@ class EmbeddedServer(EphemeralServer):
         self._watchdog.close()
         self._lease.close()
 
-    def _fill(self, cluster: Cluster) -> None:
-        copy(cluster, self._data)
+    def _fill(self, data: Path) -> None:
+        copy(data, self._data)
         self.directory.chmod(self._account.folder_mode)
+
+    def _start_as(self, original: Self) -> None:
+        port = str(self._start_on_free_port(LAB_HINT))
+        self.url, self.admin_url = (
+            Dsn.parse(url, source="the server's URL").changed(port=port).url
+            for url in (original.url, original.admin_url)
+        )
 
     def _start_on_free_port(self, hint: str) -> int:
         for attempt in range(MAX_STARTS):

@@ -103,7 +103,7 @@ def make_data(directory: Path, account: Account, binaries: Binaries, *, flush: b
     cluster = prepare(binaries, account, lean=False)
     draft = directory / "data.draft"
     shutil.rmtree(draft, ignore_errors=True)  # of a start that was cut off
-    copy(cluster, draft)
+    copy(cluster.data, draft)
     if flush:
         sync(binaries, account, draft)
     passwords = secrets.token_urlsafe(18), secrets.token_urlsafe(18)

@@ -359,7 +359,7 @@ def test_root_runs_it_as_somebody_else(mode: str) -> None:
 def test_a_copy_has_the_contents_owners_and_modes_of_the_prepared_cluster(mode: str, tmp_path: Path) -> None:
     account = Account("nobody") if mode == "nobody" else run_as.choose()
     prepared = prepare(account.reach(find_binaries()), account, lean=True)
-    copy(prepared, tmp_path / "copy")
+    copy(prepared.data, tmp_path / "copy")
 
     def everything(root: Path) -> dict[Path, tuple[int, int, int, bytes]]:
         found = {}

@@ -63,7 +63,7 @@ class Program:
                 env=environment,
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the lab has one thread
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the lab has one thread
             )
         except OSError as error:
             self._output.close()
@@ -196,7 +196,7 @@ def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> 
     # No object of the lab may be collected here: its finalizer would close a file descriptor that has a new owner.
     gc.freeze()
     os.setsid()
-    _die_with_parent()
+    die_with_parent()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -213,7 +213,8 @@ def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> 
     os.chdir(folder)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; only Linux does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

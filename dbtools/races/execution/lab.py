@@ -11,6 +11,7 @@ import psycopg
 from dbtools.db.deadlock import DEADLOCK
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
+from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import (
     Program,
     adopted_orphans,
@@ -23,11 +24,13 @@ from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
+from dbtools.races.execution.workers import Workers
 from dbtools.races.render.sanitize import output
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
 from dbtools.races.trace import Failure, Trace
 from dbtools.server.cluster import ROLE
+from dbtools.server.embedded import EmbeddedServer
 from dbtools.server.requirements import NONE
 from dbtools.server.throwaway import start_throwaway
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from dbtools.races.execution.workers import Runner, Task
     from dbtools.races.scenario import Actor, Scenario
     from dbtools.races.schedule import Strategy
     from dbtools.server.requirements import Requirements
@@ -59,7 +63,12 @@ class Lab:
     """A server of its own for one scenario. Use it as a context manager."""
 
     def __init__(
-        self, scenario: Scenario, requirements: Requirements = NONE, note: Callable[[str], None] = lambda _: None
+        self,
+        scenario: Scenario,
+        requirements: Requirements = NONE,
+        note: Callable[[str], None] = lambda _: None,
+        *,
+        jobs: int = 1,
     ) -> None:
         self.scenario = scenario
         self.major = requirements.version
@@ -70,13 +79,16 @@ class Lab:
         """How long a program is known to sleep by itself, in seconds; it is waited for at least as long."""
         self.guard: int | None = None
         """The key of an advisory lock that the proxies take around each transaction."""
+        self._jobs = jobs
+        self.workers: Workers | None = None
+        """Processes that run schedules too, with more than one job."""
 
     def __enter__(self) -> Self:
         """Start the server and make the start state.
 
         Raises:
-            ServerError: The server did not start.
-            ConfigurationError: The start state could not be made.
+            ServerError: A server did not start.
+            ConfigurationError: The start state could not be made, or the server cannot be copied for more jobs.
             StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
         """
         with ExitStack() as stack:
@@ -86,13 +98,42 @@ class Lab:
             # Steps of a project may want the databases that a lean server lacks.
             server = start_throwaway(required, settings=settings, lean=project is None, lab=True)
             self._server = stack.enter_context(server)
-            self._owner, self._superuser = Dsn.parse(server.url), Dsn.parse(server.admin_url)
-            self._admin = stack.enter_context(connect(self._superuser))
+            if self._jobs > 1 and not isinstance(server, EmbeddedServer):
+                raise ConfigurationError(
+                    f"The scenario {self.scenario.name} cannot be explored with --jobs {self._jobs}.",
+                    "Each of the processes needs a copy of the server, and one in a container cannot be copied.",
+                    "Leave out --jobs; --shard spreads schedules over servers that are started apart.",
+                    NOT_RUN,
+                )
             make_start(self.scenario, server, project, self._note)
-            with connect(self._superuser.with_database(TEMPLATE)) as connection:
-                self.start = read_content(connection)
+            if self._jobs > 1 and isinstance(server, EmbeddedServer):
+                with server.at_rest():
+                    self.workers = Workers(self.scenario.name, self._copied, self._jobs)
+                    stack.callback(self.workers.close)
+            self._connect(stack)
             self._stack = stack.pop_all()
         return self
+
+    @contextmanager
+    def _copied(self) -> Iterator[Runner]:
+        """Yield what runs schedules on a copy of the server, which is at rest. For a process that was forked."""
+        assert isinstance(self._server, EmbeddedServer)
+        with ExitStack() as stack:
+            self._server = stack.enter_context(self._server.copy())
+            self._connect(stack)
+
+            def run(task: Task, patience: float, deadline: float) -> RunResult:
+                make, arguments = task
+                self.patience = patience
+                return self.run(make(*arguments), deadline=deadline)
+
+            yield run
+
+    def _connect(self, stack: ExitStack) -> None:
+        self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
+        self._admin = stack.enter_context(connect(self._superuser))
+        with connect(self._superuser.with_database(TEMPLATE)) as connection:
+            self.start = read_content(connection)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
