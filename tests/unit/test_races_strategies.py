@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbtools.errors import ConfigurationError
 from dbtools.races.schedule import (
     Divergence,
     SchedulingPoint,
@@ -18,6 +21,7 @@ from dbtools.races.schedule import (
     preemptions,
     schedule_of,
 )
+from dbtools.races.shards import WHOLE, Deal, Shard
 from dbtools.races.strategies import BoundedPreemptions, Replay, pct, random_walk
 
 if TYPE_CHECKING:
@@ -218,3 +222,74 @@ def test_who_has_yielded_is_left_at_no_cost_and_goes_on_at_the_cost_of_a_preempt
     assert preemptions([(point, 1)]) == 0
     assert preemptions([(point, 0)]) == 1
     assert preemptions([(SchedulingPoint(7, (0, 1), 0, (1,)), 1)]) == 1
+
+
+def shard(run: Callable[[Strategy], Choices], bound: int, part: Shard) -> tuple[list[tuple[int, ...]], Deal]:
+    """Return what a shard tries, without what all shards try, and what was dealt."""
+    deal = Deal(part)
+    search, found = BoundedPreemptions(bound, deal), list[tuple[int, ...]]()
+    while (runs := search.next()) is not None:
+        choices = run(Replay(runs))
+        search.learn(runs, choices)
+        if preemptions(choices) or part.number == 1:
+            found.append(order(choices))
+    return found, deal
+
+
+@pytest.mark.parametrize("bound", [0, 1, 2, 3])
+@pytest.mark.parametrize("of", [2, 3, 8])
+@pytest.mark.parametrize(
+    "run",
+    [
+        partial(run_schedule, [4, 4]),
+        partial(run_schedule, [2, 3, 2]),
+        partial(locked, 4),
+        partial(polled, 4),
+    ],
+    ids=["two", "three", "locked", "polled"],
+)
+def test_shards_try_together_what_one_tries_alone_each_of_it_once(
+    run: Callable[[Strategy], Choices], of: int, bound: int
+) -> None:
+    whole, _ = shard(run, bound, WHOLE)
+    parts = [shard(run, bound, Shard(number, of)) for number in range(1, of + 1)]
+    together = [choices for found, _ in parts for choices in found]
+    assert len(together) == len(set(together))
+    assert set(together) == set(whole)
+    assert len({(deal.count, deal.checksum) for _, deal in parts}) == 1
+
+
+def test_shards_are_of_like_size() -> None:
+    sizes = [len(shard(partial(run_schedule, [12, 12]), 2, Shard(number, 4))[0]) for number in range(1, 5)]
+    assert max(sizes) < 1.5 * min(sizes)
+
+
+def test_another_program_is_dealt_otherwise() -> None:
+    deals = [shard(partial(run_schedule, lengths), 1, Shard(1, 2))[1] for lengths in ([3, 5], [5, 3], [4, 5])]
+    assert len({deal.checksum for deal in deals}) == 3
+
+
+def test_what_follows_is_known_ahead_and_not_taken() -> None:
+    search = BoundedPreemptions(2)
+    while (runs := search.next()) is not None:
+        ahead = list(search.following())
+        assert list(search.following()) == ahead
+        search.learn(runs, run_schedule([3, 3], Replay(runs)))
+        if ahead:
+            assert next(search.following()) == ahead[0]
+
+
+@pytest.mark.parametrize("text", ["3", "0/8", "9/8", "3/0", "-1/8", "3/8/1", "a/b", " 3/8"])
+def test_a_shard_that_there_is_not(text: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Shard.parse(text)
+    assert str(error.value) == (
+        f"--shard cannot be {text!r}.\n"
+        "It takes the number of the shard, from 1 on, and how many there are. Nothing was run.\n"
+        "For example, the third of eight: --shard 3/8"
+    )
+
+
+def test_a_shard_in_words() -> None:
+    assert str(Shard.parse("3/8")) == "shard 3 of 8"
+    assert Shard.parse("") == Shard.parse("1/1") == WHOLE

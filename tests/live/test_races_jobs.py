@@ -1,0 +1,173 @@
+"""Several processes and several shards find what one process finds, and leave no server behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbtools.errors import DbtoolsError
+from dbtools.races import Actor, Scenario, explore, report
+from dbtools.races.execution.lab import Lab
+from dbtools.races.merge import merge, read
+from dbtools.races.result import ExplorationResult, Verdict
+from dbtools.races.scenario import Script
+from dbtools.races.schedule import preemptions
+from dbtools.races.shards import WHOLE, Deal, Shard
+from dbtools.races.strategies import BoundedPreemptions, Replay
+from tests.support.waiting import until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START = "create table counter (n int); insert into counter values (0)"
+# Made twice, it would not be the same.
+CHANCE = "create table born (at timestamptz, id uuid); insert into born values (clock_timestamp(), gen_random_uuid())"
+UP = "update counter set n = n + 1"
+TOUCH = "update born set at = at"
+LOCKED = ["select pg_advisory_lock(7)", UP, "select pg_advisory_unlock(7)"]
+
+
+def scenario(*programs: list[str] | Callable[[str], object], **more: object) -> Scenario:
+    actors = [
+        Actor(f"actor{number}", call=Script(program) if isinstance(program, list) else program)
+        for number, program in enumerate(programs, 1)
+    ]
+    return Scenario("counter", actors, [START, CHANCE], **more)  # type: ignore[arg-type]
+
+
+def reported(found: ExplorationResult) -> dict[str, object]:
+    """Everything that is reported, but for how long it took."""
+    return {**json.loads(json.dumps(report.to_json(found))), "seconds": 0}
+
+
+def increment(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("select n from counter").fetchone()
+        assert row is not None
+        connection.execute("update counter set n = %s", (row[0] + 1,))
+
+
+@pytest.mark.parametrize(
+    ("raced", "verdict"),
+    [
+        (scenario([TOUCH, *LOCKED], LOCKED, waits="advisory lock 7"), "held"),
+        (scenario(increment, increment), "violated"),
+    ],
+    ids=["held", "violated"],
+)
+def test_several_processes_report_what_one_reports(raced: Scenario, verdict: str) -> None:
+    alone, together = (reported(explore(raced, random=1, seed=3, jobs=jobs)) for jobs in (1, 3))
+    assert together == alone
+    assert alone["verdict"] == verdict
+
+
+def test_shards_try_together_what_one_process_tries(tmp_path: Path) -> None:
+    raced = scenario(LOCKED, LOCKED, [UP, UP])
+    tried = {}
+    with Lab(raced) as lab:
+        for shard in (WHOLE, Shard(1, 2), Shard(2, 2)):
+            search, tried[shard] = BoundedPreemptions(1, Deal(shard)), list[tuple[int, ...]]()
+            while (schedule := search.next()) is not None:
+                run = lab.run(Replay(schedule))
+                search.learn(schedule, run.choices)
+                if preemptions(run.choices) or shard.number == 1:
+                    tried[shard].append(tuple(actor for _, actor in run.choices))
+    whole, *parts = tried.values()
+    assert sorted([*parts[0], *parts[1]]) == sorted(whole)
+    assert len(whole) == len(set(whole))
+    assert min(map(len, parts)) > len(whole) / 4
+
+    found = [explore(raced, bound=1, every=True, random=3, shard=Shard(number, 2)) for number in (1, 2)]
+    assert [(part.verdict, part.is_part, part.exit_code) for part in found] == [(Verdict.INCONCLUSIVE, True, 0)] * 2
+    assert report.verdict(found[0])[0].startswith("✓ counter, shard 1 of 2: nothing fails in it. All of its schedules")
+    for number, part in enumerate(found):
+        (tmp_path / f"{number}.json").write_text(json.dumps(report.to_json(part)), "utf-8")
+    merged = merge([read(path) for path in sorted(tmp_path.iterdir(), reverse=True)])
+    assert merged.result.verdict is Verdict.HELD
+    assert merged.exit_code == 0
+    within = merged.result.schedules["0 switches"] + merged.result.schedules["1 switch"]
+    assert within == len(whole)
+    assert (merged.result.schedules["random walk"], merged.result.schedules["PCT"]) == (3, 3)
+    assert merged.result.schedules["one after the other"] == 2 * 6
+
+
+def is_closed(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_the_server_of_a_process_that_was_killed_ends_too(tmp_path: Path) -> None:
+    ours, ports = os.getpid(), tmp_path / "ports"
+
+    def kills(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(UP)
+            row = connection.execute("select inet_server_port()").fetchone()
+            assert row is not None
+            ports.write_text(str(row[0]))
+            if os.getppid() != ours:
+                os.kill(os.getppid(), signal.SIGKILL)
+            connection.execute(UP)
+
+    with pytest.raises(DbtoolsError) as error:
+        explore(scenario(kills, [UP, UP]), jobs=2)
+    assert str(error.value) == (
+        "A process that ran schedules of counter has ended.\n"
+        "It was ended by SIGKILL. Its server ends with it.\n"
+        "Where memory is short, the system may have ended it: run this again, with fewer --jobs."
+    )
+    until(lambda: is_closed(int(ports.read_text())), "the server is left behind")
+
+
+ENDLESS = """
+import os, sys, psycopg
+with psycopg.connect("", autocommit=True) as connection:
+    (port,) = connection.execute("select inet_server_port()").fetchone()
+    with open(sys.argv[1], "a") as ports:
+        ports.write(f"{port}\\n")
+    for _ in range(30):
+        connection.execute("update counter set n = n + 1")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whoever_ends_the_search_ends_its_servers(tmp_path: Path, number: signal.Signals) -> None:
+    ports, command = tmp_path / "ports", json.dumps([sys.executable, "endless.py", "ports"])
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    (tmp_path / "endless.toml").write_text(
+        'title = "Many"\n[start]\nsql = "create table counter (n int); insert into counter values (0)"\n'
+        f"[actors.a]\ncommand = {command}\n[actors.b]\ncommand = {command}\n"
+    )
+    ports.touch()
+
+    def known() -> set[int]:
+        return {int(line) for line in ports.read_text().split("\n")[:-1]}
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "dbtools", "race.explore", "endless.toml", "--jobs", "2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as explored:
+        # After the serial orders, which run on the first server.
+        until(lambda: len(known()) == 3 or explored.poll() is not None)
+        explored.send_signal(number)
+        _, errors = explored.communicate()
+    assert len(known()) == 3, errors
+    if number == signal.SIGKILL:
+        until(lambda: all(map(is_closed, known())), "a server is left behind")
+        assert explored.returncode == -signal.SIGKILL
+    else:
+        assert all(map(is_closed, known()))
+        assert explored.returncode == 128 + number
+        assert f"Interrupted by {number.name}.\n" in errors
