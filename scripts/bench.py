@@ -12,7 +12,7 @@ build   the migrations on a scratch database and their snapshot, beside `alembic
 server  a throwaway server: start to the first query, and stop
 lock    a waiter's wake-up after the lock is freed, and its CPU: blocking in slices beside polling
 gate    statements through the race lab's proxy, open and with the lab's scheduler, beside a direct connection
-races   what a schedule of the shipped races costs
+races   what a schedule of the shipped races costs, and a search with two processes beside one
 tests   a database with the project's content for each test, beside other ways to give each test a clean one
 load    the whole process of `invoke load`, beside `psql \\copy` of the same bytes and `pgbench -i`; its peak memory
 """
@@ -311,6 +311,32 @@ def bench_races(rounds: int) -> None:
         middle = statistics.median(taken)
         rows.append((name, f"{middle * 1000:.0f} ms", f"{1 / middle:.1f}", str(steps), f"{steps / middle:.0f}"))
     print(table(("race", "a schedule", "schedules a second", "statements", "statements a second"), rows))
+    print()
+    bench_jobs(rounds)
+
+
+def bench_jobs(rounds: int) -> None:
+    """Measure a whole search of many schedules in one process and in two, in turn."""
+    from dbtools.races import Actor, Scenario, explore
+    from dbtools.races.scenario import Script
+
+    start = ["create table counter (n int); insert into counter values (0)"]
+    program = Script(["update counter set n = n + 1"] * 10)
+    many = Scenario("many", [Actor("a", call=program), Actor("b", call=program)], start)
+    times: dict[int, list[float]] = {1: [], 2: []}
+    schedules = set()
+    for _ in range(rounds):
+        for jobs, taken in times.items():
+            started = time.perf_counter()
+            schedules.add(explore(many, jobs=jobs).total)
+            taken.append(time.perf_counter() - started)
+    (count,) = schedules  # the same number in both
+    medians = {jobs: statistics.median(taken) for jobs, taken in times.items()}
+    rows = [
+        (f"--jobs {jobs}", str(count), f"{middle:.2f} s", f"{count / middle:.1f}", f"{middle / medians[1]:.2f}")
+        for jobs, middle in medians.items()
+    ]
+    print(table(("search", "schedules", "median", "schedules a second", "beside --jobs 1"), rows))
 
 
 MANY_TESTS = 200

@@ -83,6 +83,11 @@ def refusal(schema: str, text: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
+def blocks(page: str) -> list[str]:
+    """Return the YAML that a page shows."""
+    return re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
 def main() -> None:
     """Check everything; exit with 1 and the complaints where something does not hold."""
     found: list[str] = []
@@ -98,10 +103,13 @@ def main() -> None:
             pass
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     page = (ROOT / "docs/ci.md").read_text("utf-8")
-    github, gitlab = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    github, gitlab, race = blocks(page)
+    for text in blocks((ROOT / "docs/kubernetes.md").read_text("utf-8")):
+        check_schema(yaml.safe_load(text))
     for schema, text in (
         ("vendor.github-workflows", workflow),
         ("vendor.github-workflows", github),
+        ("vendor.github-workflows", race),
         ("vendor.gitlab-ci", gitlab),
     ):
         if reason := refusal(schema, text):
@@ -110,7 +118,7 @@ def main() -> None:
         found.append("a misspelt key of a workflow was not seen")
     if found:
         sys.exit("\n".join(found))
-    print(f"{len(manifests())} manifests and 3 CI files keep to their schemas")
+    print(f"{len(manifests())} manifests and 4 CI files keep to their schemas")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 )
 @handle_errors
 def merge(_context: Context, file: list[str], json: bool = False, debug: bool = False) -> None:
-    """Put the reports of all shards together into one verdict.
+    """Put the reports of shards together.
 
-    Each is what race.explore --shard --json printed. All must be there once, with the same options. Violated if one of
-    them is, with the token of the failure with the fewest switches. Held only if each shard tried its part, and what
-    has to be seen was seen in one of them. Exit codes as those of race.explore. Starts no server. Every word after the
-    task's name is read as a file or an option, so no other task can follow.
+    Each is what race.explore --shard --json printed. All must be there once, with the same options, and give one
+    verdict: violated if one of them is, with the token of the failure with the fewest switches; held only if each shard
+    tried its part, and what has to be seen was seen in one of them. Exit codes as those of race.explore. Starts no
+    server. Every word after the task's name is read as a file or an option, so no other task can follow.
 
         invoke race.merge shards/*.json
     """

@@ -98,6 +98,26 @@ def test_shards_try_together_what_one_process_tries(tmp_path: Path) -> None:
     assert merged.result.schedules["one after the other"] == 2 * 6
 
 
+def test_a_shard_by_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "up.toml").write_text(
+        f'title = "Up"\n[start]\nsql = "{START}"\n[actors.a]\nsql = ["{UP}"]\n[actors.b]\nsql = ["{UP}"]\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "dbtools", "race.explore", "up.toml", "--shard", "2/2", "--json"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["expected"]) == ("inconclusive", None)
+    assert found["reason"] == "It is a part: race.merge says what all shards prove."
+    (tmp_path / "2.json").write_text(done.stdout, "utf-8")
+    assert read(tmp_path / "2.json").shard == Shard(2, 2)
+
+
 def is_closed(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -132,7 +152,7 @@ with psycopg.connect("", autocommit=True) as connection:
     (port,) = connection.execute("select inet_server_port()").fetchone()
     with open(sys.argv[1], "a") as ports:
         ports.write(f"{port}\\n")
-    for _ in range(30):
+    for _ in range(10):
         connection.execute("update counter set n = n + 1")
 """
 

@@ -1,4 +1,4 @@
-"""`race.spec FILE...`: which words of the command line become files."""
+"""`race.spec FILE...` and `race.merge FILE...`: which words of the command line become files."""
 
 import pytest
 
@@ -22,6 +22,7 @@ from dbtools.commands.spec import insert_file_options
             "inv race.spec --server 18 --setting a=1 --file a.spec",
         ),
         ("inv reset seed", "inv reset seed"),
+        ("inv race.merge 1.json 2.json --json", "inv race.merge --file 1.json --file 2.json --json"),
     ],
 )
 def test_each_file_gets_an_option(given: str, wanted: str) -> None:

@@ -112,6 +112,7 @@ def test_the_help_of_a_task_fits(called: Path) -> None:
         (["sandbox.drop", "-h"], "Usage: dbtools sandbox.drop NAME [--option VALUE ...]"),
         (["race.replay", "--help"], "Usage: dbtools race.replay TOKEN [--option VALUE ...]"),
         (["race.spec", "--help"], "Usage: dbtools race.spec FILE [--option VALUE ...]"),
+        (["race.merge", "--help"], "Usage: dbtools race.merge FILE [--option VALUE ...]"),
         (["reset", "--help"], "Usage: dbtools reset [--option VALUE ...]"),
     ],
 )
@@ -214,6 +215,8 @@ def test_who_reads_only_the_beginning_gets_no_traceback(called: Path) -> None:
         (["race.spec", "s"], []),
         (["race.spec", "some.spec", "s"], []),
         (["race.spec", "some.spec", "--ex"], ["--expected"]),
+        (["race.merge", "1.json", "2"], []),
+        (["race.explore", "some", "--sh"], ["--shard"]),
         (["server.psql", "--", "-"], []),
         (["nonsense", "dig"], ["digest"]),
     ],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dbtools.__main__ import main
 from dbtools.errors import ConfigurationError
 from dbtools.races import Actor, Scenario, Verdict, report
 from dbtools.races.merge import Merged, merge, read
@@ -245,4 +247,40 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         f"The report {tmp_path / '1.json'} cannot be read.\n"
         "No such file or directory.\n"
         "Name the files that race.explore --json wrote, one for each shard."
+    )
+
+
+def test_the_task_prints_the_verdict_and_ends_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(*reports: dict[str, Any], more: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        for found in reports:
+            (tmp_path / found["path"]).write_text(json.dumps(found), "utf-8")
+        monkeypatch.setattr(sys, "argv", ["dbtools", "race.merge", *(found["path"] for found in reports), *more])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    monkeypatch.chdir(tmp_path)
+    assert run(explored(1), explored(2), explored(3))[:2] == (
+        0,
+        "✓ counter: held. All schedules with up to 2 switches: 74, none fails.\n"
+        "  Merged from 3 shards.\n"
+        "  Besides: 4 one after the other; none fails.\n"
+        f"  78 schedules in 4.5 s; waits seen: {LOCK} in 7 of 78.\n"
+        "  Statements were not overlapped: what two do to each other inside the server while both run was not tried.\n",
+    )
+    code, out, _ = run(explored(1), violated(2), explored(3), more=("--json",))
+    assert (code, json.loads(out)["token"]) == (6, "pgr1-2")
+    assert run(explored(1), explored(2), explored(3, complete=0, reason="Too few."))[0] == 1
+    assert run(explored(1))[0] == 2
+    assert run()[::2] == (
+        2,
+        "There is nothing to merge.\n"
+        "No report was named. Nothing was run.\n"
+        "Name what race.explore --json wrote for each shard: dbtools race.merge shards/*.json\n",
     )
