@@ -321,7 +321,7 @@ def bench_jobs(rounds: int) -> None:
     from dbtools.races.scenario import Script
 
     start = ["create table counter (n int); insert into counter values (0)"]
-    program = Script(["update counter set n = n + 1"] * 10)
+    program = Script(["update counter set n = n + 1"] * 8)
     many = Scenario("many", [Actor("a", call=program), Actor("b", call=program)], start)
     times: dict[int, list[float]] = {1: [], 2: []}
     schedules = set()

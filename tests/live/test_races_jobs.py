@@ -69,11 +69,11 @@ def test_several_processes_report_what_one_reports(raced: Scenario, verdict: str
 
 
 def test_shards_try_together_what_one_process_tries(tmp_path: Path) -> None:
-    raced = scenario(LOCKED, LOCKED, [UP, UP])
+    raced = scenario([TOUCH, *LOCKED], LOCKED)
     tried = {}
     with Lab(raced) as lab:
         for shard in (WHOLE, Shard(1, 2), Shard(2, 2)):
-            search, tried[shard] = BoundedPreemptions(1, Deal(shard)), list[tuple[int, ...]]()
+            search, tried[shard] = BoundedPreemptions(2, Deal(shard)), list[tuple[int, ...]]()
             while (schedule := search.next()) is not None:
                 run = lab.run(Replay(schedule))
                 search.learn(schedule, run.choices)
@@ -82,9 +82,9 @@ def test_shards_try_together_what_one_process_tries(tmp_path: Path) -> None:
     whole, *parts = tried.values()
     assert sorted([*parts[0], *parts[1]]) == sorted(whole)
     assert len(whole) == len(set(whole))
-    assert min(map(len, parts)) > len(whole) / 4
+    assert all(parts)
 
-    found = [explore(raced, bound=1, every=True, random=3, shard=Shard(number, 2)) for number in (1, 2)]
+    found = [explore(raced, every=True, random=3, shard=Shard(number, 2)) for number in (1, 2)]
     assert [(part.verdict, part.is_part, part.exit_code) for part in found] == [(Verdict.INCONCLUSIVE, True, 0)] * 2
     assert report.verdict(found[0])[0].startswith("✓ counter, shard 1 of 2: nothing fails in it. All of its schedules")
     for number, part in enumerate(found):
@@ -92,10 +92,9 @@ def test_shards_try_together_what_one_process_tries(tmp_path: Path) -> None:
     merged = merge([read(path) for path in sorted(tmp_path.iterdir(), reverse=True)])
     assert merged.result.verdict is Verdict.HELD
     assert merged.exit_code == 0
-    within = merged.result.schedules["0 switches"] + merged.result.schedules["1 switch"]
-    assert within == len(whole)
+    assert sum(count for kind, count in merged.result.schedules.items() if "switch" in kind) == len(whole)
     assert (merged.result.schedules["random walk"], merged.result.schedules["PCT"]) == (3, 3)
-    assert merged.result.schedules["one after the other"] == 2 * 6
+    assert merged.result.schedules["one after the other"] == 2 * 2
 
 
 def test_a_shard_by_the_command_line(tmp_path: Path) -> None:
@@ -150,14 +149,14 @@ ENDLESS = """
 import os, sys, psycopg
 with psycopg.connect("", autocommit=True) as connection:
     (port,) = connection.execute("select inet_server_port()").fetchone()
-    with open(sys.argv[1], "a") as ports:
+    with open(sys.argv[1], "w") as ports:
         ports.write(f"{port}\\n")
     for _ in range(10):
         connection.execute("update counter set n = n + 1")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_whoever_ends_the_search_ends_its_servers(tmp_path: Path, number: signal.Signals) -> None:
     ports, command = tmp_path / "ports", json.dumps([sys.executable, "endless.py", "ports"])
     (tmp_path / "endless.py").write_text(ENDLESS)
@@ -165,29 +164,28 @@ def test_whoever_ends_the_search_ends_its_servers(tmp_path: Path, number: signal
         'title = "Many"\n[start]\nsql = "create table counter (n int); insert into counter values (0)"\n'
         f"[actors.a]\ncommand = {command}\n[actors.b]\ncommand = {command}\n"
     )
-    ports.touch()
-
-    def known() -> set[int]:
-        return {int(line) for line in ports.read_text().split("\n")[:-1]}
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "dbtools", "race.explore", "endless.toml", "--jobs", "2"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as explored:
-        # After the serial orders, which run on the first server.
-        until(lambda: len(known()) == 3 or explored.poll() is not None)
+    os.mkfifo(ports)
+    known = set[int]()
+    with (
+        os.fdopen(os.open(ports, os.O_RDWR)) as lines,
+        subprocess.Popen(
+            [sys.executable, "-m", "dbtools", "race.explore", "endless.toml", "--jobs", "2"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as explored,
+    ):
+        while len(known) < 3:  # the server of the serial orders, and two more
+            known.add(int(lines.readline()))
         explored.send_signal(number)
         _, errors = explored.communicate()
-    assert len(known()) == 3, errors
     if number == signal.SIGKILL:
-        until(lambda: all(map(is_closed, known())), "a server is left behind")
+        until(lambda: all(map(is_closed, known)), "a server is left behind")
         assert explored.returncode == -signal.SIGKILL
     else:
-        assert all(map(is_closed, known()))
+        assert all(map(is_closed, known))
         assert explored.returncode == 128 + number
         assert f"Interrupted by {number.name}.\n" in errors
