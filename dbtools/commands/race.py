@@ -57,7 +57,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         scenario=HELP["scenario"],
         variant="A variant of it (invoke race.list)",
         unlocked="Short for --variant unlocked",
-        bound="Maximum number of switches away from a program that could go on (default 2)",
+        bound="Maximum number of switches away from a program that could go on (default 2, then 3 for up to a minute)",
         schedules="Maximum number of schedules to try within the bound (default 1000)",
         seconds="End the search after this many seconds, also within a schedule (default: no limit)",
         random="Number of schedules to try afterwards by random walk, and as many by PCT (default 0)",
@@ -103,7 +103,7 @@ def explore(
         invoke race.explore my-race.toml --bound 1 --html race.html
     """
     from dbtools.races import report, store
-    from dbtools.races.explore import BOUND, DEPTH, SCHEDULES
+    from dbtools.races.explore import DEPTH, SCHEDULES
     from dbtools.races.explore import explore as run
     from dbtools.races.result import Verdict
     from dbtools.races.shards import Shard
@@ -114,7 +114,6 @@ def explore(
     numbers = {
         name: parse_option(f"--{name}", text, default, low=low)
         for name, text, low, default in (
-            ("bound", bound, 0, BOUND),
             ("schedules", schedules, 1, SCHEDULES),
             ("random", random, 0, 0),
             ("depth", depth, 1, DEPTH),
@@ -123,10 +122,11 @@ def explore(
         )
     }
     part = Shard.parse(shard)
+    most = parse_option("--bound", bound, 0, low=0) if bound else None
     limit = parse_option("--seconds", seconds, float("inf"), low=0)
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))
-    required = narrowed(project.server, server)
-    found = run(wanted, seconds=limit, every=every, shard=part, server=required, note=out.note, **numbers)
+    on = narrowed(project.server, server)
+    found = run(wanted, bound=most, seconds=limit, every=every, shard=part, server=on, note=out.note, **numbers)
     if found.failing:
         draw_run(found.failing.trace, wanted.title, found.token, html, svg, out, found.anomaly)
     if found.failing and found.verdict is Verdict.VIOLATED:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     help=option_help(
         "json",
         "debug",
-        bound="Maximum number of switches of the schedules that each cure is tried with (default 2)",
+        bound="Maximum number of switches of the schedules for each cure (default 2, or as many as the run has)",
         schedules="Maximum number of these schedules (default 1000)",
         seconds="End the trial of each cure after this many seconds (default: no limit)",
         html="Write the run as a page, with the anomaly, to this file",
@@ -48,7 +48,7 @@ def explain(
         invoke race.explain pgr1-6b9c558914fc-A1.B-6ad2
     """
     from dbtools.races import report, store
-    from dbtools.races.explore import BOUND, SCHEDULES
+    from dbtools.races.explore import SCHEDULES
     from dbtools.races.explore import explain as run
     from dbtools.server.sources import narrowed
 
@@ -59,7 +59,7 @@ def explain(
     found = run(
         scenario,
         token,
-        bound=parse_option("--bound", bound, BOUND, low=0),
+        bound=parse_option("--bound", bound, 0, low=0) if bound else None,
         schedules=parse_option("--schedules", schedules, SCHEDULES, low=1),
         seconds=parse_option("--seconds", seconds, float("inf"), low=0),
         server=wanted,

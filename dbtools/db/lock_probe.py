@@ -28,16 +28,17 @@ _STUCK = (
     "select pid from pg_catalog.unnest(%s::int[]) as waiting(pid)"
     " where pg_catalog.pg_isolation_test_session_is_blocked(pid, %s::int[])"
 )
-# A table of another database, or of a transaction that is still open, has no name here.
+# A table of another database, or of a transaction that is still open, has no name here. Shared ones have database 0.
 _AWAITED = """
 select l.locktype, l.mode, c.relname, l.classid::int8, l.objid::int8, l.objsubid
 from pg_catalog.pg_locks l left join pg_catalog.pg_class c
-  on c.oid = l.relation and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+  on c.oid = l.relation
+  and l.database in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
 where l.pid = %s and not l.granted
 """
 _RELATION = """
 select relname from pg_catalog.pg_class
-where oid = %s::int8 and %s = (select oid from pg_database where datname = current_database())
+where oid = %s::int8 and %s in (0, (select oid from pg_database where datname = current_database()))
 """
 _SLEEPING = "select pid from pg_catalog.pg_stat_activity where pid = any(%s::int[]) and wait_event = 'PgSleep'"
 _NAMES = "select pid, application_name from pg_catalog.pg_stat_activity where pid = any(%s::int[])"

@@ -94,11 +94,15 @@ def _definition(seen: Dependencies, one: str, other: str) -> Anomaly | None:
     """Return a DDL race: one defines what the other one defines, writes or reads meanwhile."""
     failed = seen.failed
     theirs = [change for change in seen.footprint.changes if change.defined and seen.actor(change) == other]
+    both = failed is not None and _DEFINES.match(failed.sql) and any(map(_DEFINES.match, seen.sent(other)))
     catalogue = failed is not None and failed.subject.startswith("pg_")
-    if failed is not None and failed.actor == one and theirs and (catalogue or failed.sqlstate in _ABSENT):
+    if failed and failed.actor == one and (theirs or both) and (catalogue or failed.sqlstate in _ABSENT):
         mine = "also creates, alters or drops" if _DEFINES.match(failed.sql) else "needs"
         names = ", ".join(dict.fromkeys(change.relation for change in theirs))
-        why = f"{other} defines {names} while {one} {mine} something: step {failed.number} of {one} fails by that."
+        what = f"{other} defines {names} while {one} {mine} something"
+        if not names:  # schemas, functions and the like
+            what = f"{other} and {one} create, alter or drop something at once"
+        why = f"{what}: step {failed.number} of {one} fails by that."
         lines = (f"Step {failed.number} of {one}: {failed.sqlstate} {failed.message}",)
         return Anomaly("DDL race", why, tuple(seen.between(other, one))[:1], lines=lines)
     for there in seen.between(one, other):

@@ -106,6 +106,10 @@ class Dependencies:
         """Return the wr dependencies of an actor on all others."""
         return [one for one in self.all if one.kind is Kind.WR and one.second.actor == actor]
 
+    def sent(self, actor: str) -> list[str]:
+        """Return the requests of an actor."""
+        return [step.sql for step in self.trace.steps if step.actor == actor]
+
     def released(self, step: Step) -> int:
         """Return when a step went to the server."""
         return self._released[step.number]

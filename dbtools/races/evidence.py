@@ -29,12 +29,12 @@ def lacking(result: ExplorationResult) -> str:
         reason = f"{', '.join(sorted(result.silent))} sent no SQL."
     elif result.complete < min(1, result.bound):
         reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
-    elif not result.switched and result.starved and whole:
+    elif not (result.switched or result.stopped) and result.starved and whole:
         reason = (
             "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"
             " give it more time."
         )
-    elif not result.switched and whole:
+    elif not (result.switched or result.stopped) and whole:
         reason = "No schedule preempted an actor: there is nothing to interleave."
         if result.longest <= len(scenario.actors):
             latches = "[latches.NAME]" if scenario.file else "latches=[Latch(...)]"

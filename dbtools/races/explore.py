@@ -8,7 +8,8 @@ from dbtools.races import token
 from dbtools.races.cures import try_cures
 from dbtools.races.execution.lab import Lab
 from dbtools.races.explanation import Explanation, observe
-from dbtools.races.explorer import Explorer
+from dbtools.races.explorer import BOUND, Explorer
+from dbtools.races.schedule import preemptions
 from dbtools.races.shards import WHOLE
 from dbtools.races.strategies import Replay
 from dbtools.server.requirements import NONE
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from dbtools.races.shards import Shard
     from dbtools.server.requirements import Requirements
 
-BOUND = 2
 SCHEDULES = 1_000
 DEPTH = 3
 
@@ -31,7 +31,7 @@ DEPTH = 3
 def explore(
     scenario: Scenario,
     *,
-    bound: int = BOUND,
+    bound: int | None = None,
     schedules: int = SCHEDULES,
     seconds: float = float("inf"),
     random: int = 0,
@@ -46,13 +46,16 @@ def explore(
     """Return what was found by trying schedules until one fails, and what that proves.
 
     Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and ends after `seconds`,
-    also within one. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all from
-    `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with `every`.
-    They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is called with
-    lines on the progress.
+    also within one. Without a bound it is 2, and the search goes on with 3 for up to a minute: the result says up to
+    how many all were tried. Statements of several programs that define something are overlapped by latches, unless the
+    scenario has latches. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all
+    from `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with
+    `every`. They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is
+    called with lines on the progress.
 
     With more than one of `jobs`, as many processes run schedules at the same time, each on a copy of that server. The
-    result is that of one. Of a `shard`, only its part of the schedules is tried; `merge` says what all of them prove.
+    result is that of one. Of a `shard`, only its part of the schedules is tried, with neither a third preemption nor
+    latches that the scenario does not have; `merge` says what all of them prove.
 
     Raises:
         ServerError: A server did not start.
@@ -69,7 +72,7 @@ def explain(
     scenario: Scenario,
     text: str,
     *,
-    bound: int = BOUND,
+    bound: int | None = None,
     schedules: int = SCHEDULES,
     seconds: float = float("inf"),
     server: Requirements = NONE,
@@ -77,7 +80,8 @@ def explain(
 ) -> Explanation:
     """Return the run of a token of this scenario, its anomaly, and what came of each cure.
 
-    For each cure the scenario is explored within `bound`, `schedules` and `seconds`, as by `explore`.
+    For each cure the scenario is explored within `bound`, `schedules` and `seconds`, as by `explore`. Without a bound
+    it is 2, or as many preemptions as the run has, where that is more.
 
     Raises:
         ConfigurationError: `text` is not a token, the start state could not be made, or an actor could not be started.
@@ -89,10 +93,11 @@ def explain(
         judge.run_serial_orders()
         run, anomaly = observe(lab, judge, _schedule(text))
         explanation = Explanation(run, anomaly)
+        most = max(BOUND, preemptions(run.choices)) if bound is None else bound
 
         def try_again() -> ExplorationResult:
             explorer = Explorer(lab, 0, note, judge=judge.under(lab.scenario))
-            return explorer.explore(bound, schedules, seconds, 0, DEPTH)
+            return explorer.explore(most, schedules, seconds, 0, DEPTH)
 
         for trial in try_cures(lab, run, anomaly, try_again) if anomaly else ():
             note(f"{scenario.name}, {trial.cure}: {trial.verdict}")

@@ -1,15 +1,18 @@
 """Explore a scenario: run many of its schedules, and judge what they prove.
 
 First the actors run one after the other, in every order, to know what is right (see `judge`). Then come all schedules
-with 0 preemptions, 1, 2, up to a bound; then, on request, random ones. The first failure ends the search (if the
-scenario expects a failure, the first of that kind), and is shrunk and replayed. The verdict is one of:
+with 0 preemptions, 1, 2, up to a bound; then, on request, random ones. Without a bound it is `BOUND`, and the search
+goes on with one preemption more, for at most `MORE_S`: a failure found there counts, and what was not tried there takes
+nothing from what holds within `BOUND`. A shard does not go on. The first failure ends the search (if the scenario expects a failure, the first
+of that kind), and is shrunk and replayed. The verdict is one of:
 
 - *violated*: something failed. The token replays it.
 - *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, at least one
   schedule preempted an actor, and the wait that the scenario names was seen.
 - *inconclusive*: anything else, with the reason.
 
-A statement is one step. No schedule can overlap two statements while both run in the server; latches can.
+A statement is one step. No schedule can overlap two statements while both run in the server; latches can. Where several
+programs define something and nothing has failed, the lab tries latches of its own (see `overlap`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING
 from dbtools.races.evidence import lacking
 from dbtools.races.explanation import observe
 from dbtools.races.judge import Judge
+from dbtools.races.overlap import Overlaps, was_stopped
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
 from dbtools.races.run import name_of
@@ -36,10 +40,17 @@ if TYPE_CHECKING:
     from dbtools.races.execution.lab import Lab
     from dbtools.races.execution.workers import Task
     from dbtools.races.run import RunResult
+    from dbtools.races.scenario import Scenario
     from dbtools.races.schedule import Schedule
     from dbtools.races.shards import Shard
 
-SERIAL = "one after the other"
+BOUND = 2
+"""How many preemptions the search has that must be complete, where no bound is named."""
+MORE_S = 60.0
+"""How long it then goes on by itself, with one more."""
+MOST_LATCHED = 40
+"""How many schedules with latches of its own the lab tries."""
+SERIAL, LATCHED = "one after the other", "with a latch"
 REPLAYS = 2
 """How often a failure must come again before it is reported."""
 
@@ -67,16 +78,19 @@ class Explorer:
         self._result.deal = Deal(shard)
         self.judge = judge or Judge(lab, self._run_in_order)
         self._deadline = float("inf")
-        self._first_failure: RunResult | None = None
-        """Of any kind."""
+        self._first_failure: tuple[Scenario, RunResult] | None = None
+        """Of any kind, and the scenario of that run, which may have a latch."""
+        self._overlaps = Overlaps(lab.scenario)
 
-    def explore(self, bound: int, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
+    def explore(self, bound: int | None, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         """Return what was found; the parameters are those of `races.explore.explore`."""
         result, began = self._result, time.monotonic()
-        result.bound, result.random, result.depth = bound, random, depth
+        result.bound, result.random, result.depth = BOUND if bound is None else bound, random, depth
         self._deadline = began + seconds
         if self._given or self.judge.run_serial_orders():
-            found = self._run_bounded(bound, schedules) or self._run_random(random, depth) or self._first_failure
+            found = self._run_bounded(bound, schedules) or self._run_latched() or self._run_random(random, depth)
+            if found is None and self._first_failure is not None:
+                self._lab.scenario, found = self._first_failure
             if found is not None:
                 self._confirm(found)
             else:
@@ -91,14 +105,21 @@ class Explorer:
         result.seconds = time.monotonic() - began
         return result
 
-    def _run_bounded(self, bound: int, schedules: int) -> RunResult | None:
-        search, result = BoundedPreemptions(bound, self._result.deal), self._result
+    def _run_bounded(self, bound: int | None, schedules: int) -> RunResult | None:
+        result, until = self._result, self._deadline
+        search = BoundedPreemptions(result.bound, result.deal)
+        goes_on = bound is None and result.deal.shard == WHOLE
         for number in range(schedules):
+            before = search.depth
             schedule = search.next()
             result.complete, result.left_out = search.depth - 1, search.left_out
             if search.depth and result.shared is None:
                 result.shared = result.counts
-            if schedule is None or time.monotonic() > self._deadline:
+            if goes_on and before < search.depth == BOUND and search.ahead < schedules - number:
+                search.raise_bound()
+            if goes_on and before == BOUND < search.depth:
+                until = min(until, time.monotonic() + MORE_S)
+            if schedule is None or time.monotonic() > until:
                 return None
             following = islice(((Replay, (later,)) for later in search.following()), schedules - number - 1)
             run = self._run(counted(search.depth), (Replay, (schedule,)), following)
@@ -108,7 +129,24 @@ class Explorer:
                 return run
             search.learn(schedule, run.choices, [] if self._every else idle_waits(run))
         if search.next() is None:
-            result.complete, result.left_out = bound, search.left_out
+            result.complete, result.left_out = search.bound, search.left_out
+        return None
+
+    def _run_latched(self) -> RunResult | None:
+        """Overlap the statements that define something; on a failure the lab's scenario is left with the latch."""
+        plain, until = self._lab.scenario, min(self._deadline, time.monotonic() + MORE_S)
+        is_tried = not self._given and self._result.deal.shard == WHOLE
+        schedules = [*self._overlaps.schedules(self._result.bound)] if is_tried else []
+        for scenario, schedule in schedules[:MOST_LATCHED]:
+            if time.monotonic() > until:
+                break
+            self._lab.scenario = scenario
+            run = self._run(LATCHED, (Replay, (schedule,)), ())
+            if was_stopped(scenario, run):
+                self._result.stopped.add(schedule)
+            if self._is_wanted(run):
+                return run
+        self._lab.scenario = plain
         return None
 
     def _run_random(self, count: int, depth: int) -> RunResult | None:
@@ -132,13 +170,13 @@ class Explorer:
     def _is_wanted(self, run: RunResult) -> bool:
         """Return whether the search ends here: with any failure, or with the one that the scenario expects."""
         if run.failures and self._first_failure is None:
-            self._first_failure = run
+            self._first_failure = self._lab.scenario, run
         expect = self._lab.scenario.expect
         return expect in run.failures if expect else bool(run.failures)
 
     def _run(self, kind: str, task: Task, following: Iterable[Task]) -> RunResult:
         make, arguments = task
-        if self._lab.workers:
+        if self._lab.workers and kind != LATCHED:  # theirs is the scenario without the latch
             run = self._lab.workers.run(task, following, self._lab.patience, self._deadline)
         else:
             run = self._lab.run(make(*arguments), deadline=self._deadline)
@@ -151,7 +189,8 @@ class Explorer:
             result.outcomes[run.failure] += 1
         result.tolerated.update({name_of(failure) for failure in run.trace.tolerated} if not run.trace.starved else ())
         result.starved += bool(run.trace.starved)
-        result.switched = result.switched or (preemptions(run.choices) > 0 and not run.trace.starved)
+        switched = kind != LATCHED and preemptions(run.choices) > 0
+        result.switched = result.switched or (switched and not run.trace.starved)
         result.longest = max(result.longest, len(run.choices))
         return run
 
@@ -168,11 +207,13 @@ class Explorer:
         if run.cut:
             return
         result.schedules[kind] += 1
+        self._overlaps.learn(run)
+        result.overlaps = self._overlaps.statements
         result.sqlstates.update({step.sqlstate for step in run.trace.steps if step.sqlstate})
         result.silent -= {step.actor for step in run.trace.steps}
         for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
             result.waits[lock] += 1
-        if run.unjudged:
+        if run.unjudged and kind != LATCHED:  # what was not overlapped takes nothing from what holds without
             result.unjudged[run.unjudged] += 1
         if result.total % 25 == 0:
             self._note(f"{scenario.name}: {result.total} schedules ({kind})")
@@ -180,6 +221,7 @@ class Explorer:
     def _confirm(self, found: RunResult) -> None:
         """Shrink the failing run and replay it; it counts only if it fails again."""
         result = self._result
+        result.scenario = self._lab.scenario
         schedule = schedule_of(found.choices)
 
         def run_again(schedule: Schedule) -> RunResult:

@@ -19,7 +19,8 @@ from dbtools.application import Invariant
 from dbtools.config import NoProject, Project, parse_number
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
 from dbtools.races import render, report, store, token
-from dbtools.races.explore import BOUND, SCHEDULES, explore, replay
+from dbtools.races.explore import SCHEDULES, explore, replay
+from dbtools.races.explorer import BOUND
 from dbtools.races.functions import make_actors
 from dbtools.races.result import ExplorationResult, Verdict, counted
 from dbtools.races.scenario import Limits, Scenario
@@ -72,7 +73,8 @@ class Race:
         the like. The start state is what `invoke reset` would install, unless `start` makes it, by SQL for example;
         with `snapshot=True` both do, one after the other. `invariants` are queries that return no row, by their names.
         The other keywords are those of `Scenario` and of `explore`; where `bound`, `schedules` or `seconds` is left
-        out, pytest's configuration says it (`dbtools_race_bound` and so on), or else the default of `explore` holds.
+        out, pytest's configuration says it (`dbtools_race_bound` and so on), or else the default of `explore` holds;
+        that of `bound` is 2 here, and no more, so that a test stays short.
         """
         __tracebackhide__ = True
         self._calls += 1
@@ -194,7 +196,7 @@ class Race:
         if token.decode(self._token).scenario != token.shorten(scenario.name):
             return ""
         self._replayed = True
-        store.require_fit(scenario, self._token, server.version, self._command)
+        scenario = store.fitting(scenario, self._token, server.version, self._command)
         (run,) = replay(scenario, self._token, server=server)
         picture = render.text(run.trace)
         try:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
 PART = "It is a part: race.merge says what all shards prove."
 LATCHED = "Statements were overlapped at the latches only."
+STOPPED = (
+    "Statements that a latch of the lab's own stopped in their middle: {} of the {} that create, alter or drop"
+    " something. Others were not overlapped."
+)
 
 
 def verdict(found: ExplorationResult) -> list[str]:
@@ -40,15 +44,16 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines.append(f"  Token: {found.token}")
         lines += [f"  To have cures tried: invoke race.explain {found.token}"] if found.anomaly else []
     elif found.verdict is Verdict.HELD or found.is_part:
-        tried = sum(number for kind, number in found.schedules.items() if "switch" in kind)
+        within = {counted(switches) for switches in range(found.complete + 1)}
+        tried = sum(number for kind, number in found.schedules.items() if kind in within)
+        more = found.schedules[counted(found.complete + 1)]
+        beyond = f", and {more} of those with {found.complete + 1}; none fails." if more else ", none fails."
         but = ", but not all was compared" if found.not_compared else ""
         held = "nothing fails in it. All of its" if found.is_part else f"held{but}. All"
-        lines = [f"✓ {name}: {held} schedules with up to {counted(found.complete)}: {tried}, none fails."]
+        lines = [f"✓ {name}: {held} schedules with up to {counted(found.complete)}: {tried}{beyond}"]
         if found.left_out:
             lines.append(f"  Left out: {found.left_out}, and what follows from them; they only begin a wait later.")
         others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
-        more = sum(number for kind, number in found.schedules.items() if kind.startswith(f"{found.complete + 1} "))
-        lines += [f"  Of those with one more, {more} were tried."] if more else []
         lines += [f"  Besides: {', '.join(others)}; none fails."] if others else []
         lines += [f"  {PART}"] if found.is_part else []
     else:
@@ -61,7 +66,14 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines.append(f"  No race, by design or as one after the other: {seen}.")
     if found.starved:
         lines.append(f"  In {found.starved} a program gave up waiting for one that could have gone on: no race.")
-    return [*lines, f"  {found.evidence}", f"  {LATCHED if found.scenario.latches else BLIND}"]
+    return [*lines, f"  {found.evidence}", f"  {_overlapped(found)}"]
+
+
+def _overlapped(found: ExplorationResult) -> str:
+    """Return which statements were overlapped."""
+    if found.stopped:
+        return STOPPED.format(len(found.stopped), found.overlaps)
+    return LATCHED if found.scenario.latches else BLIND
 
 
 def named(anomaly: Anomaly) -> list[str]:
@@ -83,6 +95,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "switches": found.switches if found.failing else None,
         "schedules": dict(found.schedules),
         "left out": found.left_out,
+        "overlapped": len(found.stopped),
         "complete": found.complete,
         "outcomes": dict(found.outcomes),
         "not compared": found.not_compared,

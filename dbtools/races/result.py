@@ -53,6 +53,10 @@ class ExplorationResult:
     """The actors that have sent no SQL."""
     switched: bool = False
     """Whether a schedule has preempted an actor."""
+    overlaps: int = 0
+    """How many statements of several programs create, alter or drop something."""
+    stopped: set[Schedule] = field(default_factory=set)
+    """The schedules in which such a statement was stopped in its middle, by a latch of the lab's own."""
     not_compared: list[str] = field(default_factory=list)
     """What of the contents was not compared: columns that two runs of one order leave different, and the like."""
     last_words: list[str] = field(default_factory=list)

@@ -70,6 +70,7 @@ class Latch:
     name: str
     table: str = ""
     catalogue: str = ""
+    """One, or several: "pg_depend, pg_shdepend"."""
 
     @property
     def key(self) -> int:
@@ -94,7 +95,8 @@ class Latch:
         if self.table:
             steps = [f"select pg_advisory_lock({self.key})", f"select pg_advisory_unlock({self.key})"]
         else:
-            steps = ["begin", f"lock table pg_catalog.{self.catalogue} in share mode", "commit"]
+            tables = ", ".join(f"pg_catalog.{name}" for name in self.catalogue.split(", "))
+            steps = ["begin", f"lock table {tables} in share mode", "commit"]
         return Actor(f"latch {self.name}", call=Script(steps), superuser=True, latch=True)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
 from dbtools.races import token
+from dbtools.races.overlap import latched
 from dbtools.races.scenario_file import read, variants
 
 if TYPE_CHECKING:
@@ -82,18 +83,21 @@ def find_by_token(project: Project, text: str, file: str, major: int) -> Scenari
             f"Name its file: invoke race.replay {text} --file my-race.toml",
             NOT_RUN,
         )
-    require_fit(scenario, text, major, f"invoke race.explore {_argument(project, scenario)}")
-    return scenario
+    return fitting(scenario, text, major, f"invoke race.explore {_argument(project, scenario)}")
 
 
-def require_fit(scenario: Scenario, text: str, major: int, again: str) -> None:
-    """Return if the token is of this version of the scenario that it names; `again` is what finds the race again.
+def fitting(scenario: Scenario, text: str, major: int, again: str) -> Scenario:
+    """Return the scenario, with the latch of the lab's own that the token was found with, if it was found with one.
+
+    `again` is what finds the race again.
 
     Raises:
         ConfigurationError: `text` is not a token, or the scenario has changed since.
     """
     wanted = token.decode(text)
-    if (now := scenario.fingerprint(major)) != wanted.state:
+    now = scenario.fingerprint(major)
+    scenario = next((one for one in latched(scenario) if one.fingerprint(major) == wanted.state), scenario)
+    if scenario.fingerprint(major) != wanted.state:
         raise ConfigurationError(
             f"The token {text} belongs to another version of the scenario {scenario.name}.",
             f"That version was {wanted.state}; this one, with PostgreSQL {major}, is {now}.",
@@ -107,6 +111,7 @@ def require_fit(scenario: Scenario, text: str, major: int, again: str) -> None:
             "Copy the whole token again from where it was reported.",
             NOT_RUN,
         )
+    return scenario
 
 
 def _find_by_name(project: Project, short: str, paths: Sequence[Path], *, strict: bool) -> Scenario | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dbtools.races.schedule import Divergence, continue_current, is_preemption, preemptions
 from dbtools.races.shards import Deal
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from dbtools.races.pruning import Wait
     from dbtools.races.schedule import Choices, Schedule, SchedulingPoint, Strategy
+
+Item = TypeVar("Item")
 
 
 def in_order(order: Sequence[int]) -> Strategy:
@@ -81,6 +83,16 @@ class BoundedPreemptions:
         self.depth = 0
         """How many preemptions the schedules have that are being tried; more than `bound` at the end."""
 
+    @property
+    def ahead(self) -> int:
+        """How many schedules of this depth are known and have not been returned."""
+        return len(self._frontier[self.depth]) - self._taken
+
+    def raise_bound(self) -> None:
+        """Have one preemption more in the bound. Not after a schedule with as many as the bound has been learned."""
+        self.bound += 1
+        self._frontier.append([])
+
     def next(self) -> Schedule | None:
         """Return a schedule that was not tried yet, or None at the end."""
         while self.depth <= self.bound:
@@ -95,7 +107,7 @@ class BoundedPreemptions:
             self._taken = 0
             self.depth += 1
             if self.depth <= self.bound:
-                self._frontier[self.depth] = _spread(self._frontier[self.depth])
+                self._frontier[self.depth] = spread(self._frontier[self.depth])
         return None
 
     def following(self) -> Iterator[Schedule]:
@@ -129,10 +141,11 @@ class BoundedPreemptions:
             cost += is_preemption(point, taken)
 
 
-def _spread(schedules: list[Schedule]) -> list[Schedule]:
-    bits = len(schedules).bit_length()
-    order = sorted(range(len(schedules)), key=lambda position: int(f"{position:0{bits}b}"[::-1], 2))
-    return [schedules[position] for position in order]
+def spread(items: list[Item]) -> list[Item]:
+    """Return the items in van der Corput order: the first ones are far from each other."""
+    bits = len(items).bit_length()
+    order = sorted(range(len(items)), key=lambda position: int(f"{position:0{bits}b}"[::-1], 2))
+    return [items[position] for position in order]
 
 
 def _exactly(actors: Sequence[int]) -> Schedule:
