@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
 PART = "It is a part: race.merge says what all shards prove."
 LATCHED = "Statements were overlapped at the latches only."
+BATCH = "A driver's batch of up to {} statements was one step: nothing came in between them."
 STOPPED = (
     "Statements that a latch of the lab's own stopped in their middle: {} of the {} that create, alter or drop"
     " something. Others were not overlapped."
@@ -66,6 +67,7 @@ def verdict(found: ExplorationResult) -> list[str]:
         lines.append(f"  No race, by design or as one after the other: {seen}.")
     if found.starved:
         lines.append(f"  In {found.starved} a program gave up waiting for one that could have gone on: no race.")
+    lines += [f"  {BATCH.format(found.batch)}"] if found.batch > 1 else []
     return [*lines, f"  {found.evidence}", f"  {_overlapped(found)}"]
 
 
@@ -96,6 +98,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "schedules": dict(found.schedules),
         "left out": found.left_out,
         "overlapped": len(found.stopped),
+        "batch": found.batch,
         "complete": found.complete,
         "outcomes": dict(found.outcomes),
         "not compared": found.not_compared,

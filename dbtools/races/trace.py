@@ -62,6 +62,8 @@ class Step:
     """The error's detail. That of a deadlock says which session waits for which, by their names."""
     transaction: str = "I"
     """The session's state after the step: I idle, T in a transaction, E in a failed one."""
+    executions: int = 0
+    """How many statements of a driver's batch it was, of which `sql` is the first; 0 where it was no such batch."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dbtools.application import Invariant
@@ -90,6 +91,28 @@ def test_definitions_that_wait_for_each_other_hold_although_nothing_else_can_be_
     start = "create table t (id int); alter table t owner to app"
     found = explore(twice("alter table t add column if not exists name text", start=start))
     assert (found.verdict, len(found.stopped)) == (Verdict.HELD, 2)
+
+
+def test_a_batch_of_a_driver_is_one_step_and_the_report_says_so() -> None:
+    def pipeline(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection, connection.pipeline():
+            connection.execute("update t set n = n + 1")
+            connection.execute("update u set n = n + 1")
+            connection.execute("select 1")
+
+    def many(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executemany("update t set n = n + %s", [(1,), (2,)])
+            cursor.execute("select n from t")
+
+    tables = "create table t (n int); create table u (n int); insert into t values (0); insert into u values (0)"
+    found = explore(Scenario("batches", [Actor("a", call=pipeline), Actor("b", call=many)], [tables]), bound=0)
+    assert found.batch == 3
+    assert "  A driver's batch of up to 3 statements was one step: nothing came in between them." in report.verdict(
+        found
+    )
+    alone = explore(Scenario("many", [Actor("a", call=many), Actor("b", call=many)], [tables]), bound=0)
+    assert alone.batch == 2
 
 
 def test_a_token_finds_the_latch_in_a_file(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ class Relay:
                 continue
             self._to_server.write(kind + (size + 4).to_bytes(4, "big") + head)
             await _pass_on(self._client, self._to_server, size - len(head))
+            self._session.executions += kind == wire.EXECUTE
             self._close_after(kind)
             if kind == wire.TERMINATE:
                 return

@@ -195,7 +195,7 @@ class Scheduler:
         for actor, session in ended:
             self._waits.end(session)
             step = actor.steps.pop(session)
-            step.tag = session.tag
+            step.tag, step.executions = session.tag, session.executions
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
             step.message = session.error.get("M", "")

@@ -61,6 +61,8 @@ class Session:
         self.listening = False
         """It has sent LISTEN, so that the server may wake its program up."""
         self.transaction = "I"
+        self.executions = 0
+        """How many statements of a batch have gone to the server since the request was released."""
         self.ended = 0
         """How many requests have ended."""
         self._changed = changed
@@ -82,7 +84,7 @@ class Session:
     def release(self) -> None:
         """Let the held request go to the server."""
         assert self.phase is Phase.HELD
-        self.tag, self.error, self.answer = "", {}, 0
+        self.tag, self.error, self.answer, self.executions = "", {}, 0, 0
         if command := wire.listens(self.sql):
             self.listening = command == "listen"
         self.phase = Phase.RUNNING
