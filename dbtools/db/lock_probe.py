@@ -28,18 +28,17 @@ _STUCK = (
     "select pid from pg_catalog.unnest(%s::int[]) as waiting(pid)"
     " where pg_catalog.pg_isolation_test_session_is_blocked(pid, %s::int[])"
 )
-# A table of another database, or of a transaction that is still open, has no name here. Shared ones have database 0.
-_AWAITED = """
+# A table of another database, or of a transaction that is still open, has no name here. The shared ones are in none.
+_DATABASE = (
+    "case when relisshared then 0"
+    " else (select oid from pg_catalog.pg_database where datname = current_database())::int8 end"
+)
+_AWAITED = f"""
 select l.locktype, l.mode, c.relname, l.classid::int8, l.objid::int8, l.objsubid
-from pg_catalog.pg_locks l left join pg_catalog.pg_class c
-  on c.oid = l.relation
-  and l.database in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+from pg_catalog.pg_locks l left join pg_catalog.pg_class c on c.oid = l.relation and l.database::int8 = {_DATABASE}
 where l.pid = %s and not l.granted
 """
-_RELATION = """
-select relname from pg_catalog.pg_class
-where oid = %s::int8 and %s in (0, (select oid from pg_database where datname = current_database()))
-"""
+_RELATION = f"select relname from pg_catalog.pg_class where oid = %s::int8 and %s = {_DATABASE}"
 _SLEEPING = "select pid from pg_catalog.pg_stat_activity where pid = any(%s::int[]) and wait_event = 'PgSleep'"
 _NAMES = "select pid, application_name from pg_catalog.pg_stat_activity where pid = any(%s::int[])"
 

@@ -121,6 +121,7 @@ def test_the_lock_of_a_wait_that_is_over_is_named_as_it_was_during_the_wait(lab:
     assert named("ShareLock", f"relation {table} of database {database + 1}") == "ShareLock on a new table"
     assert named("ExclusiveLock", f"tuple (0,1) of relation {table} of database {database}") == "row of t"
     assert named("ExclusiveLock", f"tuple (0,1) of relation {table} of database 0") == "tuple"
+    assert named("ShareLock", "relation 1214 of database 0") == "ShareLock on pg_shdepend"
     assert named("ShareLock", "transaction 738") == named("ShareLock", "virtual transaction 4/7") == "transaction"
     assert named("ExclusiveLock", f"extension of relation {table} of database {database}") == "extend"
     assert named("AccessExclusiveLock", "object 1 of class 2 of database 3") == "object"

@@ -195,7 +195,8 @@ class Scheduler:
         for actor, session in ended:
             self._waits.end(session)
             step = actor.steps.pop(session)
-            step.tag, step.executions = session.tag, session.executions
+            step.tag = session.tag
+            step.executions = session.executions
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
             step.message = session.error.get("M", "")
