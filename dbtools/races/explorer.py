@@ -3,8 +3,8 @@
 First the actors run one after the other, in every order, to know what is right (see `judge`). Then come all schedules
 with 0 preemptions, 1, 2, up to a bound; then, on request, random ones. Without a bound it is `BOUND`, and the search
 goes on with one preemption more, for at most `MORE_S`: a failure found there counts, and what was not tried there takes
-nothing from what holds within `BOUND`. A shard does not go on. The first failure ends the search (if the scenario expects a failure, the first
-of that kind), and is shrunk and replayed. The verdict is one of:
+nothing from what holds within `BOUND`. A shard does not go on. The first failure ends the search (if the scenario
+expects a failure, the first of that kind), and is shrunk and replayed. The verdict is one of:
 
 - *violated*: something failed. The token replays it.
 - *held*: nothing failed in any schedule within the bound, although it could have: each actor sent SQL, at least one

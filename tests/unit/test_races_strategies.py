@@ -293,6 +293,8 @@ def test_a_shard_that_there_is_not(text: str) -> None:
 def test_a_shard_in_words() -> None:
     assert str(Shard.parse("3/8")) == "shard 3 of 8"
     assert Shard.parse("") == Shard.parse("1/1") == WHOLE
+
+
 def test_a_raised_bound_goes_on_where_the_search_would_have_ended() -> None:
     """Raised once the schedules of the last level are known, it leads to what a search with that bound finds."""
     search, found = BoundedPreemptions(1), []
