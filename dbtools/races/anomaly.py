@@ -27,6 +27,8 @@ _SHARE = re.compile(r"\bfor\s+(key\s+)?share\b", re.IGNORECASE)
 _DEFINES = re.compile(r"\s*(create|alter|drop)\b", re.IGNORECASE)
 _ABSENT = ("42P01", "42703", "42704", "3F000", "XX000")
 """What was there a moment ago is not, or was changed meanwhile: table, column, object, schema, catalogue row."""
+_PRESENT = ("42P07", "42701", "42710", "42723", "42P06")
+"""What was not there a moment ago is: table, column, object such as a type, function, schema."""
 _WAITED = re.compile(r"waits for \w+ on (.+); blocked by")
 
 
@@ -93,14 +95,16 @@ def _hang(_seen: Dependencies, run: RunResult) -> Anomaly | None:
 def _definition(seen: Dependencies, one: str, other: str) -> Anomaly | None:
     """Return a DDL race: one defines what the other one defines, writes or reads meanwhile."""
     failed = seen.failed
-    theirs = [change for change in seen.footprint.changes if change.defined and seen.actor(change) == other]
-    both = failed is not None and _DEFINES.match(failed.sql) and any(map(_DEFINES.match, seen.sent(other)))
+    theirs = [change.relation for change in seen.footprint.changes if change.defined and seen.actor(change) == other]
+    defines = any(map(_DEFINES.match, seen.sent(other)))
     catalogue = failed is not None and failed.subject.startswith("pg_")
-    if failed and failed.actor == one and (theirs or both) and (catalogue or failed.sqlstate in _ABSENT):
-        mine = "also creates, alters or drops" if _DEFINES.match(failed.sql) else "needs"
-        names = ", ".join(dict.fromkeys(change.relation for change in theirs))
+    clash = failed is not None and (catalogue or failed.sqlstate in (*_ABSENT, *_PRESENT))
+    if failed is not None and failed.actor == one and (theirs or defines) and clash:
+        is_both = _DEFINES.match(failed.sql) is not None
+        mine = "also creates, alters or drops" if is_both else "needs"
+        names = ", ".join(dict.fromkeys(theirs)) or "something"
         what = f"{other} defines {names} while {one} {mine} something"
-        if not names:  # schemas, functions and the like
+        if not theirs and is_both:  # schemas, functions and the like
             what = f"{other} and {one} create, alter or drop something at once"
         why = f"{what}: step {failed.number} of {one} fails by that."
         lines = (f"Step {failed.number} of {one}: {failed.sqlstate} {failed.message}",)
@@ -213,15 +217,28 @@ def _read_skew(seen: Dependencies, one: str, other: str) -> Anomaly | None:
 
 
 def _check_then_act(seen: Dependencies, one: str, other: str) -> Anomaly | None:
-    """Return a check whose answer is no longer true when `one` acts on it."""
+    """Return a check whose answer is no longer true when `one` acts on it: that fails."""
     failed = seen.failed
     for read in seen.between(one, other, Kind.RW):
         if failed is not None and failed.actor == one and seen.released(read.first) < seen.released(failed):
-            why = (
-                f"{one} read {read.relation} before {other} changed it, and acted on that: step {failed.number} fails."
-            )
-            return Anomaly("check-then-act", why, (read,))
+            return _acted(read, f"step {failed.number} fails")
     return None
+
+
+def _act_in_vain(seen: Dependencies, one: str, other: str) -> Anomaly | None:
+    """Return a check whose answer is no longer true when `one` acts on it: that finds nothing to change."""
+    for read in seen.between(one, other, Kind.RW):
+        for step in seen.trace.steps:
+            late = read.change is not None and seen.committed(read.change) < seen.released(step)
+            if late and step.actor == one and step.tag.endswith(" 0") and seen.is_write(step, read.relation):
+                return _acted(read, f"step {step.number} changes no row")
+    return None
+
+
+def _acted(read: Dependency, end: str) -> Anomaly:
+    one, other = read.first.actor, read.second.actor
+    why = f"{one} read {read.relation} before {other} changed it, and acted on that: {end}."
+    return Anomaly("check-then-act", why, (read,))
 
 
 _RULES: tuple[Callable[[Dependencies, str, str], Anomaly | None], ...] = (
@@ -231,6 +248,7 @@ _RULES: tuple[Callable[[Dependencies, str, str], Anomaly | None], ...] = (
     _lost_update,
     _check_then_insert,
     _skew,
+    _act_in_vain,
     _read_skew,
     _check_then_act,
 )

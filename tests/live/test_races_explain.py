@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -379,6 +380,53 @@ def test_check_then_act() -> None:
     failure, anomaly = named(case(start, [visit, close]))
     assert (failure, anomaly.name) == ("23503 visits_card_fkey", "check-then-act")
     assert anomaly.evidence == ["ann -rw-> bob: cards. Step 1 read it, then step 3 deleted row 1."]
+
+
+def test_a_check_that_is_acted_on_in_vain_behind_a_temporary_table() -> None:
+    """No other session can parse a statement that names such a table."""
+    add = "insert into cards select id, visits from staged where not exists (select from cards where id = staged.id)"
+    stage = "create temp table staged as select 2 as id, 1 as visits"
+    change = "update cards set visits = cards.visits + 1 from staged where cards.id = staged.id"
+    start = f"{CARDS}; create table visits (card int)"
+    counted = Invariant("both are counted", "select from cards where id = 2 and visits < 2")
+    merge = Script(["begin", stage, change, add, "commit"])
+    failure, anomaly = named(case(start, [merge, merge], counted), ((0, 2), (1, None)))
+    assert (failure, anomaly.name) == ("invariant both are counted", "check-then-act")
+    assert anomaly.why == "ann read cards before bob changed it, and acted on that: step 9 changes no row."
+    assert anomaly.evidence == ["ann -rw-> bob: cards. Step 4 read it, then step 7 inserted row 2."]
+
+
+def test_what_a_cursor_fetches_is_read_where_it_is_declared() -> None:
+    def redeem_by_cursor(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            with connection.cursor(name="all cards") as cursor:
+                ((visits,),) = cursor.execute("select visits from cards where id = 1").fetchall()
+            connection.execute("update cards set visits = %s", (visits - 1,))
+
+    eight = Invariant("two visits are gone", "select from cards where visits <> 8")
+    failure, anomaly = named(case(CARDS, [redeem_by_cursor, redeem_by_cursor], eight), ((0, 2), (1, None)))
+    assert (failure, anomaly.name) == ("invariant two visits are gone", "lost update")
+
+
+def test_two_programs_that_add_the_same_value_to_a_type() -> None:
+    add = Script(["select from pg_enum", "alter type state add value 'done'"])
+    failure, anomaly = named(case("create type state as enum ()", [add, add]))
+    assert (failure, anomaly.name, anomaly.why) == (
+        "42710",
+        "DDL race",
+        "bob defines something while ann also creates, alters or drops something: step 4 of ann fails by that.",
+    )
+
+
+def test_a_failure_is_named_by_what_made_the_transaction_fail() -> None:
+    def visit(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            for query in ("select from cards where id = 2", "insert into cards values (2, 1)", "select 2"):
+                with suppress(psycopg.errors.UniqueViolation):
+                    connection.execute(query)
+
+    failure, anomaly = named(case(CARDS, [visit, visit]))
+    assert (failure, anomaly.name) == ("23505 cards_pkey", "check-then-insert (phantom)")
 
 
 def test_a_hang_is_not_called_a_deadlock() -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -23,6 +28,7 @@ START = [
 ]
 QUICK = Limits(patience=0.2, hang=1.5, step=600)
 WRITE = "update counter set n = n + 1"
+WRITES = Script([WRITE] * 2)
 
 
 def play(*scripts: Script | list[str], schedule: tuple[tuple[int, int | None], ...] = (), **more: object) -> RunResult:
@@ -207,6 +213,43 @@ def test_a_program_that_pauses_for_longer_than_the_others_wait_is_no_hang() -> N
         run = lab.run(continue_current)
     assert run.trace.failures == []
     assert len(run.trace.steps) == 2
+
+
+def ask_again(url: str, *, nap: float) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(4):
+            connection.execute("select n from counter where n < 9")
+            if nap:
+                time.sleep(nap)
+
+
+@contextmanager
+def busy_lab() -> Iterator[None]:
+    """The lab gets to work only every 20 ms, so it sees each request that late."""
+    over, before = threading.Event(), sys.getswitchinterval()
+
+    def spin() -> None:
+        while not over.is_set():
+            pass
+
+    thread = threading.Thread(target=spin)
+    sys.setswitchinterval(0.02)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+
+
+def test_a_program_whose_requests_the_lab_sees_late_does_not_poll() -> None:
+    actors = {nap: [Actor("a", call=partial(ask_again, nap=nap)), Actor("b", call=WRITES)] for nap in (0, 0.03)}
+    with Lab(Scenario("scheduler", actors[0], start=START)) as lab, busy_lab():
+        for nap, first in ((0, 4), (0.03, 2)):
+            run = lab.run(Replay(((0, None), (1, None))), actors[nap])
+            assert [step.actor for step in run.trace.steps if step.choice].index("b") == first
+            assert run.trace.starved == ""
 
 
 def test_nobody_is_let_through_once_a_run_has_stalled() -> None:

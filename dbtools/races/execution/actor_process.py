@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT_CHARACTERS = 4_000
 """How much of the end of an actor's output is kept."""
+_RESTS = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
@@ -96,6 +98,10 @@ class Program:
     def ready(self) -> int:
         """Return for how long they have run or waited for a processor; 0 where that cannot be known."""
         return sum(sum(_schedstat(task)) for task in _tasks(self.pid))
+
+    def rests(self) -> Mapping[str, int]:
+        """Return how often each of its threads has gone to sleep so far; none where that cannot be known."""
+        return {task: int(found[1]) for task in _tasks(self.pid) if (found := _RESTS.search(_read(f"{task}/status")))}
 
     def output(self) -> str:
         """Return the end of what it printed, without the password of its URL."""

@@ -52,6 +52,8 @@ SETTINGS = {
     "jit": "off",
     "max_prepared_transactions": "10",
 }
+ABORTED = "25P02"
+"""The SQLSTATE of requests in a transaction that has failed already."""
 SINCE_16 = {
     # The passwords are 144 random bits: to hash them 4,096 times at every connection only costs time.
     "scram_iterations": "1",
@@ -277,13 +279,16 @@ def _is_plain(control: psycopg.Connection) -> bool:
 
 
 def _errors(trace: Trace) -> Iterator[Failure]:
-    """Yield why programs failed: their last failed request, or else their exit status."""
+    """Yield why programs failed: their last failed request, or else their exit status.
+
+    Where that met a transaction that had failed before, the request is named that has made it fail.
+    """
     for end in trace.ends:
         if not end.code:
             continue
         failed = [step for step in trace.steps if step.actor == end.actor and step.sqlstate]
         if failed:
-            step = failed[-1]
+            step = next((step for step in reversed(failed) if step.sqlstate != ABORTED), failed[-1])
             name = f"{step.sqlstate} {step.subject}".strip()
             detail = f" ({' '.join(step.detail.split())})" if step.detail and step.sqlstate == DEADLOCK else ""
             yield Failure("error", name, f"{end.actor}: {step.message}{detail}", step.number, end.actor)

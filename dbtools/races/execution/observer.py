@@ -14,6 +14,7 @@ relations are those that their text names.
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -42,11 +43,18 @@ where l.pid = any(%s::int[]) and l.granted
 order by l.pid, l.locktype, 4, l.mode
 """
 _DEFINES = re.compile(r"\s*(create|alter|drop|reindex|cluster)\b", re.IGNORECASE)
-_WRITES = re.compile(r"\s*(truncate|copy\b.*\bfrom|insert|update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
+_EMPTIES = re.compile(r"\s*truncate\b", re.IGNORECASE)
+_TARGET = re.compile(
+    r"\s*(insert\s+into|update|delete\s+from|merge\s+into|copy(?=\s+[^\s(].*\bfrom\b))\s+(only\s+)?[\w.\"]+",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A statement that changes rows, up to the name of their table."""
 _PARSED = re.compile(r"\s*(select|values|with|insert|update|delete|merge)\b", re.IGNORECASE)
 _LOCKING = re.compile(r"\s*lock\b", re.IGNORECASE)
 _EXCLUSIVE = re.compile(r"\bfor\s+(no\s+key\s+)?update\b", re.IGNORECASE)
 _CHANGES = re.compile(r"\s*(with\b.*\b)?(update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
+_DECLARE = re.compile(r'\s*declare\s+("[^"]+"|\w+)', re.IGNORECASE)
+_FETCH = re.compile(r'\s*(?:fetch|move)\b.*?("[^"]+"|\w+)\s*;?\s*', re.IGNORECASE)
 _READ, _SHARE, _WRITE = ("AccessShareLock",), ("RowShareLock",), ("RowExclusiveLock",)
 
 
@@ -60,6 +68,8 @@ class Observer:
         """What the locks of each session say."""
         self._owners: dict[str, str] = {}
         """The session of each transaction."""
+        self._cursors: dict[tuple[str, str], int] = {}
+        """The steps that have declared cursors, by session and name."""
         self._events = 0
         """How many events were looked at."""
         self._reader = TableReader(connection)
@@ -82,10 +92,20 @@ class Observer:
         self._look_at_rows(steps)
         answered = {session.name: session.answered for session in sessions}
         for step in steps:
-            self.footprint.answers[step.number] = answered.get(step.session, 0)
+            self._note_answer(step, answered.get(step.session, 0))
         if following is not None:
             for kind, relation in self._uses(following.sql):
                 self.footprint.accesses.append(Access(len(trace.steps) + 1, kind, relation))
+
+    def _note_answer(self, step: Step, answer: int) -> None:
+        answers = self.footprint.answers
+        answers[step.number] = answer
+        if declared := _DECLARE.match(step.sql):
+            self._cursors[step.session, declared[1]] = step.number
+        elif fetched := _FETCH.fullmatch(step.sql):
+            # What a cursor reads is the state in which it was declared, but its rows come with FETCH.
+            number = self._cursors.get((step.session, fetched[1]), step.number)
+            answers[number] = zlib.crc32(answer.to_bytes(4, "big"), answers[number])
 
     def _look_at_locks(self, trace: Trace, by_pid: Mapping[int, str]) -> None:
         latest = {step.session: step for step in trace.steps}
@@ -189,11 +209,17 @@ class Observer:
         """Return the relations that a request names, and how it uses them, as far as its text shows."""
         found = set()
         for statement in without_values(wire.without_comments(sql)).split(";"):
-            verbs = {AccessKind.LOCK: _LOCKING, AccessKind.DEFINE: _DEFINES, AccessKind.WRITE: _WRITES}
+            verbs = {AccessKind.LOCK: _LOCKING, AccessKind.DEFINE: _DEFINES, AccessKind.WRITE: _EMPTIES}
             kind = next((kind for kind, verb in verbs.items() if verb.match(statement)), AccessKind.READ)
-            words = set(re.findall(r"[\w.]+", statement))
-            found |= {(kind, name) for name in self._tables if name in words or name.rpartition(".")[2] in words}
+            end = target.end() if (target := _TARGET.match(statement)) else 0
+            read = 0 if _CHANGES.match(statement) else end
+            found |= {(AccessKind.WRITE, name) for name in self._tables_in(statement[:end])}
+            found |= {(kind, name) for name in self._tables_in(statement[read:])}
         return found
+
+    def _tables_in(self, text: str) -> list[str]:
+        words = set(re.findall(r"[\w.]+", text))
+        return [name for name in self._tables if name in words or name.rpartition(".")[2] in words]
 
 
 def _kind(mode: str, sql: str) -> AccessKind:

@@ -18,6 +18,8 @@ from dbtools.races.execution import wire
 from dbtools.races.trace import without_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbtools.races.execution.actor_process import Program
     from dbtools.races.execution.session import Session
     from dbtools.races.trace import Step
@@ -54,6 +56,10 @@ class Polling:
         self._program = program
         self._exchanges: list[_Exchange] = []
         self._answered = (time.monotonic(), 0)
+        self._rests: Mapping[str, int] = {}
+        """How often its threads had gone to sleep when it was answered last."""
+        self._late = False
+        """Its last request came late: it has slept, or the lab was slow to see it."""
         self._slept = False
         """Whether the program has slept since its last choice went to the server."""
         self._slept_before = False
@@ -70,16 +76,30 @@ class Polling:
 
     def expect_request(self) -> None:
         """Take notice that an answer is passed on to the program."""
-        self._answered = time.monotonic(), self._program.ready()
+        self._look()
+        self._answered, self._rests = (time.monotonic(), self._program.ready()), self._program.rests()
 
     def expect_answer(self) -> None:
         """Take notice of a request of the program."""
         at, ready = self._answered
         busy_s = (self._program.ready() - ready) / 1e9
-        self._slept = self._slept or time.monotonic() - at - busy_s >= MIN_SLEEP_S
+        self._late = time.monotonic() - at - busy_s >= MIN_SLEEP_S
+
+    def _look(self) -> None:
+        """Find out whether it has slept before its last request, now that it waits for the answer.
+
+        On a busy machine the lab may see a request late. But then the program has gone to sleep only once since the
+        answer before it: for the next answer.
+        """
+        if self._late:
+            now = self._program.rests()
+            same = now.keys() == self._rests.keys() != set()
+            self._slept = self._slept or not same or sum(now.values()) - sum(self._rests.values()) > 1
+        self._late = False
 
     def polls(self, session: Session, patience: float = 0.0) -> bool:
         """Return whether a held request is another round of a poll that has been going on for `patience` seconds."""
+        self._look()
         done, asked = self._exchanges, without_values(session.sql)
         for length in range(1, MAX_CYCLE + 1):
             if len(done) < 2 * length or done[-length].sql != asked:
@@ -100,6 +120,7 @@ class Polling:
 
     def asked(self, session: Session, progress: int) -> None:
         """Take notice that a request that is a choice goes to the server."""
+        self._look()
         self._progress = progress
         self._slept_before, self._slept = self._slept, _SERVER_SLEEP.search(session.sql) is not None
 
