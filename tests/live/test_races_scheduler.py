@@ -252,6 +252,19 @@ def test_a_program_whose_requests_the_lab_sees_late_does_not_poll() -> None:
             assert run.trace.starved == ""
 
 
+def end_late(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("listen news")
+        time.sleep(0.25)
+        os._exit(0)
+
+
+def test_the_end_of_a_program_that_has_slept_is_seen_with_that_of_its_connection() -> None:
+    with Lab(Scenario("scheduler", [Actor("a", call=end_late)], START, limits=QUICK)) as lab, busy_lab():
+        for _ in range(5):
+            assert events(lab.run(Replay(((0, None),)))) == ["released a1", "ended a1", "finished a"]
+
+
 def test_nobody_is_let_through_once_a_run_has_stalled() -> None:
     def computes(url: str) -> None:
         while True:

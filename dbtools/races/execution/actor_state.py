@@ -34,6 +34,8 @@ class ActorState:
         self.program = program
         self.over = False
         """Its program and all its sessions have ended."""
+        self._ended = False
+        """The end of its program was seen."""
         self.steps: dict[Session, Step] = {}
         """The steps that have not ended, by their sessions."""
         self.events: list[Event] = []
@@ -144,8 +146,10 @@ class ActorState:
             yield f"{session.name} is {session.phase}"
         if running:
             return
+        if self.program.is_over() and not self._ended:
+            self._ended, self._active_at = True, time.monotonic()
         quiet = time.monotonic() - self._active_at
-        if self.program.is_over():
+        if self._ended:
             # A held request may be a child process's, or on a connection whose end has not been reported yet.
             waits = quiet < (GRACE_S if self.in_phase(Phase.HELD, Phase.RUNNING) else max(GRACE_S, patience))
             if self.open_sessions and waits:
