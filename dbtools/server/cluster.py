@@ -98,6 +98,11 @@ def copy(data: Path, destination: Path) -> None:
         subprocess.run(["cp", "-a", str(data), str(destination)], check=True, capture_output=True)
 
 
+_DEFAULT_ITERATIONS = """
+select set_config(name, boot_val, false) from pg_catalog.pg_settings where name = 'scram_iterations'
+"""
+
+
 def set_passwords(port: int, prepared: str, application: str, superuser: str) -> None:
     """Set the passwords of both roles; `prepared` is the superuser's so far.
 
@@ -106,7 +111,9 @@ def set_passwords(port: int, prepared: str, application: str, superuser: str) ->
     import psycopg
 
     with psycopg.connect(local_url(SUPERUSER, prepared, port), autocommit=True) as connection:
-        for role, password in ((ROLE, application), (SUPERUSER, superuser)):
+        for role, password in ((SUPERUSER, superuser), (ROLE, application)):
+            if role == ROLE:  # pg8000 refuses fewer iterations than the default, whatever the server is set to
+                connection.execute(_DEFAULT_ITERATIONS)
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             connection.execute(f"alter role {role} password '{verifier.decode()}'")
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
+from pg8000.native import Connection  # type: ignore[import-untyped]
 
+from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError
 from dbtools.races import Actor, Scenario, explore, report
 from dbtools.races.execution.actor_process import led_environment
@@ -215,6 +217,10 @@ def test_the_url_is_one_that_every_driver_reads() -> None:
     def program(url: str) -> None:
         assert "?" not in url
         asyncio.run(add(url))
+        dsn = Dsn.parse(url)
+        pg8000 = Connection(dsn.user, dsn.host, dsn.dbname, int(dsn.port), dsn.password)  # it refuses cheap passwords
+        pg8000.run("update counter set n = n + 2")
+        pg8000.close()
 
     async def add(url: str) -> None:
         connection = await asyncpg.connect(url)
@@ -223,4 +229,4 @@ def test_the_url_is_one_that_every_driver_reads() -> None:
 
     with Lab(Scenario("url", [Actor("a", call=program)], [COUNTER])) as lab:
         run = lab.run(Replay(()))
-    assert (run.ended, [step.tag for step in run.trace.steps if step.choice]) == ("no failure", ["UPDATE 1"])
+    assert (run.ended, [step.tag for step in run.trace.steps if step.choice]) == ("no failure", ["UPDATE 1"] * 2)

@@ -55,7 +55,7 @@ SETTINGS = {
 ABORTED = "25P02"
 """The SQLSTATE of requests in a transaction that has failed already."""
 SINCE_16 = {
-    # The passwords are 144 random bits: to hash them 4,096 times at every connection only costs time.
+    # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
     "scram_iterations": "1",
 }
 """Settings that earlier versions do not know."""
