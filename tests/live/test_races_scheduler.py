@@ -261,7 +261,7 @@ def end_late(url: str) -> None:
 
 def test_the_end_of_a_program_that_has_slept_is_seen_with_that_of_its_connection() -> None:
     with Lab(Scenario("scheduler", [Actor("a", call=end_late)], START, limits=QUICK)) as lab, busy_lab():
-        for _ in range(5):
+        for _ in range(3):
             assert events(lab.run(Replay(((0, None),)))) == ["released a1", "ended a1", "finished a"]
 
 
