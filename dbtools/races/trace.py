@@ -13,11 +13,17 @@ from enum import StrEnum
 
 from dbtools.races.token import shorten
 
-_VALUE = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b")
+_VALUE = re.compile(
+    r"'(?:[^']|'')*'|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|\b[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\b|[0-9a-fA-F]{16,}|[0-9]{9,}"
+)
 
 
 def without_values(sql: str) -> str:
-    """Return a statement with "?" for values such as 'x' and 12."""
+    """Return a statement with "?" for values such as 'x' and 12, and for what libraries make up within a name.
+
+    The savepoints of peewee and Django and the cursors of Django are called by a UUID or by the number of a thread.
+    """
     return _VALUE.sub("?", sql)
 
 

@@ -11,7 +11,7 @@ from dbtools.races.execution.polling import MAX_SPINS, Polling
 from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.session import Phase, Session
 from dbtools.races.scenario import Limits
-from dbtools.races.trace import Step
+from dbtools.races.trace import Step, without_values
 
 
 class Clock:
@@ -20,10 +20,15 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.busy = 0
+        self.rested: dict[str, int] = {}
+        """How often each thread has gone to sleep, where that is known."""
         monkeypatch.setattr("dbtools.races.execution.polling.time.monotonic", lambda: self.now)
 
     def ready(self) -> int:
         return self.busy
+
+    def rests(self) -> dict[str, int]:
+        return self.rested
 
 
 @pytest.fixture
@@ -157,3 +162,30 @@ def test_it_has_yielded_until_another_one_gets_on(clock: Clock) -> None:
     assert not polling.has_yielded(session, 0, 5.0)  # one after the other, it must have polled for a while
     clock.now += 5
     assert polling.has_yielded(session, 0, 5.0)
+
+
+@pytest.mark.parametrize(("rests", "slept"), [(1, False), (2, True)])
+def test_a_request_that_comes_late_is_one_after_a_sleep_if_the_program_slept_twice(
+    clock: Clock, rests: int, slept: bool
+) -> None:
+    polling, found = Polling(clock), []
+    for number in range(4):
+        clock.rested = {"main": number * rests}
+        found.append(exchange(polling, clock, "select 1"))
+    assert found == [False, False, slept, slept]
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ('SAVEPOINT "s7cf2af739c784a1db3755913bd0f0e1c"', 'SAVEPOINT "s?"'),
+        ('RELEASE SAVEPOINT "s140234567890112_x1"', 'RELEASE SAVEPOINT "s?_x1"'),
+        ('fetch from "550e8400-e29b-41d4-a716-446655440000"', 'fetch from "?"'),
+        (
+            "select * from m_20240101 where name = 'deadbeef' and n = 12",
+            "select * from m_20240101 where name = ? and n = ?",
+        ),
+    ],
+)
+def test_names_that_libraries_make_up_are_values(sql: str, shown: str) -> None:
+    assert without_values(sql) == shown
