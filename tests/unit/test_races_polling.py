@@ -168,7 +168,7 @@ def test_it_has_yielded_until_another_one_gets_on(clock: Clock) -> None:
 def test_a_request_that_comes_late_is_one_after_a_sleep_if_the_program_slept_twice(
     clock: Clock, rests: int, slept: bool
 ) -> None:
-    polling, found = Polling(clock), []
+    polling, found = Polling(clock), []  # type: ignore[arg-type]
     for number in range(4):
         clock.rested = {"main": number * rests}
         found.append(exchange(polling, clock, "select 1"))
