@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 from dbtools.console import table  # noqa: E402 - found through the line above
 from dbtools.errors import VerificationFailed  # noqa: E402
 from dbtools.races import render  # noqa: E402
-from dbtools.races.explore import BOUND, explore, replay  # noqa: E402
+from dbtools.races.explore import explore, replay  # noqa: E402
+from dbtools.races.explorer import BOUND  # noqa: E402
 from dbtools.races.scenario_file import read, variants  # noqa: E402
 from scripts.example_environments import provide  # noqa: E402
 from scripts.published_page import FACTS, SHELF, Facts, load, picture, projects, version, write  # noqa: E402

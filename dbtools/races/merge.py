@@ -181,6 +181,7 @@ def _parse(path: Path, found: dict[str, Any]) -> Report:
         every=shard["every"],
         random=shard["random"],
         depth=shard["depth"],
+        batch=int(found["batch"]),
         unjudged=Counter(shard["unjudged"]),
         longest=int(shard["longest"]),
         deal=Deal(Shard(int(shard["number"]), int(shard["of"])), int(shard["dealt"]), int(shard["checksum"])),
@@ -188,7 +189,15 @@ def _parse(path: Path, found: dict[str, Any]) -> Report:
     shared = {name: Counter(shard["shared"][name]) for name in result.counts}
     report = Report(path, result.deal.shard, found, result, bool(shard["proves"]), shared)
     Verdict(found["verdict"])
-    _ = report.same, found["reason"], found["failure"], found["expected"], found["switches"], found["token"]
+    _ = (
+        report.same,
+        found["reason"],
+        found["failure"],
+        found["expected"],
+        found["switches"],
+        found["token"],
+        found["overlapped"],
+    )
     return report
 
 
@@ -206,6 +215,7 @@ def _add(result: ExplorationResult, report: Report) -> None:
     result.silent &= more.silent
     result.switched = result.switched or more.switched
     result.longest = max(result.longest, more.longest)
+    result.batch = max(result.batch, more.batch)
     result.not_compared = list(dict.fromkeys([*result.not_compared, *more.not_compared]))
     result.last_words = result.last_words or more.last_words
     result.seconds += more.seconds

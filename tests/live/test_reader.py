@@ -9,7 +9,7 @@ from dbtools.db.dsn import Dsn
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from tests.live.conftest import Connect
+    from tests.support.sessions import Connect
 
 TABLES = [("public", "a"), ("public", "b c")]
 MADE = 'create table a (id int); create table "b c" (id int)'
