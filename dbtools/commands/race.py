@@ -60,7 +60,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         bound="Maximum number of switches away from a program that could go on (default 2, then 3 for up to a minute)",
         schedules="Maximum number of schedules to try within the bound (default 1000)",
         seconds="End the search after this many seconds, also within a schedule (default: no limit)",
-        random="Number of schedules to try afterwards by random walk, and as many by PCT (default 0)",
+        random="Number of schedules to try afterwards by random walk, as many by PCT and as many by POS (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="The seed of the random schedules (default 0)",
         every="Also run schedules that only begin a wait for an advisory lock later than others",

@@ -48,10 +48,10 @@ def explore(
     Tries all schedules with up to `bound` preemptions, but no more than `schedules` of them, and ends after `seconds`,
     also within one. Without a bound it is 2, and the search goes on with 3 for up to a minute: the result says up to
     how many all were tried. Statements of several programs that define something are overlapped by latches, unless the
-    scenario has latches. Then come `random` schedules by random walk, and as many by PCT for races of this `depth`, all
-    from `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are run only with
-    `every`. They run on a throwaway server that has what `server` requires, the lab's own settings apart. `note` is
-    called with lines on the progress.
+    scenario has latches. Then come `random` schedules by random walk, as many by PCT for races of this `depth`, and as
+    many by POS, all from `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are
+    run only with `every`. They run on a throwaway server that has what `server` requires, the lab's own settings apart.
+    `note` is called with lines on the progress.
 
     With more than one of `jobs`, as many processes run schedules at the same time, each on a copy of that server. The
     result is that of one. Of a `shard`, only its part of the schedules is tried, with neither a third preemption nor

@@ -31,7 +31,7 @@ from dbtools.races.run import name_of
 from dbtools.races.schedule import preemptions, schedule_of, written
 from dbtools.races.shards import WHOLE, Deal
 from dbtools.races.shrink import shrink
-from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, random_walk
+from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, pos, random_walk
 from dbtools.races.trace import EventKind
 
 if TYPE_CHECKING:
@@ -151,12 +151,14 @@ class Explorer:
 
     def _run_random(self, count: int, depth: int) -> RunResult | None:
         numbers = [number for number in range(count) if self._result.deal.shard.has(number)]
-        kinds = [(number, kind) for number in numbers for kind in ("random walk", "PCT")]
+        kinds = [(number, kind) for number in numbers for kind in ("random walk", "PCT", "POS")]
 
         def task(number: int, kind: str) -> Task:
             seed = self._result.seed * 1_000_003 + number
             if kind == "PCT":
                 return pct, (seed, depth, len(self._lab.scenario.all_actors), self._result.longest)
+            if kind == "POS":
+                return pos, (seed, tuple(self._lab.start.tables))
             return random_walk, (seed,)
 
         for place, (number, kind) in enumerate(kinds, 1):

@@ -40,7 +40,8 @@ class ExplorationResult:
     reason: str = ""
     """Why it is inconclusive."""
     schedules: Counter[str] = field(default_factory=Counter)
-    """How many schedules were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT"."""
+    """How many schedules were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT",
+    "POS"."""
     left_out: int = 0
     """How many schedules were not run, because another one shows how they end (see `pruning`)."""
     complete: int = -1
@@ -86,7 +87,7 @@ class ExplorationResult:
     every: bool = False
     """Whether nothing was to be left out."""
     random: int = 0
-    """How many schedules by random walk were asked for, and as many by PCT."""
+    """How many schedules by random walk were asked for, and as many by PCT and by POS."""
     depth: int = 0
     """The depth that PCT looks for."""
     alone: str = ""

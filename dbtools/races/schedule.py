@@ -29,6 +29,8 @@ class SchedulingPoint:
     """The actor of the last choice."""
     yielded: tuple[int, ...] = ()
     """Those of the enabled actors that only ask once more what they have asked before; never all of them."""
+    requests: tuple[str, ...] = ()
+    """The held requests of the enabled actors, in the same order."""
 
 
 Schedule: TypeAlias = tuple[tuple[int, int | None], ...]

@@ -1,12 +1,14 @@
 """Strategies: which actor is chosen next. They need neither a clock nor a server, only what has happened so far.
 
 Sources: bounded preemption, Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007; PCT, Burckhardt et al., "A
-Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010.
+Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010; POS, Yuan, Yang and Gu, "Partial
+Order Aware Concurrency Sampling", CAV 2018.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +17,7 @@ from dbtools.races.shards import Deal
 from dbtools.races.token import letter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from dbtools.races.pruning import Wait
     from dbtools.races.schedule import Choices, Schedule, SchedulingPoint, Strategy
@@ -176,3 +178,40 @@ def pct(seed: int, depth: int, actors: int, steps: int) -> Strategy:
         return best
 
     return choose
+
+
+def pos(seed: int, tables: Collection[str]) -> Strategy:
+    """Let the request of the highest priority go, where each has a random one; those that race with it get new ones.
+
+    So requests that race with nothing do not lower the chance of one that waits among them: where the others draw n
+    times meanwhile, it comes last with a probability of 1 / (n + 1), and by random walk with 1 / 2 ** n.
+
+    Two requests race if they name one of the `tables` in common, unless both only read; one that names none, such as
+    COMMIT, races with all. That is a guess by their texts: it decides how soon a race is found, not whether it is one.
+    """
+    stream = random.Random(seed)  # noqa: S311 - a schedule, not a secret
+    names = {name.rpartition(".")[2].lower() for name in tables}
+    priorities: dict[int, float] = {}
+
+    def choose(point: SchedulingPoint) -> int:
+        for actor in point.enabled:
+            priorities.setdefault(actor, stream.random())
+        best = max(_ready(point), key=priorities.__getitem__)
+        requests = dict(zip(point.enabled, point.requests, strict=True))
+        for actor, request in requests.items():
+            if actor == best or _race(request, requests[best], names):
+                del priorities[actor]
+        return best
+
+    return choose
+
+
+def _race(one: str, other: str, tables: Collection[str]) -> bool:
+    named, others = ({word for word in re.findall(r"\w+", sql.lower()) if word in tables} for sql in (one, other))
+    if not named or not others:
+        return True
+    return not named.isdisjoint(others) and not (_only_reads(one) and _only_reads(other))
+
+
+def _only_reads(sql: str) -> bool:
+    return re.match(r"\s*select\b(?!.*\bfor\s+(no|update|key|share))", sql, re.IGNORECASE | re.DOTALL) is not None

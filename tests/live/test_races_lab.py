@@ -202,7 +202,7 @@ def test_somebody_from_outside_is_named() -> None:
 def test_random_schedules_come_from_their_seed() -> None:
     first, second = (explore(counter(careful, careful), bound=0, random=5, seed=3) for _ in range(2))
     assert first.schedules == second.schedules == {
-        "one after the other": 4, "0 switches": 2, "random walk": 5, "PCT": 5,
+        "one after the other": 4, "0 switches": 2, "random walk": 5, "PCT": 5, "POS": 5,
     }  # fmt: skip
     assert first.verdict is Verdict.HELD
     found = explore(counter(increment, increment), bound=0, random=50, depth=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from dbtools.races.schedule import (
     schedule_of,
 )
 from dbtools.races.shards import WHOLE, Deal, Shard
-from dbtools.races.strategies import BoundedPreemptions, Replay, pct, random_walk
+from dbtools.races.strategies import BoundedPreemptions, Replay, pct, pos, random_walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,19 @@ def polled(length: int, choose: Strategy) -> Choices:
             asked[current] += 1
             progress += asked[current] <= 2
             asked_at[current] = progress
+    return choices
+
+
+def run_requests(programs: list[list[str]], choose: Strategy) -> Choices:
+    """Run programs that send these requests, none of which blocks another."""
+    done, current = [0] * len(programs), None
+    choices: list[tuple[SchedulingPoint, int]] = []
+    while free := [actor for actor, program in enumerate(programs) if done[actor] < len(program)]:
+        requests = tuple(programs[actor][done[actor]] for actor in free)
+        point = SchedulingPoint(len(choices), tuple(free), current, (), requests)
+        current = choose(point)
+        done[current] += 1
+        choices.append((point, current))
     return choices
 
 
@@ -161,9 +175,10 @@ def test_a_schedule_that_does_not_fit_is_not_guessed_at() -> None:
 
 
 def test_random_schedules_are_the_same_from_the_same_seed() -> None:
-    for strategy in (random_walk, lambda seed: pct(seed, 3, 2, 10)):
-        assert order(run_schedule([5, 5], strategy(7))) == order(run_schedule([5, 5], strategy(7)))
-        assert len({order(run_schedule([5, 5], strategy(seed))) for seed in range(50)}) > 5
+    programs = [["update a set n = 1"] * 5, ["update b set n = 1"] * 5]
+    for strategy in (random_walk, lambda seed: pct(seed, 3, 2, 10), lambda seed: pos(seed, ["a", "b"])):
+        assert order(run_requests(programs, strategy(7))) == order(run_requests(programs, strategy(7)))
+        assert len({order(run_requests(programs, strategy(seed))) for seed in range(50)}) > 5
 
 
 def test_pct_finds_a_race_of_depth_two_as_often_as_promised() -> None:
@@ -171,6 +186,42 @@ def test_pct_finds_a_race_of_depth_two_as_often_as_promised() -> None:
     wanted = (0, 0, 0, 1, 1, 1, 1, 1, 0, 0)
     found = Counter(order(run_schedule([5, 5], pct(seed, 2, 2, 10))) for seed in range(4000))
     assert found[wanted] >= 4000 / (2 * 10) * 0.8  # 0.8: chance; seeds are fixed, so this never flickers
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "last"),
+    [
+        ("update a set n = 1", "update b set n = 1", "select n from a"),
+        ("select n from a", "SELECT n from app.A where id = 2", "update a set n = 1"),
+    ],
+)
+def test_pos_lets_requests_race_whatever_comes_before_them(first: str, others: str, last: str) -> None:
+    """The race: the only request of one program after all of the other one, of which only the last races with it."""
+    programs = [[first], [others] * 8 + [last]]
+    late = {
+        name: sum(order(run_requests(programs, strategy(seed)))[-1] == 0 for seed in range(4000)) / 4000
+        for name, strategy in (("POS", lambda seed: pos(seed, ["app.a", "app.b"])), ("random walk", random_walk))
+    }
+    assert late["POS"] == pytest.approx(1 / 10, rel=0.2)
+    assert late["random walk"] < 1 / 100
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meanwhile"),
+    [
+        ("select n from a", "update a set n = 1", True),
+        ("select n from a for update", "select n from a", True),
+        ("select n from a", "select m from a", False),
+        ("update a set n = 1", "update b set n = 1", False),
+        ("commit", "select n from a", True),
+        ("select f()", "select g()", True),
+    ],
+)
+def test_pos_draws_again_for_requests_that_race(one: str, other: str, meanwhile: bool) -> None:
+    choose = pos(1, ["a", "b"])  # asked the same again and again: only draws change who goes first
+    taken = [choose(SchedulingPoint(number, (0, 1), None, (), (one, other))) for number in range(60)]
+    runs = sum(before != after for before, after in pairwise(taken))
+    assert (runs > 20) is meanwhile  # without a draw, one waits until the other one's is lower than its own
 
 
 def every_polled(length: int, bound: int, begun: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:

@@ -44,7 +44,8 @@ class Turns:
         if yielded == enabled:  # they ask in turn, which is no choice
             after = -1 if self._current is None else self._current
             enabled, yielded = [next((number for number in yielded if number > after), yielded[0])], []
-        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current, tuple(yielded))
+        requests = tuple(self._actors[number].in_phase(Phase.HELD)[0].sql for number in enabled)
+        point = SchedulingPoint(len(self.choices), tuple(enabled), self._current, tuple(yielded), requests)
         number = strategy(point)
         assert number in enabled
         self.choices.append((point, number))
