@@ -29,6 +29,8 @@ def lacking(result: ExplorationResult) -> str:
         reason = f"{', '.join(sorted(result.silent))} sent no SQL."
     elif result.complete < min(1, result.bound):
         reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
+        if result.out_of_time:
+            reason = f"The time was up after {result.total} schedules, before all with 1 switch were tried."
     elif not (result.switched or result.stopped) and result.starved and whole:
         reason = (
             "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"

@@ -119,11 +119,15 @@ class Explorer:
                 search.raise_bound()
             if goes_on and before == BOUND < search.depth:
                 until = min(until, time.monotonic() + MORE_S)
-            if schedule is None or time.monotonic() > until:
+            if schedule is None:
+                return None
+            if time.monotonic() > until:
+                result.out_of_time = True
                 return None
             following = islice(((Replay, (later,)) for later in search.following()), schedules - number - 1)
             run = self._run(counted(search.depth), (Replay, (schedule,)), following)
             if run.cut:
+                result.out_of_time = True
                 return None
             if self._is_wanted(run):
                 return run

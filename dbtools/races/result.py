@@ -44,6 +44,8 @@ class ExplorationResult:
     "POS"."""
     left_out: int = 0
     """How many schedules were not run, because another one shows how they end (see `pruning`)."""
+    out_of_time: bool = False
+    """Whether the search within the bound ended by the clock."""
     complete: int = -1
     """Largest number of preemptions for which every schedule was tried; -1 if not even 0 was completed."""
     outcomes: Counter[str] = field(default_factory=Counter)
