@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dbtools.chain.report import Report
     from dbtools.chain.target import Target
     from dbtools.config import SeedPlan
+    from dbtools.dataset import TableText
 
 NOT_ADDED = "No row of a block was added; the rows that all blocks refer to may have been."
 ADDED = "The rows were committed before."
@@ -149,13 +150,26 @@ def _wait(futures: Sequence[Future[None]], job: Job, progress: Callable[[Job], N
             future.result()
 
 
+def _blocks(job: Job) -> Iterator[Sequence[TableText]]:
+    """Yield blocks of the job, each computed while the server takes the one before it."""
+    with ThreadPoolExecutor(1, "dbtools block") as pool:
+        ahead: Future[Sequence[TableText]] | None = None
+        for number in job.deal():
+            following = pool.submit(job.content.block, number)
+            if ahead:
+                yield ahead.result()
+            ahead = following
+        if ahead and not job.over.is_set():
+            yield ahead.result()
+
+
 def _fill(session: psycopg.Connection, job: Job) -> None:
     """Add blocks as long as there are some; then ask the server how many rows this transaction has added."""
     added: Counter[str] = Counter()
-    for number in job.deal():
+    for tables in _blocks(job):
         rows: Counter[str] = Counter()
         size = 0
-        for table in job.content.block(number):
+        for table in tables:
             columns = ", ".join(map(quote, table.columns))
             with session.cursor() as cursor, cursor.copy(f"copy {quote(table.table)} ({columns}) from stdin") as copy:
                 copy.write(table.data)
