@@ -63,7 +63,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         random="Number of schedules to try afterwards by random walk, as many by PCT and as many by POS (default 0)",
         depth="The depth of races that PCT looks for: one more than the switches a race takes (default 3)",
         seed="The seed of the random schedules (default 0)",
-        every="Also run schedules that only begin a wait for an advisory lock later than others",
+        every="Also run schedules that are left out because others show how they end",
         jobs="Number of schedules to run at the same time, each on a server of its own (default 1)",
         shard="Try only this part of the schedules, such as 3/8: the third of eight; race.merge puts all together",
         server=HELP["server"],

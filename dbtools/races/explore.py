@@ -49,8 +49,8 @@ def explore(
     also within one. Without a bound it is 2, and the search goes on with 3 for up to a minute: the result says up to
     how many all were tried. Statements of several programs that define something are overlapped by latches, unless the
     scenario has latches. Then come `random` schedules by random walk, as many by PCT for races of this `depth`, and as
-    many by POS, all from `seed`. Schedules that differ from others only in when a wait for an advisory lock begins are
-    run only with `every`. They run on a throwaway server that has what `server` requires, the lab's own settings apart.
+    many by POS, all from `seed`. Schedules that surely end as others do (see `pruning` and `returns`) are run only with
+    `every`. They run on a throwaway server that has what `server` requires, the lab's own settings apart.
     `note` is called with lines on the progress.
 
     With more than one of `jobs`, as many processes run schedules at the same time, each on a copy of that server. The

@@ -131,7 +131,10 @@ class Explorer:
                 return None
             if self._is_wanted(run):
                 return run
-            search.learn(schedule, run.choices, [] if self._every else idle_waits(run))
+            if self._every:
+                search.learn(schedule, run.choices)
+            else:
+                search.learn(schedule, run.choices, idle_waits(run), self._lab.reaches(run))
         if search.next() is None:
             result.complete, result.left_out = search.bound, search.left_out
         return None

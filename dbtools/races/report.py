@@ -53,7 +53,7 @@ def verdict(found: ExplorationResult) -> list[str]:
         held = "nothing fails in it. All of its" if found.is_part else f"held{but}. All"
         lines = [f"✓ {name}: {held} schedules with up to {counted(found.complete)}: {tried}{beyond}"]
         if found.left_out:
-            lines.append(f"  Left out: {found.left_out}, and what follows from them; they only begin a wait later.")
+            lines.append(f"  Left out: {found.left_out}, and what follows from them: others show how they end.")
         others = [f"{number} {kind}" for kind, number in found.schedules.items() if "switch" not in kind]
         lines += [f"  Besides: {', '.join(others)}; none fails."] if others else []
         lines += [f"  {PART}"] if found.is_part else []

@@ -43,7 +43,7 @@ class ExplorationResult:
     """How many schedules were run, by kind: "one after the other", "0 switches", "1 switch", "random walk", "PCT",
     "POS"."""
     left_out: int = 0
-    """How many schedules were not run, because another one shows how they end (see `pruning`)."""
+    """How many schedules were not run, because another one shows how they end (see `pruning`, `returns`)."""
     out_of_time: bool = False
     """Whether the search within the bound ended by the clock."""
     complete: int = -1

@@ -23,7 +23,8 @@ class RunResult:
     diverged: str = ""
     """Where the programs departed from the schedule, if they did; the run was ended there."""
     plain: bool = False
-    """Whether no setting of the database, a role or a connection changes the isolation level from READ COMMITTED."""
+    """Whether the level is READ COMMITTED, and no setting of the database, a role or a connection changes that or what
+    names mean."""
 
     cut: bool = False
     """The time was up before it had ended."""
@@ -31,6 +32,8 @@ class RunResult:
     """Somebody went on while another one slept, with no request under way."""
     slept: float = 0.0
     """The longest that a program has slept by itself, in seconds."""
+    batches: frozenset[int] = frozenset()
+    """The numbers of the steps that were several commands."""
     footprint: Footprint | None = None
     """What it read and wrote, if it was observed."""
 

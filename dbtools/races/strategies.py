@@ -12,6 +12,7 @@ import re
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, TypeVar
 
+from dbtools.races.returns import Beginnings
 from dbtools.races.schedule import Divergence, continue_current, is_preemption, preemptions
 from dbtools.races.shards import Deal
 from dbtools.races.token import letter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from dbtools.races.pruning import Wait
+    from dbtools.races.reach import Reach
     from dbtools.races.schedule import Choices, Schedule, SchedulingPoint, Strategy
 
 Item = TypeVar("Item")
@@ -80,8 +82,9 @@ class BoundedPreemptions:
         self._frontier[0].append(())
         self._taken = 0
         self._waits: list[Wait] = []
+        self._seen = Beginnings()
         self.left_out = 0
-        """How many schedules were not returned, because a wait covers them."""
+        """How many schedules were not returned, because others show how they end."""
         self.depth = 0
         """How many preemptions the schedules have that are being tried; more than `bound` at the end."""
 
@@ -122,13 +125,21 @@ class BoundedPreemptions:
         actors = [actor for actor, count in schedule for _ in range(count or 0)]
         return bool(actors) and any(wait.covers(actors) for wait in self._waits)
 
-    def learn(self, schedule: Schedule, choices: Choices, waits: Sequence[Wait] = ()) -> None:
+    def learn(
+        self,
+        schedule: Schedule,
+        choices: Choices,
+        waits: Sequence[Wait] = (),
+        reaches: Sequence[Reach | None] = (),
+    ) -> None:
         """Note what else could have been chosen after the beginning `schedule`, and which of it need not be tried.
 
-        A schedule covered by a wait, and all its extensions, have at least as many preemptions as the run where the
-        wait was seen; so each omitted schedule has an equivalent within the bound.
+        `reaches` are what the choices reach: see `returns`. A schedule covered by a wait, and all its extensions, have
+        at least as many preemptions as the run where the wait was seen; so each omitted schedule has an equivalent
+        within the bound.
         """
         self._waits += waits
+        self._seen.add(choices, reaches)
         begun = sum(count or 0 for _, count in schedule)
         cost = preemptions(choices[:begun])
         for position in range(begun, len(choices)):
@@ -136,10 +147,13 @@ class BoundedPreemptions:
             before = [actor for _, actor in choices[:position]]
             for other in point.enabled:
                 more = cost + is_preemption(point, other)
-                if other != taken and more <= self.bound:
-                    begins = _exactly([*before, other])
-                    if cost or not more or self._deal.takes(begins):
-                        self._frontier[more].append(begins)
+                if other == taken or more > self.bound:
+                    continue
+                begins = _exactly([*before, other])
+                if is_preemption(point, other) and self._seen.returns_in_vain(choices[:position], other):
+                    self.left_out += 1
+                elif cost or not more or self._deal.takes(begins):
+                    self._frontier[more].append(begins)
             cost += is_preemption(point, taken)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -18,9 +19,11 @@ from dbtools.races.execution.actor_process import (
     children,
     end_orphans,
 )
+from dbtools.races.execution.catalogue import Catalogue
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.proxy import Proxy
+from dbtools.races.execution.reaches import reaches
 from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dbtools.races.execution.workers import Runner, Task
+    from dbtools.races.reach import Reach
     from dbtools.races.scenario import Actor, Scenario
     from dbtools.races.schedule import Strategy
     from dbtools.server.requirements import Requirements
@@ -52,6 +56,7 @@ SETTINGS = {
     "jit": "off",
     "max_prepared_transactions": "10",
 }
+_CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
 ABORTED = "25P02"
 """The SQLSTATE of requests in a transaction that has failed already."""
 SINCE_16 = {
@@ -79,6 +84,7 @@ class Lab:
         self._number = 0
         self.patience = 0.0
         """How long a program is known to sleep by itself, in seconds; it is waited for at least as long."""
+        self._catalogue: Catalogue | None = None
         self.guard: int | None = None
         """The key of an advisory lock that the proxies take around each transaction."""
         self._jobs = jobs
@@ -214,7 +220,7 @@ class Lab:
             gids = roll_back_prepared(control)
             trace.failures += [*_errors(trace), *self._broken(control)]
             content = read_content(control, self.start, gids)
-            plain = _is_plain(control) and not any(b"isolation" in packet for packet in scheduler.openings)
+            plain = _is_plain(control) and not any(_CHANGES_MEANING.search(packet) for packet in scheduler.openings)
         return RunResult(
             trace,
             tuple(scheduler.turns.choices),
@@ -224,6 +230,7 @@ class Lab:
             scheduler.cut,
             scheduler.turns.overtaken,
             scheduler.slept,
+            frozenset(scheduler.batches),
             observer.footprint if observer else None,
         )
 
@@ -232,12 +239,23 @@ class Lab:
         value = f"set default_transaction_isolation = '{level}'" if level else "reset default_transaction_isolation"
         self._admin.execute(f"alter role {ROLE} {value}")
 
+    def reaches(self, run: RunResult) -> list[Reach | None]:
+        """Return what each choice of a run has reached, as far as that is sure."""
+        scenario = self.scenario
+        if scenario.latches or self.guard is not None or any(actor.superuser for actor in scenario.actors):
+            return []
+        if self._catalogue is None:
+            copy = self._owner.with_database(self._stack.enter_context(self._clone()))
+            self._catalogue = Catalogue(self._stack.enter_context(connect(copy)))
+        return reaches(run, self._catalogue.reach)
+
     def alter_start(self, sql: str) -> None:
         """Change the start state.
 
         Raises:
             psycopg.Error: That is not possible.
         """
+        self._catalogue = None
         with connect(self._superuser.with_database(TEMPLATE)) as connection:  # whoever owns the tables
             connection.execute(sql)
             self.start = read_content(connection)
@@ -273,7 +291,8 @@ def _end_sessions(control: psycopg.Connection) -> None:
 
 def _is_plain(control: psycopg.Connection) -> bool:
     return not control.execute(
-        "select from pg_db_role_setting, unnest(setconfig) as setting where setting ~ 'default_transaction_isolation'"
+        "select from pg_db_role_setting, unnest(setconfig) as setting"
+        " where setting ~ 'isolation|search_path|^role|row_security|replication_role'"
         " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
     ).fetchall()
 

@@ -99,6 +99,7 @@ class Relay:
             return True
         if message.kind == wire.COMPLETE:
             session.tag = wire.text(message.body)
+            session.commands += 1
         elif message.kind == wire.ERROR:
             session.error = wire.fields(message.body)
         elif message.kind == wire.KEY:

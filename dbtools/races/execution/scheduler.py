@@ -65,6 +65,8 @@ class Scheduler:
         self._actors: list[ActorState] = []
         self._waits = WaitTracker(probe, self._actors)
         self._changed = asyncio.Event()
+        self.batches: set[int] = set()
+        """The steps that were several commands."""
         self.cut = False
         """The time was up before the run had ended."""
         self._limits = limits
@@ -197,6 +199,8 @@ class Scheduler:
             step = actor.steps.pop(session)
             step.tag = session.tag
             step.executions = session.executions
+            if session.commands > 1:
+                self.batches.add(step.number)
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
             step.message = session.error.get("M", "")

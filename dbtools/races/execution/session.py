@@ -50,6 +50,8 @@ class Session:
         self.opening = b""
         """The first packet of the connection: user, database and settings."""
         self.tag = ""
+        self.commands = 0
+        """How many commands of the last request the server has completed."""
         self.error: dict[str, str] = {}
         """The fields of the last request's error, by the letters that the protocol has for them."""
         self.answer = 0
@@ -84,7 +86,7 @@ class Session:
     def release(self) -> None:
         """Let the held request go to the server."""
         assert self.phase is Phase.HELD
-        self.tag, self.error, self.answer, self.executions = "", {}, 0, 0
+        self.tag, self.error, self.answer, self.commands, self.executions = "", {}, 0, 0, 0
         if command := wire.listens(self.sql):
             self.listening = command == "listen"
         self.phase = Phase.RUNNING
