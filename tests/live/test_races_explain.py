@@ -414,7 +414,7 @@ def test_two_programs_that_add_the_same_value_to_a_type() -> None:
     assert (failure, anomaly.name, anomaly.why) == (
         "42710",
         "DDL race",
-        "bob defines something while ann also creates, alters or drops something: step 4 of ann fails by that.",
+        "bob and ann create, alter or drop something at once: step 4 of ann fails by that.",
     )
 
 
