@@ -59,16 +59,22 @@ def drop_database(session: psycopg.Connection, name: str) -> None:
 
     Raises:
         psycopg.errors.ObjectInUse: A session in it does not end, or a prepared transaction is in it.
+        psycopg.errors.InsufficientPrivilege: The role may not drop it.
     """
-    from psycopg.errors import ObjectInUse
+    from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
+    force = " with (force)"
     for left in reversed(range(DROP_TRIES)):
         try:
-            session.execute(f"drop database if exists {quote(name)} with (force)")
+            session.execute(f"drop database if exists {quote(name)}{force}")
             return
         except ObjectInUse:  # on a busy machine, a session that was ended may still be there
             if not left:
                 raise
+        except InsufficientPrivilege:
+            if not force or not left:
+                raise
+            force = ""  # a session of another role's, such as the login's, is about to end: that is waited for
 
 
 @contextmanager

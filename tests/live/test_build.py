@@ -26,6 +26,7 @@ from dbtools.chain.target import Target
 from dbtools.checks.doctor import examine
 from dbtools.config import LOCK_KEY, Project
 from dbtools.dataset import Dataset
+from dbtools.db.databases import drop_database
 from dbtools.db.digest import digest, digest_all
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ChainFailed, DbtoolsError, ServerError, StepFailed
@@ -545,6 +546,24 @@ def test_a_scratch_database_is_dropped_although_a_session_of_it_is_slow_to_end(p
         builder.join()
         assert watcher.execute("select from pg_database where datname like 'dbtools\\_build%'").fetchall() == []
     slow[0].close()
+
+
+def test_a_session_that_the_role_may_not_end_is_waited_for(pg_admin: str, pg_database: str) -> None:
+    drops = "select from pg_stat_activity where query = 'drop database if exists \"slow\"' and state = 'active'"
+    with psycopg.connect(pg_admin, autocommit=True) as watcher, psycopg.connect(pg_admin, autocommit=True) as owner:
+        watcher.execute("create role owner_of_slow createdb")
+        owner.execute("set role owner_of_slow")
+        owner.execute("create database slow")
+        other = psycopg.connect(Dsn.parse(pg_database).with_database("slow").url)
+        dropper = threading.Thread(target=drop_database, args=(owner, "slow"))
+        dropper.start()
+        try:
+            until(lambda: watcher.execute(drops).rowcount == 1)
+        finally:
+            other.close()
+            dropper.join()
+        assert watcher.execute("select from pg_database where datname = 'slow'").rowcount == 0
+        watcher.execute("drop role owner_of_slow")
 
 
 def test_a_throwaway_server_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
