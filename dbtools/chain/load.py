@@ -152,15 +152,18 @@ def _wait(futures: Sequence[Future[None]], job: Job, progress: Callable[[Job], N
 
 def _blocks(job: Job) -> Iterator[Sequence[TableText]]:
     """Yield blocks of the job, each computed while the server takes the one before it."""
+    numbers = job.deal()
     with ThreadPoolExecutor(1, "dbtools block") as pool:
-        ahead: Future[Sequence[TableText]] | None = None
-        for number in job.deal():
-            following = pool.submit(job.content.block, number)
-            if ahead:
-                yield ahead.result()
-            ahead = following
-        if ahead and not job.over.is_set():
-            yield ahead.result()
+
+        def begin() -> Future[Sequence[TableText]] | None:
+            number = next(numbers, None)
+            return None if number is None else pool.submit(job.content.block, number)
+
+        ahead = begin()
+        while ahead:
+            tables = ahead.result()
+            ahead = begin()  # not before: others shall get theirs
+            yield tables
 
 
 def _fill(session: psycopg.Connection, job: Job) -> None:
