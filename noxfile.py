@@ -65,7 +65,7 @@ def races(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Break what can break while the chain runs: processes, sessions, network, server. -- --full, -k "lock or disk"."""
-    session.run("pytest", "tests/faults", "-m", "faults", "--numprocesses=2", "--dist=worksteal", *session.posargs)
+    session.run("pytest", "tests/faults", "-m", "faults", *session.posargs)
 
 
 @nox.session

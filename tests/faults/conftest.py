@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -35,19 +35,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the records."""
     config.stash[_records] = {}
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Have a worker of several give its rows to the process that prints them."""
-    if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["records"] = {suite: record.to_json() for suite, record in session.config.stash[_records].items()}
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take the rows of a worker."""
-    for suite, rows in getattr(node, "workeroutput", {}).get("records", {}).items():
-        node.config.stash[_records].setdefault(suite, Record()).add(rows)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -79,15 +79,6 @@ class Record:
             pytest.fail("\n".join(row.off), pytrace=False)
         if skipped:
             pytest.skip(skipped)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the rows for JSON, or for another process."""
-        return [asdict(row) for row in self.rows]
-
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Add rows that another process has measured."""
-        for row in rows:
-            self.rows.append(Row(**{**row, "figures": [Figure(**figure) for figure in row["figures"]]}))
 
     def table(self) -> str:
         """Return a line a figure, with what is required of it."""

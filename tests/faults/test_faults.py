@@ -39,18 +39,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
-def test_signals(play: Play, server: EmbeddedServer, full: bool) -> None:
-    play("asked to end by a signal", signals.signals(server, full=full))
-
-
-def test_readers(play: Play, server: EmbeddedServer, full: bool) -> None:
-    play("readers under reset", readers.under_reset(server, full=full))
-
-
-def test_silence(play: Play, server: EmbeddedServer) -> None:
-    play("peer falls silent", peers.silence(server))
-
-
 def test_client(play: Play, server: EmbeddedServer, full: bool) -> None:
     play("client killed (-9)", kill.client(server, full=full))
 
@@ -92,6 +80,10 @@ def test_timeouts(play: Play, server: EmbeddedServer) -> None:
     play("timeouts set for the role", server_faults.impatient(server))
 
 
+def test_readers(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("readers under reset", readers.under_reset(server, full=full))
+
+
 def test_pooler(play: Play, server: EmbeddedServer, full: bool) -> None:
     play("pooler, transaction mode", pooler.behind(server, full=full))
 
@@ -122,6 +114,14 @@ def test_store_disk(play: Play) -> None:
 
 def test_commit(play: Play, server: EmbeddedServer, full: bool) -> None:
     play("answer to COMMIT lost", peers.commit(server, full=full))
+
+
+def test_silence(play: Play, server: EmbeddedServer) -> None:
+    play("peer falls silent", peers.silence(server))
+
+
+def test_signals(play: Play, server: EmbeddedServer, full: bool) -> None:
+    play("asked to end by a signal", signals.signals(server, full=full))
 
 
 def test_two_servers(play: Play) -> None:

@@ -154,15 +154,3 @@ def test_moments_go_on_until_enough_were_hits() -> None:
 
 def test_what_readers_saw_adds_up() -> None:
     assert Seen(1, ["a"], 1, 0.5) + Seen(2, ["b"], 0, 0.7) == Seen(3, ["a", "b"], 1, 0.7)
-
-
-def test_the_rows_of_several_processes_are_one_table() -> None:
-    first, second = Record(), Record()
-    first.play("lock", "lock lost", [exactly("left", 0, 0)])
-    with pytest.raises(pytest.fail.Exception):
-        second.play("disk", "disk full", [exactly("left", 1, 0)])
-    whole = Record()
-    for record in (first, second):
-        whole.add(json.loads(json.dumps(record.to_json())))
-    assert whole.rows == [*first.rows, *second.rows]
-    assert whole.table().splitlines()[-1].split() == ["disk", "full", "left", "1", "0", "OFF"]
