@@ -119,7 +119,8 @@ def main() -> int:
             rows.append([name, facts["version"], *map(str, middle), under, facts["token"]])
         if options.write_page and not problems:
             FACTS.write_text(json.dumps(load() | {name: facts}, indent=2, sort_keys=True) + "\n", "utf-8")
-            picture(name).write_text(image + "\n", "utf-8")
+            # A program may name files in what it prints.
+            picture(name).write_text(image.replace(str(ROOT), "…") + "\n", "utf-8")
             write()
     print(table(HEADINGS, rows))
     print(f"\n{len(names) - len({problem.partition(':')[0] for problem in wrong})} of {len(names)} as expected.")

@@ -33,12 +33,13 @@ from dbtools.chain.copy import CopyData, EncodedTable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbtools.application import Application
     from dbtools.config import Project, SeedPlan
 
 FORMAT = 1
 MAX_KEPT = 8
 MAX_BYTES = 64 * 1024**2
-"""Of the rows of one run. Larger ones are not kept: to load them takes longer than to compute them."""
+"""Of the rows of one run: what is kept of all runs stays below half a gigabyte."""
 _PACKAGE = Path(dbtools.__file__).parent
 _UNSEEN = frozenset((
     "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "socket.connect",
@@ -46,6 +47,21 @@ _UNSEEN = frozenset((
 ))  # fmt: skip
 """Events after which more may decide the rows than can be watched."""
 _READS = {"open": "opened", "os.listdir": "listed", "os.scandir": "listed"}
+
+
+def load_application(project: Project, *, rebuild: bool = False) -> tuple[Application | None, KeptRows | None]:
+    """Import the application of a project, and watch what it reads meanwhile; return it, and the rows kept of it.
+
+    None and None where no step is `rows`.
+
+    Raises:
+        ConfigurationError: The module or the object does not exist.
+    """
+    if not project.application_path:
+        return None, None
+    kept = KeptRows(project, rebuild=rebuild)
+    with kept.watch():
+        return project.load_application(), kept
 
 
 class _Seen(Record):

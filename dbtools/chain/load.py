@@ -18,10 +18,10 @@ from dbtools.chain.blocks import Job, Share
 from dbtools.chain.copy import analyze, insert_missing
 from dbtools.chain.lock import TransactionLock
 from dbtools.chain.locked_transaction import open_guarded_session
-from dbtools.chain.phase import Outcome, phase, server_time
+from dbtools.chain.phase import Outcome, phase, server_time, was_refused
 from dbtools.chain.report import lock_released, lock_taken, waiting_for_lock
 from dbtools.db.blockers import is_held_by
-from dbtools.db.connect import CONNECTION_LOST, disable_timeouts, open_session
+from dbtools.db.connect import disable_timeouts, open_session
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote, scalar, search_path
 from dbtools.errors import UNCHANGED, ChainFailed, ConfigurationError
@@ -194,8 +194,6 @@ def _fill(session: psycopg.Connection, job: Job) -> None:
 
 def _commit(sessions: Sequence[psycopg.Connection], outcome: Outcome) -> None:
     """Commit, one session after the other. Where one fails, the error says how many had committed before."""
-    import psycopg
-
     for number, session in enumerate(sessions):
         before = f"{number} of {len(sessions)} workers had committed their blocks" if len(sessions) > 1 else ""
         unknown = "Whether the blocks were committed is not known: all of them are there, or none."
@@ -203,10 +201,8 @@ def _commit(sessions: Sequence[psycopg.Connection], outcome: Outcome) -> None:
             with phase("commit", f"{before}; of the next it is not known." if before else unknown, outcome):
                 session.commit()
         except ChainFailed as error:
-            cause = error.__cause__
-            refused = isinstance(cause, psycopg.Error) and cause.sqlstate not in CONNECTION_LOST
-            if refused:
+            if was_refused(error):
                 error.state = f"{before}; no other did." if number else NOT_ADDED
-            if number or not refused:
+            if number or not was_refused(error):
                 error.hint = "Run: invoke reset; then load again."
             raise

@@ -84,9 +84,14 @@ def commit(work: psycopg.Connection, outcome: Outcome) -> None:
         with phase("commit", COMMIT_UNKNOWN, outcome):
             work.commit()
     except ChainFailed as error:
-        if getattr(error.__cause__, "sqlstate", None) not in CONNECTION_LOST:
+        if was_refused(error):
             error.state = ROLLED_BACK
         raise
+
+
+def was_refused(error: ChainFailed) -> bool:
+    """Return whether a commit failed by the server's word, so that nothing of it is there; else its fate is unknown."""
+    return getattr(error.__cause__, "sqlstate", None) not in CONNECTION_LOST
 
 
 def server_time(connection: psycopg.Connection) -> str:

@@ -108,7 +108,8 @@ class Evidence:
         failed = sum(len(played.reads.errors) for played in self.locked)
         number = sum(played.reads.number for played in self.locked)
         longest = max(played.reads.longest for played in self.locked)
-        return f"A reader beside them: {failed} of {number} reads failed, the longest took {longest:.3f} s."
+        took = f", the longest took {longest:.3f} s" if failed < number else ""
+        return f"A reader beside them: {failed} of {number} reads failed{took}."
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a machine; of a reader, how many reads there were, and the longest in seconds."""

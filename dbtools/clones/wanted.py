@@ -66,13 +66,11 @@ def _open_content(project: Project, wanted: Wanted, dsn: Dsn, note: Callable[[st
     from dbtools.build.store import open_store
     from dbtools.chain.content import find_content
     from dbtools.chain.install import GivenSnapshot
-    from dbtools.chain.kept_rows import KeptRows
+    from dbtools.chain.kept_rows import load_application
     from dbtools.chain.prefetch import generate_in_background
     from dbtools.config import SeedPlan, step_variables
 
-    kept = KeptRows(project)
-    with kept.watch():
-        application = None if wanted.schema_only or wanted.snapshot else project.load_application()
+    application, kept = (None, None) if wanted.schema_only or wanted.snapshot else load_application(project)
     plan = SeedPlan.resolve(application, profile=wanted.profile, as_of=wanted.as_of, seed=wanted.seed)
     with generate_in_background(application, plan, kept) as rows:
         if wanted.snapshot:

@@ -116,16 +116,14 @@ def _run(
 ) -> None:
     from dbtools import chain
     from dbtools.chain import guard
-    from dbtools.chain.kept_rows import KeptRows
+    from dbtools.chain.kept_rows import load_application
     from dbtools.chain.prefetch import generate_in_background
 
     guard.check_environment(action)
     out = console.Console(quiet=options.json)
     started = time.monotonic()
     project = find_project()
-    kept = KeptRows(project, rebuild=rebuild)
-    with kept.watch():
-        application = project.load_application()
+    application, kept = load_application(project, rebuild=rebuild)
     if (action == "seed" and not project.seed) or (known_users_only and application is None):
         raise ConfigurationError(
             "There is nothing to seed." if not project.seed else "There are no known users.",
