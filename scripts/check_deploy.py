@@ -39,9 +39,11 @@ NEVER_AGAIN = {
 
 
 def manifests() -> dict[str, Any]:
-    """Return the manifests that the kustomization lists."""
-    kustomization = yaml.safe_load((ROOT / "deploy/kustomization.yaml").read_text("utf-8"))
-    return {name: yaml.safe_load((ROOT / "deploy" / name).read_text("utf-8")) for name in kustomization["resources"]}
+    """Return the manifests: those that the kustomization lists, and those of a load."""
+    folder = ROOT / "deploy"
+    resources = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["resources"]
+    names = [*resources, *sorted(str(path.relative_to(folder)) for path in folder.glob("load/*.yaml"))]
+    return {name: yaml.safe_load((folder / name).read_text("utf-8")) for name in names}
 
 
 def check_schema(manifest: dict[str, Any]) -> None:

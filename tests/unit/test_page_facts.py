@@ -55,7 +55,7 @@ OTHER_OPTIONS = {
     "--with",
 }
 """Options of Invoke, uv, nox, Alembic, Flask, Django and our scripts."""
-OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--read-only", "--rm", "--tmpfs"}
+OTHER_OPTIONS |= {"--build-arg", "--cap-drop", "--for", "--read-only", "--rm", "--tmpfs"}
 """Options of Docker."""
 WIDEST = 120
 
