@@ -37,7 +37,7 @@ class ProcessList(threading.Thread):
         self._end = threading.Event()
 
     def run(self) -> None:
-        while not self._end.wait(0.005):
+        while not self._end.wait(0.05):  # a program lives for longer than that
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
                     self.seen.add(path.read_bytes())
