@@ -7,6 +7,8 @@ requirements.lock.
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 
 import nox
@@ -34,6 +36,17 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server. Arguments go to pytest."""
     session.run("pytest", "tests/unit", "--numprocesses=2", *session.posargs)
+
+
+@nox.session
+def pythons(session: nox.Session) -> None:
+    """Run the unit tests on the newest Python that is here too, such as that of scripts/debian_python."""
+    rows = session.run("python", "scripts/compat.py", "--list", "Python ", silent=True)
+    newest = [row for row in str(rows).splitlines() if row.startswith("Python ")][-1]
+    if newest == f"Python {platform.python_version()}":
+        leave = session.error if os.environ.get("CI") else session.skip
+        leave(f"{newest} is the newest here, and unit runs on it; scripts/debian_python fetches a newer one")
+    session.run("python", "scripts/compat.py", "--unit", newest)
 
 
 @nox.session

@@ -4,12 +4,13 @@
     nox -s compat                      all rows; says what was not found
     nox -s compat -- 3.12 floors       the rows whose names contain one of these words
     nox -s compat -- --python PATH     one more interpreter
+    nox -s compat -- --unit 3.13       of a Python's row the unit tests alone
     nox -s compat -- --list
 
-A row is a Python (of pyenv, of uv, on PATH, the distribution's), the lowest versions of the packages that dbtools and
-a project's own environment may have, or a PostgreSQL: of the wheel, of the distribution, and those that
-scripts/npm_postgres.py has fetched. The last row runs the whole chain on all of these servers and compares what they
-hold. Environments are made in .dbtools/cache/compat and kept. Exits with 1 if a row failed.
+A row is a Python (of pyenv, of uv, on PATH, the distribution's, that of scripts/debian_python), the lowest versions of
+the packages that dbtools and a project's own environment may have, or a PostgreSQL: of the wheel, of the distribution,
+and those that scripts/npm_postgres.py has fetched. The last row runs the whole chain on all of these servers and
+compares what they hold. Environments are made in .dbtools/cache/compat and kept. Exits with 1 if a row failed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s compat --", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("words", nargs="*", help="run the rows whose names contain one of these")
     parser.add_argument("--python", action="append", default=[], type=Path, help="one more interpreter")
+    parser.add_argument("--unit", action="store_true", help="run the rows of Pythons, and the unit tests alone")
     parser.add_argument("--list", action="store_true", help="name the rows and run none")
     chosen = parser.parse_args()
     pythons, servers = find_pythons(chosen.python), find_servers()
@@ -119,6 +121,9 @@ def main() -> int:
     missing += [f"PostgreSQL {major}" for major in MAJORS if major not in servers]
     print(f"Not found here: {', '.join(missing)}." if missing else "Every version was found.", flush=True)
     rows = [row for row in make_rows(pythons, servers) if any(word in row.name for word in chosen.words or [""])]
+    if chosen.unit:
+        unit = (*PYTEST, "tests/unit")
+        rows = [replace(row, arguments=unit) for row in rows if row.name.startswith("Python ")]
     if not rows:
         print(f"No row has {' or '.join(map(repr, chosen.words))} in its name: see --list.", file=sys.stderr)
         return 2
@@ -163,6 +168,7 @@ def find_pythons(more: Iterable[Path]) -> dict[str, Path]:
     candidates = [*more, Path("/usr/bin/python3"), Path(sys.executable)]
     candidates += sorted(Path.home().glob(".pyenv/versions/*/bin/python"))
     candidates += sorted(Path.home().glob(".local/share/uv/python/*/bin/python3"))
+    candidates.append(CACHE / "debian" / "usr" / "bin" / "python3")
     candidates += [Path(on_path) for minor in PYTHONS if (on_path := shutil.which(f"python{minor}"))]
     found: dict[str, Path] = {}
     for path in candidates:

