@@ -69,6 +69,15 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def image(session: nox.Session) -> None:
+    """Build the image of Dockerfile, and run it as clusters do; skipped without an engine, or without its images."""
+    leave = session.error if os.environ.get("CI") else session.skip
+    if not os.environ.get("DBTOOLS_POSTGRES_IMAGE"):
+        leave("DBTOOLS_POSTGRES_IMAGE names no image of scripts/container_image")
+    session.run("python", "scripts/check_image.py", *session.posargs)
+
+
+@nox.session
 def races(session: nox.Session) -> None:
     """Find every shipped race, replay it, and show that its cure holds: -- --full; public packages: -- --published."""
     script = "scripts/published_races.py" if "--published" in session.posargs else "scripts/races.py"
