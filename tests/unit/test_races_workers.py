@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from dbtools.errors import NOT_RUN, ConfigurationError, DbtoolsError
-from dbtools.races.execution.actor_process import children
+from dbtools.races.execution.orphans import children
 from dbtools.races.execution.workers import Copied, Task, Workers
 
 

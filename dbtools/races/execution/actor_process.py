@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from dbtools.build.environment import DEMANDS, ELSEWHERE
@@ -25,7 +25,7 @@ from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.server.folders import temporary_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from dbtools.races.scenario import Actor
@@ -34,7 +34,6 @@ MAX_OUTPUT_CHARACTERS = 4_000
 """How much of the end of an actor's output is kept."""
 _RESTS = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.MULTILINE)
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 
 class Program:
@@ -161,41 +160,6 @@ def _fork(call: Callable[[str], object], url: str, environment: Mapping[str, str
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def children() -> set[int]:
-    """Return the processes that this one has started, or that were left to it; none where that cannot be known."""
-    found: set[int] = set()
-    with suppress(OSError):
-        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
-            found |= {int(child) for child in _read(f"/proc/self/task/{thread}/children").split()}
-    return found
-
-
-@contextmanager
-def adopted_orphans() -> Iterator[None]:
-    """Make this process the parent of what programs leave behind when they end, so that it can be found."""
-    if sys.platform != "linux":
-        yield
-        return
-    before = ctypes.c_int()
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        yield
-    finally:
-        prctl(_PR_SET_CHILD_SUBREAPER, before.value)
-
-
-def end_orphans(known: Collection[int]) -> None:
-    """Kill all children but the known ones, with all that they have started in turn."""
-    while orphans := children() - {*known}:
-        for pid in orphans:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
 
 
 def _become_child(environment: Mapping[str, str], output: int, folder: Path) -> None:

@@ -13,15 +13,11 @@ from dbtools.db.deadlock import DEADLOCK
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import NOT_RUN, ConfigurationError
-from dbtools.races.execution.actor_process import (
-    Program,
-    adopted_orphans,
-    children,
-    end_orphans,
-)
+from dbtools.races.execution.actor_process import Program
 from dbtools.races.execution.catalogue import Catalogue
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.observer import Observer
+from dbtools.races.execution.orphans import adopted_orphans, children, end_orphans
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.reaches import reaches
 from dbtools.races.execution.scheduler import Scheduler
