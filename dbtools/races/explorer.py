@@ -218,7 +218,7 @@ class Explorer:
         result.schedules[kind] += 1
         self._overlaps.learn(run)
         result.overlaps = self._overlaps.statements
-        result.batch = max(result.batch, *(step.executions for step in run.trace.steps), 0)
+        result.batch = max(result.batch, *(step.commands for step in run.trace.steps), 0)
         result.sqlstates.update({step.sqlstate for step in run.trace.steps if step.sqlstate})
         result.silent -= {step.actor for step in run.trace.steps}
         for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:

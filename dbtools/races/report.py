@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BLIND = "Statements were not overlapped: what two do to each other inside the server while both run was not tried."
 PART = "It is a part: race.merge says what all shards prove."
 LATCHED = "Statements were overlapped at the latches only."
-BATCH = "A driver's batch of up to {} statements was one step: nothing came in between them."
+BATCH = "A request of up to {} statements was one step: nothing came in between them."
 STOPPED = (
     "Statements that a latch of the lab's own stopped in their middle: {} of the {} that create, alter or drop"
     " something. Others were not overlapped."

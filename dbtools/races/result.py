@@ -61,7 +61,7 @@ class ExplorationResult:
     stopped: set[Schedule] = field(default_factory=set)
     """The schedules in which such a statement was stopped in its middle, by a latch of the lab's own."""
     batch: int = 0
-    """The largest number of statements that came in one batch of a driver's, and so were one step."""
+    """The largest number of statements that were one step."""
     not_compared: list[str] = field(default_factory=list)
     """What of the contents was not compared: columns that two runs of one order leave different, and the like."""
     last_words: list[str] = field(default_factory=list)

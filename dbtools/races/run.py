@@ -32,8 +32,6 @@ class RunResult:
     """Somebody went on while another one slept, with no request under way."""
     slept: float = 0.0
     """The longest that a program has slept by itself, in seconds."""
-    batches: frozenset[int] = frozenset()
-    """The numbers of the steps that were several commands."""
     footprint: Footprint | None = None
     """What it read and wrote, if it was observed."""
 

@@ -37,7 +37,7 @@ class EventKind(StrEnum):
     WOKEN = "woken"
     """The step no longer waits."""
     ENDED = "ended"
-    """ReadyForQuery: the step is over."""
+    """The step is over: at ReadyForQuery, or within a pipeline once the statement is answered."""
     YIELDED = "yielded"
     """The actor polls or sleeps, and another one goes on (`step` is 0)."""
     FINISHED = "finished"
@@ -68,8 +68,8 @@ class Step:
     """The error's detail. That of a deadlock says which session waits for which, by their names."""
     transaction: str = "I"
     """The session's state after the step: I idle, T in a transaction, E in a failed one."""
-    executions: int = 0
-    """How many statements of a driver's batch it was, of which `sql` is the first; 0 where it was no such batch."""
+    commands: int = 0
+    """How many statements the server has completed in it: more than one where `sql` or a driver holds several."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
 from dbtools.application import Invariant
 from dbtools.config import Project
 from dbtools.races import Actor, Scenario, explore, replay, report, store
+from dbtools.races.execution.lab import Lab
 from dbtools.races.explore import explain
 from dbtools.races.result import Verdict
 from dbtools.races.scenario import Script
+from dbtools.races.strategies import in_order
+from tests.support.pipelines import pipeline
 
 OF_THE_LAB = "  Statements that a latch of the lab's own stopped in their middle: "
 
@@ -93,26 +99,75 @@ def test_definitions_that_wait_for_each_other_hold_although_nothing_else_can_be_
     assert (found.verdict, len(found.stopped)) == (Verdict.HELD, 2)
 
 
-def test_a_batch_of_a_driver_is_one_step_and_the_report_says_so() -> None:
-    def pipeline(url: str) -> None:
-        with psycopg.connect(url, autocommit=True) as connection, connection.pipeline():
-            connection.execute("update t set n = n + 1")
-            connection.execute("update u set n = n + 1")
-            connection.execute("select 1")
+ROWS = "create table t (id int primary key, n int not null); insert into t values (1, 0), (2, 0)"
+ADD = "update t set n = n + 1 where id = {}"
 
-    def many(url: str) -> None:
-        with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.executemany("update t set n = n + %s", [(1,), (2,)])
-            cursor.execute("select n from t")
 
-    tables = "create table t (n int); create table u (n int); insert into t values (0); insert into u values (0)"
-    found = explore(Scenario("batches", [Actor("a", call=pipeline), Actor("b", call=many)], [tables]), bound=0)
+def executemany(url: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.executemany(ADD.format("$1"), [(2,), (1,)])
+        await connection.close()
+
+    asyncio.run(run())
+
+
+def increment(url: str) -> None:
+    """Wait for the first answer only: psycopg sends Flush for it."""
+    with psycopg.connect(url, autocommit=True) as connection, connection.pipeline():
+        ((number,),) = connection.execute("select n from t where id = 1").fetchall()
+        connection.execute("update t set n = %s where id = 1", (number + 1,))
+
+
+FORTH, BACK = (ADD.format(1), ADD.format(2)), (ADD.format(2), ADD.format(1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "failure", "steps"),
+    [
+        (increment, executemany, "no serial order", 4),
+        (pipeline(*FORTH), pipeline(*BACK, begin=True), "40P01", 6),
+    ],
+    ids=["asyncpg and Flush", "implicit and explicit"],
+)
+def test_a_race_between_two_statements_of_a_pipeline(
+    one: Callable[[str], None], other: Callable[[str], None], failure: str, steps: int
+) -> None:
+    scenario = Scenario("pipelines", [Actor("a", call=one), Actor("b", call=other)], [ROWS])
+    found = explore(scenario, bound=1)
+    assert (found.verdict, found.failure, found.batch) == (Verdict.VIOLATED, failure, 1)
+    assert found.failing is not None
+    assert len(found.failing.trace.steps) == steps
+    runs = replay(scenario, found.token, times=3)
+    assert {run.failure for run in runs} == {failure}
+    assert all(run.trace.shape == runs[0].trace.shape for run in runs)
+
+
+def test_pipelines_that_take_a_lock_first_hold() -> None:
+    """Also where one of them fails in its middle: what the server skips is no step."""
+    lock, double = "select pg_advisory_xact_lock(1)", "insert into t values (1, 0)"
+    actors = [Actor("a", call=pipeline(lock, *FORTH)), Actor("b", call=pipeline(lock, ADD.format(2), double, *FORTH))]
+    scenario = Scenario("pipelines", actors, [ROWS], waits="advisory lock", allow=["23505 t_pkey"])
+    found = explore(scenario)
+    assert (found.verdict, found.complete) == (Verdict.HELD, 2)
+    with Lab(scenario) as lab:
+        steps = lab.run(in_order((1, 0))).trace.steps
+    sent = [(step.sql, step.transaction, step.sqlstate) for step in steps]
+    failed, passed = (lock, ADD.format(2), double), (lock, *FORTH)
+    assert sent == [
+        *zip(failed, "TTI", ("", "", "23505"), strict=True),
+        *zip(passed, "TTI", ("", "", ""), strict=True),
+    ]
+
+
+def test_what_cannot_be_taken_apart_is_one_step_and_the_report_says_so() -> None:
+    def several(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"{FORTH[0]}; {FORTH[1]}; select 1".encode())
+
+    found = explore(Scenario("several", [Actor(name, call=several) for name in "ab"], [ROWS]), bound=0)
     assert found.batch == 3
-    assert "  A driver's batch of up to 3 statements was one step: nothing came in between them." in report.verdict(
-        found
-    )
-    alone = explore(Scenario("many", [Actor("a", call=many), Actor("b", call=many)], [tables]), bound=0)
-    assert alone.batch == 2
+    assert "  A request of up to 3 statements was one step: nothing came in between them." in report.verdict(found)
 
 
 def test_a_token_finds_the_latch_in_a_file(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.races.execution import wire
+from dbtools.races.execution.pipeline import MAX_REPEATS
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.session import Phase, Session
 from dbtools.server.embedded import EmbeddedServer
@@ -28,6 +29,7 @@ from tests.support.wire_client import (
     TERMINATE,
     Wire,
     bind,
+    close,
     describe,
     execute,
     message,
@@ -37,15 +39,16 @@ from tests.support.wire_client import (
 )
 
 Body = Callable[["Stage"], Awaitable[None]]
+ONE, TWO = "insert into t values (1)", "insert into t values (2)"
 
 
 class Stage:
     """A proxy before a server. Requests are released as they come, or by the test if `holding`."""
 
-    def __init__(self, url: str, port: int = 0) -> None:
+    def __init__(self, url: str, port: int = 0, guard: int | None = None) -> None:
         dsn = Dsn.parse(url)
         self.direct = url
-        self.proxy = Proxy("actor", dsn.host, port or int(dsn.port), self._session_changed)
+        self.proxy = Proxy("actor", dsn.host, port or int(dsn.port), self._session_changed, guard)
         self.holding = False
         self.held: list[str] = []
         """Every request that was held, in order."""
@@ -108,13 +111,13 @@ class Stage:
         return [sql for sql in self.held if not wire.is_trivial(sql)]
 
 
-def run_stage(url: str, body: Body, *, port: int = 0) -> None:
+def run_stage(url: str, body: Body, *, port: int = 0, guard: int | None = None) -> None:
     """Run a test's body with a proxy; fail also on errors that asyncio only logs."""
     complaints: list[dict[str, Any]] = []
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        stage = Stage(url, port)
+        stage = Stage(url, port, guard)
         await stage.proxy.open()
         try:
             async with asyncio.timeout(120):
@@ -259,6 +262,150 @@ def test_the_end_of_a_transaction_in_which_nothing_was_done_is_no_choice(pg_data
                 assert session.sql == sql
                 session.release()
                 await client.kinds()
+
+    with table(pg_database):
+        run_stage(pg_database, body)
+
+
+def test_the_statements_of_a_pipeline_are_held_one_by_one(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(parse("insert into t values (1)"), bind(), describe(), execute(), close())
+        client.send(parse("insert into t values (2)", "two"), bind("b", "two"), execute("b"))
+        client.send(bind("", "two"), execute(), parse(""), bind(), execute(), parse("select n from t", "all"), SYNC)
+        session = await stage.is_held()
+        for number, (sql, tag) in enumerate(zip([ONE, TWO, TWO], ["", "INSERT 0 1", "INSERT 0 1"], strict=True)):
+            await stage.is_held()
+            assert (session.sql, session.tag, session.ended) == (sql, tag, number)
+            assert session.transaction == ("T" if number else "I")
+            session.release()
+        await stage.is_held()
+        assert (session.sql, session.commands, session.ended) == ("select n from t", 0, 4)
+        assert direct.execute("select count(*) from t").fetchone() == (0,)  # all is one transaction
+        session.release()
+        assert await client.kinds() == "12tnC3" + "12C" + "2C" + "12I" + "1Z"
+        assert (session.transaction, session.ended) == ("I", 5)
+        assert direct.execute("select count(*) from t").fetchone() == (3,)
+
+    with table(pg_database) as direct:
+        run_stage(pg_database, body)
+
+
+def test_after_an_error_the_server_skips_the_rest_of_a_pipeline(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(*(one for sql in (ONE, TWO, ONE, TWO) for one in (parse(sql), bind(), execute())), FLUSH, SYNC)
+        assert await client.kinds() == "12C12C12EZ"
+        (session,) = stage.sessions
+        assert (session.error["C"], session.ended, session.transaction) == ("23505", 3, "I")
+        client.send(query("select n from t"))
+        assert await client.kinds() == "TCZ"
+        assert stage.held == [ONE, TWO, ONE, "select n from t"]
+        client.send(parse("begin"), bind(), execute(), parse("select no"), bind(), execute(), query(ONE), SYNC)
+        assert await client.kinds() == "12CEZ"
+        assert (session.transaction, stage.held[4:]) == ("E", ["begin", "select no"])
+
+    with table(pg_database, "t (n int primary key)"):
+        run_stage(pg_database, body)
+
+
+def test_what_the_client_ends_with_flush_is_over_and_sync_commits_it(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(parse("select generate_series(1, 3)"), bind("p"), execute("p", 2), FLUSH)
+        session = await stage.is_held()
+        session.release()
+        assert await client.kinds(until=b"s") == "12DDs"
+        assert (session.phase, session.transaction, session.ended) == (Phase.IDLE, "T", 1)
+        client.send(execute("p", 2), describe("gone"), SYNC)
+        (await stage.is_held()).release()
+        assert await client.kinds() == "DCEZ"
+        client.send(parse(ONE), bind(), execute(), FLUSH)
+        (await stage.is_held()).release()
+        assert await client.kinds(until=b"C") == "12C"
+        client.send(FLUSH, SYNC)
+        assert (await stage.is_held()).sql == "(sync)"
+        assert direct.execute("select count(*) from t").fetchone() == (0,)
+        session.release()
+        assert await client.kinds() == "Z"
+        assert direct.execute("select count(*) from t").fetchone() == (1,)
+        client.send(parse("begin"), bind(), execute(), FLUSH, SYNC)  # now it is COMMIT that ends it
+        assert await client.kinds() == "12CZ"
+        client.send(parse("commit"), bind(), execute(), parse(ONE), bind(), execute(), parse(ONE), bind(), execute())
+        client.send(parse("rollback and chain"), bind(), execute(), SYNC)
+        for state in ("I", "T"):
+            session = await stage.is_held()
+            assert (session.sql, session.transaction) == (ONE, state)
+            session.release()
+        (await stage.is_held()).release()
+        assert await client.kinds() == "12C12C12C12EZ"
+
+    with table(pg_database) as direct:
+        run_stage(pg_database, body)
+
+
+def test_a_statement_in_the_middle_of_a_pipeline_is_cancelled_while_it_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.holding = True
+        client = await stage.wire()
+        client.send(*(one for sql in (ONE, TWO, ONE) for one in (parse(sql), bind(), execute())), SYNC)
+        (await stage.is_held()).release()
+        await stage.until(lambda: stage.held == [ONE, TWO])
+        cancel = await stage.open()
+        cancel.send(struct.pack("!II", 16, wire.CANCEL_REQUEST) + client.key)
+        assert await cancel.rest() == b""
+        stage.sessions[0].release()
+        assert await client.kinds() == "12CEZ"
+        assert (stage.sessions[0].error["C"], stage.sessions[0].transaction) == ("57014", "I")
+        client.send(query("select n from t"))
+        (await stage.is_held()).release()
+        assert await client.kinds() == "TCZ"
+
+    with table(pg_database):
+        run_stage(pg_database, body)
+
+
+def test_a_pipeline_is_guarded_as_a_whole_and_goes_on_after_the_lock_was_refused(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        pipeline = [one for sql in ("set work_mem = '1MB'", ONE, TWO) for one in (parse(sql), bind(), execute())]
+        client.send(query("set lock_timeout = 50"))
+        assert await client.kinds() == "CZ"
+        direct.execute("select pg_advisory_lock(7)")
+        client.send(*pipeline, SYNC)
+        assert await client.kinds() == "12CEZ"
+        assert stage.sessions[0].error["C"] == "55P03"
+        direct.execute("select pg_advisory_unlock(7)")
+        stage.holding = True
+        client.send(*pipeline, SYNC)
+        for sql, free in ((ONE, True), (TWO, False)):
+            session = await stage.is_held()
+            assert session.sql == sql
+            assert direct.execute("select pg_try_advisory_lock(7) and pg_advisory_unlock(7)").fetchone() == (free,)
+            session.release()
+        assert await client.kinds() == "12C12C12CZ"
+        assert direct.execute("select pg_try_advisory_lock(7), count(*) from t").fetchone() == (True, 2)
+
+    with table(pg_database) as direct:
+        run_stage(pg_database, body, guard=7)
+
+
+def test_copy_and_many_repetitions_in_a_pipeline(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(parse(ONE), bind(), execute(), parse("copy t from stdin"), bind(), execute(), FLUSH)
+        await client.until(b"G")
+        client.send(copying(b"1\n", b"2\n"), parse(TWO, "two"), bind("", "two"), execute(), SYNC)
+        assert await client.kinds() == "C12CZ"
+        assert stage.held == [ONE, "copy t from stdin", TWO]
+        del stage.held[:]
+        client.send(*[bind("", "two"), execute()] * (MAX_REPEATS + 5), bind("", "two"), parse(ONE), bind(), execute())
+        client.send(SYNC)
+        assert await client.kinds() == "2C" * (MAX_REPEATS + 5) + "2" + "12CZ"
+        assert stage.held == [TWO] * MAX_REPEATS + [ONE]
+        assert (stage.sessions[0].ended, stage.sessions[0].commands) == (3 + MAX_REPEATS + 1, 1)
 
     with table(pg_database):
         run_stage(pg_database, body)

@@ -5,6 +5,7 @@ Run as a program, this compares all that scenarios come to with and without what
 
     python -m tests.support.random_races                   200 random scenarios
     python -m tests.support.random_races --from 50 --random 20 --bound 3
+    python -m tests.support.random_races --pipelined       the same, with pipelines
     python -m tests.support.random_races --shipped         those that the project ships
 
 It prints a row for each scenario. The exit code is 6 if an outcome was lost.
@@ -118,9 +119,14 @@ class Program:
     """Sends its requests one by one, and prints the answers. Values that it has read go into later requests."""
 
     requests: Sequence[str]
+    pipelined: bool = False
+    """It sends its requests in a pipeline, and waits for every other answer."""
 
     def __call__(self, url: str) -> None:
         """Run it. An error ends it."""
+        if self.pipelined:
+            self._run_pipeline(url)
+            return
         seen = 1
         with psycopg.connect(url, autocommit=True) as connection:
             for request in self.requests:
@@ -135,13 +141,24 @@ class Program:
                 if isinstance(rows, list) and rows and isinstance(rows[0][0], int):
                     seen = rows[0][-1] or 0
 
+    def _run_pipeline(self, url: str) -> None:
+        seen = 1
+        with psycopg.connect(url, autocommit=True) as connection, connection.pipeline():
+            for number, request in enumerate(self.requests):
+                cursor = connection.cursor()
+                cursor.execute(request.replace("{seen}", str(seen)).encode(), prepare=False)
+                if number % 2 and request.startswith("select"):
+                    rows = cursor.fetchall()
+                    _report(rows)
+                    seen = rows[0][-1] if rows and isinstance(rows[0][-1], int) else seen
+
 
 def _report(answer: object) -> None:
     sys.stdout.write(f"{answer}\n")
     sys.stdout.flush()
 
 
-def scenario(seed: int) -> Scenario:
+def scenario(seed: int, *, pipelined: bool = False) -> Scenario:
     """Return the scenario of a seed: 2 or 3 actors with up to 5 statements each, on 2 to 4 tables."""
     stream = random.Random(seed)  # noqa: S311 - a scenario, not a secret
     tables = [f"t{number}" for number in range(stream.choice((2, 3, 3, 4)))]
@@ -152,7 +169,9 @@ def scenario(seed: int) -> Scenario:
         if stream.random() < often:
             start.append(_fill(stream.choice(extra), stream, tables))
     most = stream.choice(((4, 4), (4, 3), (3, 3), (5, 2), (2, 1, 1)))
-    actors = [Actor(f"actor{n}", call=Program(_requests(stream, tables, count))) for n, count in enumerate(most)]
+    actors = [
+        Actor(f"actor{n}", call=Program(_requests(stream, tables, count), pipelined)) for n, count in enumerate(most)
+    ]
     return Scenario(f"random-{seed}", actors, start, limits=Limits(hang=1.5))
 
 
@@ -238,10 +257,12 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=200, help="how many random scenarios (default: 200)")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--shipped", action="store_true", help="all shipped scenarios, in the place of random ones")
+    parser.add_argument("--pipelined", action="store_true", help="random programs send pipelines")
     parser.add_argument("--bound", type=int, default=2, help="the most switches (default: 2)")
     options = parser.parse_args()
     project, started = Project.find(Path(__file__).parent), time.monotonic()
-    seeds = map(scenario, range(options.first, options.first + options.random))
+    numbers = range(options.first, options.first + options.random)
+    seeds = (scenario(seed, pipelined=options.pipelined) for seed in numbers)
     shipped = (store.find(project, name) for name, _, _ in store.names(project))
     rows, lost, every, run = [], [], 0, 0
     for one in shipped if options.shipped else seeds:

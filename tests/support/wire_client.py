@@ -35,6 +35,10 @@ def describe(name: str = "") -> bytes:
     return message(b"D", b"S" + name.encode() + b"\0")
 
 
+def close(portal: str = "") -> bytes:
+    return message(b"C", b"P" + portal.encode() + b"\0")
+
+
 SYNC, FLUSH, TERMINATE = message(b"S"), message(b"H"), message(b"X")
 
 

@@ -95,7 +95,7 @@ def test_a_request_is_called_by_its_sql_however_it_is_sent() -> None:
         "-- why\nbegin", "/* a */ begin /* b */", "set local lock_timeout = 0", "SET x TO 'y'", "show server_version",
         "savepoint a", "release a", "RELEASE SAVEPOINT a", "reset all", "discard all", "deallocate x", "", ";",
         "select 1",
-        "select pg_catalog.version()", "SELECT current_schema()", "select set_config('a', 'b', false)", "(sync)",
+        "select pg_catalog.version()", "SELECT current_schema()", "select set_config('a', 'b', false)",
         "select b.oid, b.typarray from pg_catalog.pg_type a left join pg_catalog.pg_type b on b.oid = a.typelem"
         " where a.typcategory = 'A' group by b.oid, b.typarray order by b.oid",
         "SELECT typname AS name, oid, typarray AS array_oid, oid::regtype::text AS regtype, typdelim AS delimiter"
@@ -112,7 +112,7 @@ def test_what_is_no_choice(sql: str) -> None:
         "commit", "rollback", "rollback to a", "begin; insert into t values (1)", "set constraints all immediate",
         "set local lock_timeout = 1; lock table t", "select 1 from t", "insert into t values (1)",
         "select set_config('a', (select b from t), false)", "select pg_advisory_lock(1)", "beginning", "listen x",
-        "truncate t", "(execute)",
+        "truncate t", "(execute)", "(sync)",
         "select 1; drop table t",
         "select 1 from pg_catalog.pg_type join t on true", "select 1 from t join pg_catalog.pg_type on true",
         "select f() from pg_catalog.pg_type", "select 1 from pg_catalog.pg_type where f(oid)",
@@ -124,7 +124,7 @@ def test_what_is_a_choice(sql: str) -> None:
 
 
 def test_what_ends_a_transaction() -> None:
-    for sql in ("commit", "ROLLBACK;", "end", "abort transaction", " commit work ; ", "/* so */ commit"):
+    for sql in ("commit", "ROLLBACK;", "end", "abort transaction", " commit work ; ", "/* so */ commit", "(sync)"):
         assert wire.is_end(sql)
     for sql in ("commit prepared 'a'", "rollback to a", "commit and chain", "commit; select 1", "endless", "begin"):
         assert not wire.is_end(sql)

@@ -226,7 +226,6 @@ class Lab:
             scheduler.cut,
             scheduler.turns.overtaken,
             scheduler.slept,
-            frozenset(scheduler.batches),
             observer.footprint if observer else None,
         )
 

@@ -10,8 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dbtools.races.execution import wire
-from dbtools.races.execution.relay import PIECE_BYTES, Reader, Relay, refuse
+from dbtools.races.execution.relay import Relay
 from dbtools.races.execution.session import Phase, Session
+from dbtools.races.execution.streams import PIECE_BYTES, Reader, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

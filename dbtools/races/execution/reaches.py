@@ -8,7 +8,7 @@ of such statements, and nothing failed, waited or woke up. Of all else nothing i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.races.execution import wire
@@ -37,36 +37,41 @@ _ROWS = re.compile(r"\s*(select|insert|update|delete|merge|with|values|copy|lock
 _INTO = re.compile(r"\s*(select|with|table)\b.*\binto\b", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass
-class _Session:
-    transaction: str = "I"
-    work: list[Reach | None] = field(default_factory=list)
-    """What the open transaction has reached."""
-
-
 def reaches(run: RunResult, of: Callable[[str], Reach | None]) -> list[Reach | None]:
     """Return what each choice of a run reaches, where `of` knows it of a statement in the start state."""
-    sessions = {step.session: _Session() for step in run.trace.steps}
     if not _is_sure(run):
         return [None] * len(run.choices)
     steps = {step.number: step for step in run.trace.steps}
+    before = _states_before(run.trace.steps)
+    work: dict[str, list[Reach | None]] = {}  # what the open transaction of each session has reached
     found: list[Reach | None] = []
     defined = False
     for events in _by_choice(run.trace.events, steps):
         released = [steps[event.step] for event in events if event.kind is EventKind.RELEASED]
         main = released[0]
-        session, known = sessions[main.session], None
-        if wire.is_end(main.sql) and main.number not in run.batches and None not in session.work:
-            known = Reach(writes=frozenset().union(*(one.writes for one in session.work if one)))
-        elif not defined and main.number not in run.batches:
-            known = of(main.sql)
-        for step in released:
-            sessions[step.session].transaction = step.transaction
-        session.work = [*session.work, known] if main.transaction != "I" else []
-        defined = defined or _may_define(main, batch=main.number in run.batches)
-        if known and ((known.timed and main.transaction == "I") or any(wire.is_begin(step.sql) for step in released)):
+        own = [step for step in released if step.session == main.session]
+        ends, done = wire.is_end(main.sql), work.pop(main.session, [])
+        known = None if main.commands > 1 or (defined and not ends) else Reach() if ends else of(main.sql)
+        if all(step.transaction != "I" for step in own):
+            work[main.session] = [*done, known]
+        elif known:  # it commits, and so does the last statement of a pipeline
+            writes = known.writes.union(*(one.writes for one in done if one))
+            known = None if None in done else replace(known, writes=writes)
+        defined = defined or _may_define(main)
+        begins = before[main.number] == "I" != main.transaction or any(wire.is_begin(step.sql) for step in released)
+        if known and ((known.timed and main.transaction == "I") or begins):
             known = known.with_clock()
         found.append(known if _is_alone(events, released) else None)
+    return found
+
+
+def _states_before(steps: Sequence[Step]) -> dict[int, str]:
+    """Return the state of the session's transaction before each step."""
+    states: dict[str, str] = {}
+    found = {}
+    for step in steps:
+        found[step.number] = states.get(step.session, "I")
+        states[step.session] = step.transaction
     return found
 
 
@@ -115,7 +120,7 @@ def _is_alone(events: Sequence[Event], released: Sequence[Step]) -> bool:
     )
 
 
-def _may_define(step: Step, *, batch: bool) -> bool:
+def _may_define(step: Step) -> bool:
     """Return whether a request may have changed definitions, so that statements mean something else after it."""
-    one = not batch and ";" not in step.sql.rstrip("; \n")
+    one = step.commands <= 1 and ";" not in step.sql.rstrip("; \n")
     return not one or not (wire.is_end(step.sql) or _ROWS.match(step.sql)) or _INTO.match(step.sql) is not None

@@ -65,8 +65,6 @@ class Scheduler:
         self._actors: list[ActorState] = []
         self._waits = WaitTracker(probe, self._actors)
         self._changed = asyncio.Event()
-        self.batches: set[int] = set()
-        """The steps that were several commands."""
         self.cut = False
         """The time was up before the run had ended."""
         self._limits = limits
@@ -198,9 +196,7 @@ class Scheduler:
             self._waits.end(session)
             step = actor.steps.pop(session)
             step.tag = session.tag
-            step.executions = session.executions
-            if session.commands > 1:
-                self.batches.add(step.number)
+            step.commands = session.commands
             step.transaction = session.transaction
             step.sqlstate = session.error.get("C", "")
             step.message = session.error.get("M", "")

@@ -47,11 +47,13 @@ class Session:
         """Whether it matters when that request runs: False for BEGIN, SET, and what a driver sends by itself."""
         self.guard = guard
         """The key of an advisory lock that it takes around each of its transactions; None for none."""
+        self.takes_guard = False
+        """Whether the lock is to be taken before the request that is held or running."""
         self.opening = b""
         """The first packet of the connection: user, database and settings."""
         self.tag = ""
         self.commands = 0
-        """How many commands of the last request the server has completed."""
+        """How many statements of the last request the server has completed."""
         self.error: dict[str, str] = {}
         """The fields of the last request's error, by the letters that the protocol has for them."""
         self.answer = 0
@@ -63,8 +65,8 @@ class Session:
         self.listening = False
         """It has sent LISTEN, so that the server may wake its program up."""
         self.transaction = "I"
-        self.executions = 0
-        """How many statements of a batch have gone to the server since the request was released."""
+        self.implicit = False
+        """The open transaction was begun by a statement of a pipeline, and is over with Sync."""
         self.ended = 0
         """How many requests have ended."""
         self._changed = changed
@@ -86,7 +88,7 @@ class Session:
     def release(self) -> None:
         """Let the held request go to the server."""
         assert self.phase is Phase.HELD
-        self.tag, self.error, self.answer, self.commands, self.executions = "", {}, 0, 0, 0
+        self.tag, self.error, self.answer, self.commands = "", {}, 0, 0
         if command := wire.listens(self.sql):
             self.listening = command == "listen"
         self.phase = Phase.RUNNING
@@ -99,17 +101,36 @@ class Session:
         if self.transaction == "I":
             self._untouched = True
         ends_nothing = self._untouched and self.transaction == "T" and wire.is_end(sql)
-        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing) or self.takes_guard(sql)
+        self.takes_guard = self._is_to_be_guarded(sql)
+        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing) or self.takes_guard
         self._untouched = self._untouched and not self.choice
         self.phase = Phase.HELD
         self._let_through.clear()
         self._changed(self)
         await self._let_through.wait()
 
-    def takes_guard(self, sql: str) -> bool:
+    def _is_to_be_guarded(self, sql: str) -> bool:
         """Return whether a request begins a transaction that is to be guarded; a single statement is one, too."""
-        begins = wire.is_begin(sql) or not wire.is_trivial(sql)
-        return self.guard is not None and self.transaction == "I" and begins
+        begins = wire.is_begin(sql) or not (wire.is_trivial(sql) or wire.is_end(sql))
+        nothing_done = self.transaction == "I" or (self.implicit and self._untouched)
+        return self.guard is not None and nothing_done and begins
+
+    def ready(self, transaction: str) -> None:
+        """Take notice of the state in which the server waits for a request."""
+        self.transaction, self.implicit = transaction, False
+
+    def pause(self) -> None:
+        """Take notice that a statement of a pipeline is over; the server does not tell in which state it is then.
+
+        The next one goes on with the transaction, which was begun by this one if by none before.
+        """
+        begins = self.tag in ("BEGIN", "START TRANSACTION")
+        if self.tag == "PREPARE TRANSACTION" or (self.tag in ("COMMIT", "ROLLBACK") and wire.is_end(self.sql)):
+            self.ready("I")
+        else:
+            self.implicit = not begins and (self.implicit or self.transaction == "I")
+            self.transaction = "T"
+        self.enter(Phase.IDLE)
 
     def add_answer(self, data: bytes) -> None:
         """Take notice of a piece of the answer."""

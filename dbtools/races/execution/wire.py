@@ -30,8 +30,9 @@ CLIENT = frozenset((QUERY, PARSE, BIND, EXECUTE, DESCRIBE, CLOSE, SYNC, FLUSH, T
 CLIENT |= {COPY_DATA, COPY_DONE, COPY_FAIL}
 BODYLESS = frozenset((SYNC, FLUSH, TERMINATE, COPY_DONE))
 # What the server sends, as far as it matters.
-READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION = b"Z", b"E", b"C", b"K", b"G", b"W", b"A"
-WANTED = frozenset((READY, ERROR, COMPLETE, KEY, COPY_IN, COPY_BOTH, NOTIFICATION))
+READY, ERROR, KEY, COPY_IN, COPY_BOTH, NOTIFICATION = b"Z", b"E", b"K", b"G", b"W", b"A"
+COMPLETE, EMPTY, SUSPENDED = b"C", b"I", b"s"
+WANTED = frozenset((READY, ERROR, KEY, COPY_IN, COPY_BOTH, NOTIFICATION, COMPLETE, EMPTY, SUSPENDED))
 
 _HEADER = struct.Struct("!cI")
 _WORDS = {SYNC: "(sync)", FLUSH: "(flush)", CALL: "(function call)", DESCRIBE: "(describe)", CLOSE: "(close)"}
@@ -49,7 +50,7 @@ _TRIVIAL = re.compile(
 )
 _LISTEN = re.compile(r"(listen|unlisten)\b.*", re.IGNORECASE | re.DOTALL)
 _BEGIN = re.compile(r"(begin|start)\b.*", re.IGNORECASE | re.DOTALL)
-_END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?", re.IGNORECASE)
+_END = re.compile(r"(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?|\(sync\)", re.IGNORECASE)
 
 
 class ProtocolError(Exception):
@@ -62,6 +63,10 @@ class Message:
 
     kind: bytes
     body: bytes
+
+    def packed(self) -> bytes:
+        """Return its bytes."""
+        return _HEADER.pack(self.kind, len(self.body) + 4) + self.body
 
 
 class Scanner:
@@ -172,7 +177,7 @@ def without_comments(sql: str) -> str:
 
 def is_trivial(sql: str) -> bool:
     """Return whether it makes no difference to other sessions when a request runs."""
-    return sql in ("(sync)", "(flush)") or _TRIVIAL.fullmatch(without_comments(sql)) is not None
+    return _TRIVIAL.fullmatch(without_comments(sql)) is not None
 
 
 def is_begin(sql: str) -> bool:
@@ -189,6 +194,10 @@ def listens(sql: str) -> str:
     """Return "listen" or "unlisten" for a request that is one of these, else ""."""
     found = _LISTEN.fullmatch(without_comments(sql))
     return found[1].lower() if found else ""
+
+
+FLUSH_NOW = _HEADER.pack(FLUSH, 4)
+"""Has the server send what it has to say so far."""
 
 
 def query(sql: str) -> bytes:
