@@ -180,7 +180,7 @@ def test_a_switch_back_is_tried_only_where_something_was_done_on_which_the_next_
     assert (found.left_out, found.schedules["1 switch"], whole.schedules["1 switch"]) == (18, 6, 6)
 
 
-@pytest.mark.parametrize(("seed", "pipelined"), [(101, False)])
+@pytest.mark.parametrize(("seed", "pipelined"), [(101, False), (0, True)])
 def test_random_programs_come_to_the_same_without_what_is_left_out(seed: int, pipelined: bool) -> None:
     with Lab(scenario(seed, pipelined=pipelined)) as lab:
         figures = compare(lab, 2)
