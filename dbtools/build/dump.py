@@ -22,6 +22,7 @@ from dbtools.build.snapshot import (
     placeholder,
 )
 from dbtools.db.catalog import moves, schema_objects, summarize
+from dbtools.db.lock_room import count_locks
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote, quote_ident, scalar
 from dbtools.db.structure import fingerprint
@@ -144,6 +145,7 @@ def write_content(
                 for (name,) in connection.execute(_VIEWS, (quote(place), "m"))
             ),
             "parts": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in parts.items()},
+            "locks": count_locks(connection, names).made,
         }
 
 

@@ -133,6 +133,8 @@ class Manifest:
     """Those at the end of it."""
     parts: dict[str, str]
     """The SHA-256 of each part of SQL."""
+    locks: int = 0
+    """How many locks a transaction holds that has made all of it; 0 in snapshots of earlier versions."""
     format: int = FORMAT
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dbtools.chain import guard, in_place, swap
 from dbtools.chain.copy import own_views, with_referencing_tables
 from dbtools.chain.lock import FENCE
+from dbtools.chain.lock_room import explain_lock_room
 from dbtools.chain.locked_session import session_lock
 from dbtools.chain.locked_transaction import open_guarded_session, transaction_lock
 from dbtools.chain.phase import ROLLED_BACK, Outcome, phase
@@ -58,7 +59,10 @@ def reset(target: Target, source: SnapshotSource, rows: SeedRows, report: Report
 def _install(target: Target, source: SnapshotSource, rows: SeedRows, report: Report, outcome: Outcome) -> None:
     guard.check_environment(outcome.action, rows.plan.environ)
     rebuild = in_place.rebuild if target.in_place or target.unprotected else swap.rebuild
-    with _open_with_snapshot(target, source, rows, outcome) as (work, snapshot):
+    with (
+        _open_with_snapshot(target, source, rows, outcome) as (work, snapshot),
+        explain_lock_room(work, snapshot.manifest, outcome.action, in_place=target.in_place),
+    ):
         rebuild(work, target, snapshot, rows, report, outcome)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.db.connect import CONNECTION_LOST
+from dbtools.db.lock_room import is_full
 from dbtools.db.pooler import refusal
 from dbtools.db.sql import scalar
 from dbtools.errors import ChainFailed
@@ -122,8 +123,12 @@ def hint(error: psycopg.Error, action: str = "") -> str:
             return "Another session uses something that it needs: end that session, or raise lock-timeout."
         case "53100":
             return "Make room on the server's disk; for a moment a reset needs the old and the new tables side by side."
+        case "53200" if is_full(error):
+            return (
+                "Raise max_locks_per_transaction on the server, which takes a restart, or run this when less goes on."
+            )
         case "53200":
-            return "Raise max_locks_per_transaction on the server (it needs a restart), or drop some tables by hand."
+            return "Give the server more memory, or run this again when it has less to do."
         case "23505":
             return "The rows repeat a key, or another program inserted one meanwhile: correct them, or run this again."
         case code if code in CONNECTION_LOST:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.chain.in_place import in_place_checks
+from dbtools.chain.lock_room import advice, count_needed
 from dbtools.chain.ownership import check_ours, unmarked_tables
 from dbtools.chain.shadow import check_snapshot_movable, swap_checks
 from dbtools.checks.findings import Finding
 from dbtools.checks.reading import reading
 from dbtools.checks.surroundings import examine_surroundings
 from dbtools.db.catalog import summarize
+from dbtools.db.lock_room import LockRoom
 from dbtools.db.revisions import current_revisions
 from dbtools.errors import DbtoolsError, ResetRefused
 
@@ -60,7 +62,17 @@ def examine_install(
         except LockNotAvailable:
             obstacles[name] = Finding(name, None, "cannot be asked: another session has locked a table", in_doubt=True)
     yield from obstacles.values() or [Finding("rights", True, f"may rebuild schema {', '.join(schemas)}")]
+    if snapshot:
+        yield from _foresee_locks(connection, snapshot, in_place=target.in_place)
     yield from examine_surroundings(connection, snapshot)
+
+
+def _foresee_locks(connection: psycopg.Connection, snapshot: Snapshot, *, in_place: bool) -> Iterator[Finding]:
+    room = LockRoom.read(connection)
+    needed = sum(count_needed(connection, snapshot.manifest, in_place=in_place))
+    if needed > room.locks:  # a server has more room than it promises, so this may work
+        what = f"a reset takes about {needed} at a time"
+        yield Finding("locks", None, what, f"{room}.", advice(room, needed), in_doubt=True)
 
 
 def _foresee_ownership(connection: psycopg.Connection, schemas: Sequence[str], history: History | None) -> None:

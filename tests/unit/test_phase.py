@@ -20,7 +20,8 @@ HINTS = [
     ("42501", "reset", "", "Connect as the role that owns the database"),
     ("55P03", "reset", "", "Another session uses something that it needs"),
     ("53100", "reset", "", "Make room on the server's disk"),
-    ("53200", "reset", "", "Raise max_locks_per_transaction"),
+    ("53200", "reset", 'increase "max_locks_per_transaction"', "Raise max_locks_per_transaction"),
+    ("53200", "reset", "increase max_pred_locks_per_transaction", "Give the server more memory"),
     ("57P01", "reset", "", "The connection to the server broke"),
     ("22012", "reset", "", "Read the server's answer above"),
 ]
