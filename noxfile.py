@@ -1,8 +1,8 @@
 """Plain `nox` runs what a change has to pass: lint, types, unit, live, examples, e2e, races, faults and their like.
 
-The other sessions (conftests, adopt, coverage, bench, mutants, compat, release) are run by name. All but deploy,
-docs and release run in the locked environment that scripts/dev made, so that the versions they check are those of
-requirements.lock.
+The other sessions (conftests, adopt, coverage, bench, plots, mutants, compat, release) are run by name. All but
+deploy, docs, plots and release run in the locked environment that scripts/dev made, so that the versions they check are
+those of requirements.lock.
 """
 
 from __future__ import annotations
@@ -155,7 +155,16 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: a reset beside psql replaying a dump, server start, waiting for the lock, the race lab, tests, loads."""
-    session.run("python", "scripts/bench.py", *session.posargs)
+    session.run("python", "-m", "scripts.bench", *(word for word in session.posargs if word != "--plot"))
+    if "--plot" in session.posargs:
+        session.notify("plots")
+
+
+@nox.session(venv_backend="venv", reuse_venv=True, default=False)
+def plots(session: nox.Session) -> None:
+    """Draw the pictures and write the tables of docs/growth.md, as bench -- growth measured them last."""
+    session.install("--require-hashes", "--quiet", "-r", "scripts/requirements-plots.txt")
+    session.run("python", "-m", "scripts.bench.growth.plots")
 
 
 @nox.session(default=False)

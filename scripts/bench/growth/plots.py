@@ -1,0 +1,114 @@
+"""Draw the pictures of docs/growth.md, and write its tables, from the figures that were measured last.
+
+nox -s plots    in an environment of its own, which has matplotlib; nox -s bench -- growth --plot measures before
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+from scripts.bench.growth.figures import Chart, Figures
+from scripts.bench.growth.page import rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+
+ROOT = Path(__file__).resolve().parents[3]
+FIGURES = ROOT / "build" / "bench" / "growth.json"
+DOCS = ROOT / "docs"
+PANEL_INCHES, DPI = (4.6, 3.9), 90
+LINES = (("#1f5fa8", "o", "-"), ("#b3541e", "s", "-"))
+"""Colour, marker and dash of dbtools' methods."""
+FLOOR = ("#6b6b6b", "^", "--")
+
+
+def main() -> int:
+    """Draw and write; return the exit code."""
+    if not FIGURES.is_file():
+        print("Nothing was measured yet: nox -s bench -- growth --plot", file=sys.stderr)
+        return 1
+    figures = Figures.read(FIGURES)
+    charts = {chart.name: chart for chart in figures.charts}
+    missing = {"reset", "clone", "load", "waiters", "tables"} - charts.keys()
+    if missing:
+        print(f"Not measured: {', '.join(sorted(missing))}. Run it without --only.", file=sys.stderr)
+        return 1
+    mpl.use("agg")
+    mpl.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    _picture("rows", [_times(charts["reset"]), _times(charts["clone"]), _times(charts["load"])])
+    _picture("waiters", [_times(charts["waiters"], "s until the last has ended"), _cpu(charts["waiters"])])
+    _picture("tables", [_times(charts["tables"])])
+    page = DOCS / "growth.md"
+    page.write_text(rendered(page.read_text("utf-8"), figures), "utf-8")
+    return 0
+
+
+def _picture(name: str, panels: list[Callable[[Axes], None]]) -> None:
+    """Draw panels side by side."""
+    width, height = PANEL_INCHES
+    figure, axes = plt.subplots(1, len(panels), figsize=(width * len(panels), height), layout="constrained")
+    for axis, draw in zip([axes] if len(panels) == 1 else axes, panels, strict=True):
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.grid(visible=True, color="#e4e4e4", linewidth=0.6)
+        axis.set_axisbelow(True)
+        draw(axis)
+        axis.legend(frameon=False, fontsize=8)
+    path = DOCS / f"growth-{name}.png"
+    # No date and no version in the file: equal figures, equal bytes.
+    figure.savefig(path, dpi=DPI, facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+    print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+def _styles(chart: Chart) -> list[tuple[str, tuple[str, str, str]]]:
+    return [*zip(chart.methods[:-1], LINES, strict=False), (chart.methods[-1], FLOOR)]
+
+
+def _times(chart: Chart, label: str = "s") -> Callable[[Axes], None]:
+    """Return what draws the times of a chart, and what a linear growth from its largest size would be."""
+
+    def draw(axis: Axes) -> None:
+        for method, (colour, marker, dash) in _styles(chart):
+            exponent = chart.exponents(method)[-1]
+            text = f"{method} (n^{exponent:.2f} at the end)"
+            axis.plot(chart.sizes, chart.medians(method), dash, color=colour, marker=marker, markersize=5, label=text)
+            refused = [size for size in chart.sizes if chart.outcomes.get(method, {}).get(size, "done") != "done"]
+            heights = [chart.medians(method)[chart.sizes.index(size)] for size in refused]
+            axis.plot(refused, heights, linestyle="", marker="x", color="#c00000", markersize=11, markeredgewidth=2)
+        if any(end != "done" for ends in chart.outcomes.values() for end in ends.values()):
+            title = "out of locks with the default settings"
+            axis.plot([], [], linestyle="", marker="x", color="#c00000", markersize=9, markeredgewidth=2, label=title)
+        last, top = chart.sizes[-1], chart.medians(chart.methods[0])[-1]
+        low = max(chart.sizes[0], last / 100)
+        axis.plot([low, last], [top * low / last, top], ":", color="#9a9a9a", linewidth=1, label="linear: n^1")
+        axis.set_title(chart.name)
+        axis.set_xlabel(chart.size)
+        axis.set_ylabel(label)
+
+    return draw
+
+
+def _cpu(chart: Chart) -> Callable[[Axes], None]:
+    """Return what draws the CPU time of a waiter."""
+
+    def draw(axis: Axes) -> None:
+        for method, (colour, marker, dash) in _styles(chart):
+            used = [1000 * chart.cpu[method][size] for size in chart.sizes]
+            axis.plot(chart.sizes, used, dash, color=colour, marker=marker, markersize=5, label=method)
+        axis.set_title("CPU of a waiter")
+        axis.set_xlabel(chart.size)
+        axis.set_ylabel("ms in a second, with the server's part")
+
+    return draw
+
+
+if __name__ == "__main__":
+    sys.exit(main())
