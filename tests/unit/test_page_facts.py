@@ -35,6 +35,7 @@ EXAMPLES = {"my-race.toml", "worker.py", "reset-vs-seed.toml", "conftest.py"}
 """Files that pages write, or tell a project to write."""
 OTHER_OPTIONS = {
     "--published",
+    "--plot",
     "--write-page",
     "--check",
     "--list",

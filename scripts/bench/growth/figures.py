@@ -90,6 +90,9 @@ def _numbered(by_method: dict[str, dict[str, Any]]) -> dict[str, dict[int, Any]]
 
 
 def this_machine() -> str:
-    """Return what of this machine decides the figures."""
+    """Return what of this machine decides the figures, and how busy it is with other things."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}"
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()},"
+        f" load average {os.getloadavg()[1]:.1f} before the run"
+    )

@@ -10,9 +10,9 @@ from scripts.bench.growth.site import site
 from scripts.bench.load import CLEAR, write_copy
 from scripts.bench.measure import AS_OF, run, run_measured, seconds
 
-SCALES = (1, 2, 5, 10, 20)
-LARGEST = 170
-"""About ten million rows."""
+SCALES = (1, 3, 10)
+LARGER = (50, 170)
+"""The last one has about ten million rows."""
 
 
 def measure_load(rounds: int, *, full: bool) -> Chart:
@@ -23,7 +23,7 @@ def measure_load(rounds: int, *, full: bool) -> Chart:
         environ, psql = project.environ, project.psql
         empty = [sys.executable, "-m", "invoke", "reset"]
         run(empty, environ | {"SEED_KNOWN_USERS_ONLY": "true"})
-        for scale in (*SCALES, *([LARGEST] if full else [])):
+        for scale in (*SCALES, *(LARGER if full else ())):
             commands, rows = write_copy(scale, project.root)
             copy = [*psql, *(word for line in commands for word in ("-c", line))]
             for _ in range(rounds):

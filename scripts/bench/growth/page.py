@@ -17,7 +17,7 @@ def rendered(page: str, figures: Figures) -> str:
     """Return the page with what is between the marks made anew."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    where = f"PostgreSQL {figures.server}; {figures.machine}; {figures.rounds} rounds."
+    where = f"PostgreSQL {figures.server}; each figure is the median of {figures.rounds}.\nOn {figures.machine}."
     tables = "\n\n".join("\n".join(_table(chart)) for chart in figures.charts)
     return f"{before}{BEGIN}\n\n{where}\n\n{tables}\n\n{END}{after}"
 

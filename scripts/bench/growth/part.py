@@ -23,11 +23,11 @@ FIGURES = ROOT / "build" / "bench" / "growth.json"
 
 def bench_growth(rounds: int, *, full: bool, only: Sequence[str]) -> None:
     """Measure `only` some of SUBJECTS; print tables, and write the figures."""
-    charts = []
+    machine, charts = this_machine(), []
     for chart in _measure(rounds, full=full, only=only):
         charts.append(chart)
         print(_shown(chart), end="\n\n", flush=True)
-    figures = Figures(this_machine(), find_binaries().check_version(), rounds, charts)
+    figures = Figures(machine, find_binaries().check_version(), rounds, charts)
     figures.write(FIGURES)
     print(f"Figures: {FIGURES}")
 
