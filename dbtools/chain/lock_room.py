@@ -41,8 +41,8 @@ def explain_lock_room(work: psycopg.Connection, manifest: Manifest, action: str,
                 room = LockRoom.read(work)
                 error.what = f"The server's lock table is full: it has no room for all the locks of this {action}."
                 error.why = (
-                    f"By its commit it holds about {made + replaced} locks, {made} on what it makes and {replaced} on"
-                    f" what it {'drops' if in_place else 'moves aside'}; {room}."
+                    f"By its commit the {action} holds about {made + replaced} locks, {made} on what it makes and"
+                    f" {replaced} on what it {'drops' if in_place else 'moves aside'}; {room}."
                 )
                 error.hint = advice(room, made + replaced)
         raise

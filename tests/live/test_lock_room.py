@@ -118,7 +118,7 @@ def refusal(*, in_place: bool) -> str:
         counts = "5012 locks, 8 on what it makes and 5004 on what it moves aside"
     return (
         "The server's lock table is full: it has no room for all the locks of this reset.\n"
-        f"By its commit it holds about {counts}; {ROOM}. {ROLLED_BACK}\n"
+        f"By its commit the reset holds about {counts}; {ROOM}. {ROLLED_BACK}\n"
         f"{ADVICE.format(265 if in_place else 115)}"
     )
 
