@@ -24,8 +24,8 @@ READERS = 4
 
 
 def under_reset(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
-    """Reset 10 times (100 in full) under four readers, joins and transactions of two reads, and one writer."""
-    number, compared = (100, 30) if full else (10, 2)
+    """Reset 6 times (100 in full) under four readers, joins and transactions of two reads, and one writer."""
+    number, compared = (100, 30) if full else (6, 2)
     with environment(server) as here:
         known = answers(here, (NEW, OLD))
         swap, in_place = here.reset, partial(here.reset, in_place=True)
