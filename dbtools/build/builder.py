@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from dbtools.build.comparison import other_extensions
 from dbtools.build.level import list_levels, recipe_of, server_facts
+from dbtools.build.manifest import Manifest
 from dbtools.build.project_inputs import ProjectInputs
-from dbtools.build.snapshot import MANIFEST, Manifest, SnapshotDamaged
+from dbtools.build.snapshot import MANIFEST, SnapshotDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

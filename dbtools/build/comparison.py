@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbtools.build.digests import Digests
     from dbtools.build.inputs import Inputs
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
 
 _VERSIONS = """
 select a.name, a.default_version, e.extversion

@@ -12,15 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dbtools.build.archive import read_structure
-from dbtools.build.snapshot import (
-    PARTS,
-    EnumType,
-    Extension,
-    SequencePosition,
-    TableData,
-    enum_placeholder,
-    placeholder,
-)
+from dbtools.build.manifest import EnumType, Extension, SequencePosition, TableData
+from dbtools.build.placeholders import enum_placeholder, placeholder
+from dbtools.build.snapshot import PARTS
 from dbtools.db.catalog import moves, schema_objects, summarize
 from dbtools.db.lock_room import count_locks
 from dbtools.db.settings import fix_text_settings

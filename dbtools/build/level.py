@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbtools import __version__
-from dbtools.build.snapshot import FORMAT
+from dbtools.build.manifest import FORMAT
 from dbtools.db.databases import LOCALE
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dbtools.build.manifest import Manifest
     from dbtools.build.moment import Moment
-    from dbtools.build.snapshot import Manifest
     from dbtools.config import Project
 
 

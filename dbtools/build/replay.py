@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.build.snapshot import CHUNK_BYTES, enum_placeholder, translator
+from dbtools.build.placeholders import enum_placeholder, translator
+from dbtools.build.snapshot import CHUNK_BYTES
 from dbtools.db.sql import literal, quote, quote_ident, search_path
 from dbtools.errors import ChainFailed
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import EnumType, Manifest, Snapshot, TableData
+    from dbtools.build.manifest import EnumType, Manifest, TableData
+    from dbtools.build.snapshot import Snapshot
 
 # The enums of a schema, as `EnumType` has them, that this role may use in the place of its own.
 _ENUMS = """

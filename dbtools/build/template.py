@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
     from dbtools.db.dsn import Dsn
 
 TEMPLATE = "dbtools_template_"

@@ -20,7 +20,8 @@ from dbtools.errors import UNCHANGED
 if TYPE_CHECKING:
     import psycopg
 
-    from dbtools.build.snapshot import Manifest, Snapshot
+    from dbtools.build.manifest import Manifest
+    from dbtools.build.snapshot import Snapshot
     from dbtools.chain.install import SnapshotSource
     from dbtools.chain.prefetch import SeedRows
     from dbtools.db.dsn import Dsn

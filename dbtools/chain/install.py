@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from dbtools.build.manifest import Manifest
     from dbtools.build.replay import Replay
-    from dbtools.build.snapshot import Manifest, Snapshot
+    from dbtools.build.snapshot import Snapshot
     from dbtools.chain.phase import Outcome
     from dbtools.chain.prefetch import SeedRows
     from dbtools.chain.report import Report

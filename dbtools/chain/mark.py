@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
 
 MARK_KEY = 0x4D41524B << 32  # "MARK"; two installs must not make the table simultaneously
 _MAKE = f"""

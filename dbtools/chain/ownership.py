@@ -18,7 +18,8 @@ from dbtools.errors import UNCHANGED, ResetRefused
 if TYPE_CHECKING:
     import psycopg
 
-    from dbtools.build.snapshot import Snapshot, TableData
+    from dbtools.build.manifest import TableData
+    from dbtools.build.snapshot import Snapshot
     from dbtools.chain.target import Target
 
 # The ledgers of tools for migrations, by the column that names a migration; Alembic's table may have any name.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
     from dbtools.db.catalog import SchemaObject
 
 IN_PLACE = 'Run: invoke reset --in-place; or, for good, set strategy = "in-place" in [tool.dbtools].'

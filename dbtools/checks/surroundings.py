@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import Extension, Snapshot
+    from dbtools.build.manifest import Extension
+    from dbtools.build.snapshot import Snapshot
 
 _EXTENSIONS = """
 select w.name, n.nspname, a.default_version is not null,

@@ -13,7 +13,7 @@ from dbtools.errors import UNCHANGED, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
     from dbtools.build.template import Content, Owner
     from dbtools.config import Project
     from dbtools.db.dsn import Dsn

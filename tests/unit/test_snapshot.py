@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.build.snapshot import FORMAT, MANIFEST, PARTS, Manifest, Snapshot, SnapshotDamaged, translator
+from dbtools.build.manifest import FORMAT, Manifest
+from dbtools.build.placeholders import translator
+from dbtools.build.snapshot import MANIFEST, PARTS, Snapshot, SnapshotDamaged
 
 NAMES = ("shop", '"l\'\\edger"')
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dbtools.build import store as module
-from dbtools.build.snapshot import FORMAT, MANIFEST, PARTS, Manifest, Snapshot
+from dbtools.build.manifest import FORMAT, Manifest
+from dbtools.build.snapshot import MANIFEST, PARTS, Snapshot
 from dbtools.build.store import LEASE, Store
 from dbtools.errors import UNCHANGED, ServerError
 
