@@ -31,7 +31,7 @@ def merge(_context: Context, file: list[str], json: bool = False, debug: bool = 
 
         invoke race.merge shards/*.json
     """
-    from dbtools.races import merge, report
+    from dbtools.races import merge, report, shard_report
 
     if not file:
         raise ConfigurationError(
@@ -41,7 +41,7 @@ def merge(_context: Context, file: list[str], json: bool = False, debug: bool = 
             NOT_RUN,
         )
     out = console.Console(quiet=json)
-    merged = merge.merge([merge.read(Path(path)) for path in file])
+    merged = merge.merge([shard_report.read(Path(path)) for path in file])
     for line in report.merged(merged):
         out.say(line)
     if json:

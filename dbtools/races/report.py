@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dbtools.races import render
-from dbtools.races.merge import part
 from dbtools.races.result import ExplorationResult, Verdict, counted
+from dbtools.races.shard_report import part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,10 +17,11 @@ import pytest
 from dbtools.errors import DbtoolsError
 from dbtools.races import Actor, Scenario, explore, report
 from dbtools.races.execution.lab import Lab
-from dbtools.races.merge import merge, read
+from dbtools.races.merge import merge
 from dbtools.races.result import ExplorationResult, Verdict
 from dbtools.races.scenario import Script
 from dbtools.races.schedule import preemptions
+from dbtools.races.shard_report import read
 from dbtools.races.shards import WHOLE, Deal, Shard
 from dbtools.races.strategies import BoundedPreemptions, Replay
 from tests.support.waiting import until

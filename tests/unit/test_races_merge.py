@@ -13,8 +13,9 @@ import pytest
 from dbtools.__main__ import main
 from dbtools.errors import ConfigurationError
 from dbtools.races import Actor, Scenario, Verdict, report
-from dbtools.races.merge import Merged, merge, read
+from dbtools.races.merge import Merged, merge
 from dbtools.races.result import ExplorationResult
+from dbtools.races.shard_report import read
 from dbtools.races.shards import Deal, Shard
 
 LOCK = "advisory lock 7"
