@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbtools.races.anomaly import Anomaly, name_anomaly
+from dbtools.races.naming import name_anomaly
 from dbtools.races.strategies import Replay, in_order
 
 if TYPE_CHECKING:
+    from dbtools.races.anomaly import Anomaly
     from dbtools.races.cures import Trial
     from dbtools.races.execution.lab import Lab
     from dbtools.races.judge import Judge
