@@ -18,6 +18,7 @@ from dbtools.commands import (
     race_explain,
     race_init,
     race_merge,
+    race_replay,
     sandbox,
     server,
     snapshot,
@@ -57,8 +58,8 @@ RACE = (
     race.race_list,
     race.explore,
     race_merge.merge,
-    race.replay,
-    race.show,
+    race_replay.replay,
+    race_replay.show,
     race_explain.explain,
     spec.spec,
 )
