@@ -8,44 +8,36 @@ it:
 - on Linux, the kernel's parent-death signal, which ends the server even if the watchdog was killed too. The signal
   follows the *thread* that started the server, so dbtools asks for it in the main thread only.
 
-If all three fail (a power cut), the next start sweeps: an owner holds the lock on its folder's lease file for as long
-as it lives, so a folder whose lease is free has no owner.
+If all three fail (a power cut), the next start sweeps: see `embedded_folder`.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
-from dbtools.server import folders, postmaster, run_as
+from dbtools.server import postmaster, run_as
 from dbtools.server.base import EphemeralServer
 from dbtools.server.cluster import ROLE, SUPERUSER, copy, local_url, prepare, set_passwords
+from dbtools.server.embedded_folder import ServerFolder
 from dbtools.server.extensions import make_extensions
-from dbtools.server.lease import Lease, is_held
 from dbtools.server.requirements import NONE
 from dbtools.server.sources import find_binaries
-from dbtools.server.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dbtools.server.binaries import Binaries
     from dbtools.server.requirements import Requirements
     from dbtools.server.run_as import Account
 
-MARKER = "dbtools-throwaway-server"
-MIN_FREE_BYTES = 256 * 2**20
-"""With less free space on tmpfs, the temporary folder is used instead."""
 MAX_STARTS = 5
 """Attempts, each with another port, before a start gives up."""
 HINT = "Nothing was left behind. To use a server of your own, set DATABASE_URL."
@@ -57,32 +49,6 @@ SETTINGS = {
     "cluster_name": "dbtools",
     "unix_socket_directories": "",  # below a deep TMPDIR its path would be too long; clients come over TCP
 }
-
-# $1 the server's data directory, $2 its folder, $3 the marker.
-# - A pid may belong to another process by now. It is our server's only while that process has our directory on its
-#   command line. The script does not ask `ps`, which small images lack.
-# - It tries again and again, because what the parent started (the server, or `cp` where it is not Linux) goes on for a
-#   moment.
-# - It removes the marker last, so that the sweep still recognizes the folder after a clean-up that was cut off.
-WATCHDOG = """
-ours() {
-  read -r pid 2>/dev/null < "$1/postmaster.pid" || return 1
-  [ -d /proc/self ] || return 0
-  line=
-  read -r line 2>/dev/null < "/proc/$pid/cmdline"
-  case $line in *"$1"*) return 0 ;; *) return 1 ;; esac
-}
-read -r _
-n=0
-while [ -e "$2" ] && [ $n -lt 500 ]; do
-  if ours "$1" && kill -QUIT "$pid" 2>/dev/null; then
-    while ours "$1" && kill -0 "$pid" 2>/dev/null && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done
-  fi
-  rm -rf -- "$1" "$2/log" "$2/lease" 2>/dev/null && rm -f -- "$2/$3" && rmdir -- "$2" 2>/dev/null && exit
-  sleep 0.01
-  n=$((n + 1))
-done
-"""
 
 
 class EmbeddedServer(EphemeralServer):
@@ -97,16 +63,8 @@ class EmbeddedServer(EphemeralServer):
         self.admin_url = ""
         self._binaries, self._account, self._settings = binaries, account, settings
         self._process: subprocess.Popen[bytes] | None = None
-        base = _base(account)
-        with folders.locked(base / "sweep.lock"):
-            sweep(base)
-            self.directory = Path(tempfile.mkdtemp(dir=base)).resolve()  # as the server's command line shows it
-            (self.directory / MARKER).touch(mode=0o600)
-            self._lease = Lease(self.directory / "lease")
-        self.log = self.directory / "log"
-        self._data = self.directory / "data"
-        command = ["/bin/sh", "-c", WATCHDOG, "dbtools-watchdog", str(self._data), str(self.directory), MARKER]
-        self._watchdog = Watchdog(command, environment=run_as.clean_environment())
+        self._folder = ServerFolder(account)
+        self.directory, self.log, self._data = self._folder.path, self._folder.log, self._folder.data
 
     @classmethod
     def start(
@@ -200,11 +158,10 @@ class EmbeddedServer(EphemeralServer):
 
     def stop(self) -> None:
         """End the server and delete its folder. A second call does nothing."""
-        if self._watchdog.closed:
+        if self._folder.removed:
             return
         self.crash()
-        self._watchdog.close()
-        self._lease.close()
+        self._folder.remove()
 
     def _fill(self, data: Path) -> None:
         copy(data, self._data)
@@ -240,28 +197,3 @@ class EmbeddedServer(EphemeralServer):
             die_with_parent=threading.current_thread() is threading.main_thread(),
         )
         postmaster.wait_ready(self._process, self._data, self.log, hint)
-
-
-def _base(account: Account) -> Path:
-    shm = folders.SHARED_MEMORY
-    roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= MIN_FREE_BYTES
-    base = (shm if roomy else folders.temporary_place()) / f"dbtools-{os.geteuid()}-{account.mode}"
-    folders.make_own(base, account.folder_mode)
-    return base
-
-
-def sweep(base: Path) -> None:
-    """End and delete servers whose owner is gone: folders with our marker whose lease is free.
-
-    The caller holds the lock under which folders are made, so a folder without a lease was never finished. A watchdog
-    may be at work on the same folder.
-    """
-    for directory in base.iterdir():
-        if directory.is_dir() and not (directory / MARKER).exists():
-            with suppress(OSError):  # not empty, so not ours; or already gone
-                directory.rmdir()
-        elif directory.is_dir() and not is_held(directory / "lease"):
-            postmaster.end(directory / "data", signal.SIGQUIT, timeout=5.0)
-            shutil.rmtree(directory / "data", ignore_errors=True)
-            if not (directory / "data").exists():  # else a process still writes: the next start tries again
-                shutil.rmtree(directory, ignore_errors=True)

@@ -20,9 +20,10 @@ import pytest
 
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ServerError
-from dbtools.server import embedded, postmaster, run_as
+from dbtools.server import embedded, embedded_folder, postmaster, run_as
 from dbtools.server.cluster import copy, prepare
-from dbtools.server.embedded import MARKER, EmbeddedServer
+from dbtools.server.embedded import EmbeddedServer
+from dbtools.server.embedded_folder import MARKER
 from dbtools.server.project import start_server, stop_server
 from dbtools.server.requirements import Requirements
 from dbtools.server.run_as import Account
@@ -263,7 +264,7 @@ def test_a_pid_file_that_names_another_process_is_not_our_server(tmp_path: Path)
 
 def watchdog(directory: Path) -> Watchdog:
     (directory / MARKER).touch()
-    command = ["/bin/sh", "-c", embedded.WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
+    command = ["/bin/sh", "-c", embedded_folder.WATCHDOG, "watchdog", str(directory / "data"), str(directory), MARKER]
     return Watchdog(command, environment=run_as.clean_environment())
 
 
@@ -310,12 +311,12 @@ def test_the_sweep_deletes_what_is_nobodys_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / "left" / "lease").touch()
     with (tmp_path / "held" / "lease").open("w") as lease:
         fcntl.flock(lease, fcntl.LOCK_EX)
-        embedded.sweep(tmp_path)
+        embedded_folder.sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"foreign", "held"}
 
 
 def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(embedded, "_base", lambda account: tmp_path)
+    monkeypatch.setattr(embedded_folder, "_base", lambda account: tmp_path)
     monkeypatch.setitem(embedded.SETTINGS, "shared_buffers", "nonsense")
     with pytest.raises(ServerError) as caught:
         EmbeddedServer.start()
@@ -327,7 +328,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(monkeypatch: pytest
 @ROOT_ONLY
 @pytest.mark.usefixtures("narrow_umask")
 def test_nobody_gets_where_it_has_to_and_nobody_else_reads_along(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_base", lambda account: shared)
+    monkeypatch.setattr(embedded_folder, "_base", lambda account: shared)
     with EmbeddedServer.start(account=Account("nobody")) as server:
         assert scalar(server.url, "select 1") == 1
         readable = [
@@ -423,7 +424,7 @@ def test_a_deep_temporary_folder_is_no_obstacle(tmp_path: Path, monkeypatch: pyt
     deep.mkdir(parents=True)
     monkeypatch.setenv("TMPDIR", str(deep))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(embedded, "MIN_FREE_BYTES", 2**62)  # as where /dev/shm is too small
+    monkeypatch.setattr(embedded_folder, "MIN_FREE_BYTES", 2**62)  # as where /dev/shm is too small
     with EmbeddedServer.start() as server:
         assert deep in server.directory.parents
         assert scalar(server.url, "select 1") == 1
