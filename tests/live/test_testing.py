@@ -240,7 +240,8 @@ def test_nothing_is_started_or_imported_before_a_fixture_asks(suite: Suite) -> N
         import sys
 
         def test_plain():
-            assert {name for name in sys.modules if name.startswith("dbtools")} == {"dbtools", "dbtools.testing"}
+            plugin = {"dbtools.testing", "dbtools.testing.hooks", "dbtools.testing.lending"}
+            assert {name for name in sys.modules if name.startswith("dbtools")} == {"dbtools", *plugin}
             assert not {"psycopg", "multiprocessing.connection"} & sys.modules.keys()
         """,
     )
@@ -295,10 +296,10 @@ def test_the_end_of_the_keeper_is_said(suite: Suite) -> None:
         "test_keeper.py",
         """
         import os, signal
-        from dbtools.testing import _run
+        from dbtools.testing.lending import RUN
 
         def test_kill(empty_database, pytestconfig):
-            (keeper,) = pytestconfig.stash[_run]._started
+            (keeper,) = pytestconfig.stash[RUN]._started
             keeper.send_signal(signal.SIGKILL)
             keeper.wait()
 
