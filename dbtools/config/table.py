@@ -8,7 +8,7 @@ from dbtools.config.entry import Entry
 from dbtools.config.steps import first_edition, read_steps
 from dbtools.db.url import MAX_NAME_BYTES
 from dbtools.errors import UNCHANGED, ConfigurationError
-from dbtools.server.requirements import HARNESS_SETTINGS, MAJORS, SETTING, Requirements
+from dbtools.server.requirements import MAJORS, Requirements, UnfitSetting, read_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,23 +130,21 @@ def _server(entry: Entry) -> Requirements:
 
 
 def _settings(entry: Entry) -> dict[str, str]:
-    example = 'settings = { shared_buffers = "256MB", max_connections = 50 }'
     if not isinstance(entry.value, dict):
-        raise entry.refuse("a table of the server's settings", example)
+        raise entry.refuse(
+            "a table of the server's settings", 'settings = { shared_buffers = "256MB", max_connections = 50 }'
+        )
     settings = {}
     for name, value in entry.value.items():
-        if not SETTING.fullmatch(name):
-            raise entry.refuse("names that a setting can have", example)
-        if name.lower() in HARNESS_SETTINGS:
+        try:
+            settings[name] = read_setting(name, value)
+        except UnfitSetting as error:
             raise ConfigurationError(
                 f"[tool.dbtools] {entry.key} in {entry.path} cannot have {name}.",
-                "dbtools sets it itself, to find its servers again, to keep others out and to read what they say.",
-                "Remove it; or set DATABASE_URL to a server of your own.",
+                f"{error}.",
+                "Correct or remove it; a server of your own, named by DATABASE_URL, has its own settings.",
                 UNCHANGED,
-            )
-        if not isinstance(value, (str, int, float)) or "\0" in str(value):
-            raise entry.below(name, value).refuse("a text, a number, true or false", example)
-        settings[name] = ("off", "on")[value] if isinstance(value, bool) else str(value)
+            ) from None
     return settings
 
 

@@ -54,46 +54,22 @@ from typing import TYPE_CHECKING, Any
 from dbtools.application import Invariant
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.scenario import SCHEMA, Actor, Latch, Limits, Scenario, Script
-from dbtools.server.requirements import HARNESS_SETTINGS, SETTING
+from dbtools.races.scenario_keys import (
+    ACTOR_KEYS,
+    KEYS,
+    LATCH_KEYS,
+    LIMIT_KEYS,
+    NOT_DEFINING,
+    SERVER_KEYS,
+    START_KEYS,
+    Keys,
+)
+from dbtools.server.requirements import UnfitSetting, read_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-KEYS = {
-    "title": str,
-    "about": str,
-    "expect": str,
-    "waits": str,
-    "serial": bool,
-    "allow": list,
-    "ignore": list,
-    "lock": int,
-    "env": dict,
-    "start": dict,
-    "actors": dict,
-    "invariants": dict,
-    "latches": dict,
-    "server": dict,
-    "limits": dict,
-    "variants": dict,
-}
-START_KEYS = {"snapshot": object, "superuser": bool, "sql": str, "file": str, "call": str, "command": list}
-ACTOR_KEYS = {"command": list, "call": str, "sql": list, "env": dict, "superuser": bool, "cwd": str}
-LATCH_KEYS = {"table": str, "catalogue": str}
-SERVER_KEYS = {"extensions": list, "settings": dict}
-LIMIT_KEYS = {"patience": float, "hang": float, "step": float, "steps": int}
-TYPES = {
-    str: "a string",
-    bool: "a boolean",
-    int: "a whole number",
-    float: "a number",
-    list: "a list of strings, with at least one",
-    dict: "a table",
-}
-"""What a key's type is called, and by that what it means here."""
-NOT_DEFINING = ("title", "about", "expect", "waits", "allow", "ignore")
-"""Keys that do not change what runs, so that a token outlives a better title."""
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -132,6 +108,7 @@ def variants(path: Path) -> list[str]:
 class _Reader:
     def __init__(self, path: Path, name: str, folder: Path) -> None:
         self._path = path
+        self._keys = Keys(path)
         self._name = name
         self._folder = folder
         self._files: list[str] = []
@@ -139,18 +116,18 @@ class _Reader:
     def scenario(self, table: dict[str, Any]) -> Scenario:
         for name in (self._path.stem, *filter(None, [self._name[len(self._path.stem) + 1 :]])):
             if not NAME.fullmatch(name):
-                raise self._wrong(
+                raise self._keys.wrong(
                     name, "a name consists of letters, digits, - and _, and begins and ends with a letter or a digit"
                 )
-        self._check("", table, KEYS)
-        environment = self._strings("env", table.get("env", {}))
+        self._keys.check("", table, KEYS)
+        environment = self._keys.strings("env", table.get("env", {}))
         if not -(2**63) <= table.get("lock", 0) < 2**63:
-            raise self._wrong("lock", "the key of an advisory lock has 64 bits")
+            raise self._keys.wrong("lock", "the key of an advisory lock has 64 bits")
         actors = [self._actor(name, actor, environment) for name, actor in table.get("actors", {}).items()]
-        invariants = self._strings("invariants", table.get("invariants", {}))
+        invariants = self._keys.strings("invariants", table.get("invariants", {}))
         definition = {key: value for key, value in table.items() if key not in NOT_DEFINING}
-        start = self._check("start", table.get("start", {}), START_KEYS)
-        server = self._check("server", table.get("server", {}), SERVER_KEYS)
+        start = self._keys.check("start", table.get("start", {}), START_KEYS)
+        server = self._keys.check("server", table.get("server", {}), SERVER_KEYS)
         return Scenario(
             self._name,
             actors=[actor.under_lock(table["lock"]) for actor in actors] if "lock" in table else actors,
@@ -168,7 +145,7 @@ class _Reader:
             expect=table.get("expect", ""),
             title=table.get("title", self._name),
             about=table.get("about", ""),
-            limits=Limits(**self._check("limits", table.get("limits", {}), LIMIT_KEYS)),
+            limits=Limits(**self._keys.check("limits", table.get("limits", {}), LIMIT_KEYS)),
             definition=json.dumps([definition, self._files], sort_keys=True),
             folder=self._folder,
             file=self._path.resolve(),
@@ -176,9 +153,9 @@ class _Reader:
 
     def _actor(self, name: str, table: Any, environment: dict[str, str]) -> Actor:
         where = f"actors.{name}"
-        self._check(where, table, ACTOR_KEYS)
+        self._keys.check(where, table, ACTOR_KEYS)
         if len({"command", "call", "sql"} & table.keys()) != 1:
-            raise self._wrong(where, "an actor has exactly one of command, call and sql")
+            raise self._keys.wrong(where, "an actor has exactly one of command, call and sql")
         call: Callable[[str], object] | None = Script(table["sql"]) if "sql" in table else None
         if "call" in table:
             call = self._load(f"{where}.call", table["call"])
@@ -186,7 +163,7 @@ class _Reader:
             name,
             command=tuple(table.get("command", ())),
             call=call,
-            environment=environment | self._strings(f"{where}.env", table.get("env", {})),
+            environment=environment | self._keys.strings(f"{where}.env", table.get("env", {})),
             superuser=table.get("superuser", False),
             cwd=self._folder / table["cwd"] if "cwd" in table else None,
         )
@@ -201,34 +178,28 @@ class _Reader:
             try:
                 value = (self._path.parent / value).read_text("utf-8")
             except OSError as error:
-                raise self._wrong(where, f"{error}") from None
+                raise self._keys.wrong(where, f"{error}") from None
             self._files.append(value)
         return str(value)
 
     def _snapshot(self, value: Any) -> bool | str:
         if not (isinstance(value, bool) or value == SCHEMA):
-            raise self._wrong("start.snapshot", f'it must be true, false or "{SCHEMA}", not {value!r}')
+            raise self._keys.wrong("start.snapshot", f'it must be true, false or "{SCHEMA}", not {value!r}')
         return value  # type: ignore[no-any-return]
 
     def _settings(self, table: dict[str, Any]) -> dict[str, str]:
         settings = {}
         for name, value in table.items():
-            where = f"server.settings.{name}"
-            if not SETTING.fullmatch(name):
-                raise self._wrong(where, "no setting can have that name")
-            if name.lower() in HARNESS_SETTINGS:
-                raise self._wrong(
-                    where, "it is set by dbtools itself, to find its servers again and to keep others out"
-                )
-            if not isinstance(value, (str, int, float)) or "\0" in str(value):
-                raise self._wrong(where, f"it must be a string, a number or a boolean, not {value!r}")
-            settings[name] = ("off", "on")[value] if isinstance(value, bool) else str(value)
+            try:
+                settings[name] = read_setting(name, value)
+            except UnfitSetting as error:
+                raise self._keys.wrong(f"server.settings.{name}", str(error)) from None
         return settings
 
     def _latch(self, name: str, table: Any) -> Latch:
-        self._check(f"latches.{name}", table, LATCH_KEYS)
+        self._keys.check(f"latches.{name}", table, LATCH_KEYS)
         if len(table) != 1 or not re.fullmatch(r"pg_\w+", table.get("catalogue", "pg_x")):
-            raise self._wrong(f"latches.{name}", "a latch has a table, or a catalogue such as pg_attribute")
+            raise self._keys.wrong(f"latches.{name}", "a latch has a table, or a catalogue such as pg_attribute")
         return Latch(name, **table)
 
     def _load(self, where: str, path: str) -> Callable[[str], object]:
@@ -236,41 +207,10 @@ class _Reader:
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise self._wrong(where, f"{path!r} cannot be imported: {error}") from None
+            raise self._keys.wrong(where, f"{path!r} cannot be imported: {error}") from None
         if not callable(found):
-            raise self._wrong(where, f"{path!r} is not callable")
+            raise self._keys.wrong(where, f"{path!r} is not callable")
         return found  # type: ignore[no-any-return]
-
-    def _strings(self, where: str, table: dict[str, Any]) -> dict[str, str]:
-        return self._check(where, table, dict.fromkeys(table, str))
-
-    def _check(self, where: str, table: Any, known: Mapping[str, type]) -> dict[str, Any]:
-        """Return the table if all its keys are known and all its values are of their types."""
-        if not isinstance(table, dict):
-            raise self._wrong(where, f"it must be a table, not {table!r}")
-        for key, value in table.items():
-            place = f"{where}.{key}" if where else key
-            if key not in known:
-                raise self._wrong(place, f"there is no such key; there are {', '.join(known)}")
-            if not _is_of(value, known[key]):
-                raise self._wrong(place, f"it must be {TYPES[known[key]]}, not {value!r}")
-        return table
-
-    def _wrong(self, where: str, why: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"The scenario {self._path} is wrong at {where}.",
-            f"{why[:1].upper()}{why[1:]}.",
-            "Correct the file; docs/race-lab.md shows a complete one.",
-            NOT_RUN,
-        )
-
-
-def _is_of(value: Any, kind: type) -> bool:
-    if kind is object:  # checked where it is read
-        return True
-    if kind is list:
-        return isinstance(value, list) and value != [] and all(isinstance(item, str) for item in value)
-    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _merge(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

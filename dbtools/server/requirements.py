@@ -32,8 +32,11 @@ HARNESS_SETTINGS = (
     "unix_socket_directories",
 )
 """The settings by which dbtools finds its servers again, keeps others out, and reads what they say."""
-SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
-"""The names that a setting can have."""
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
+
+
+class UnfitSetting(ValueError):
+    """No server is started with such a setting; the text says why, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,23 @@ class Requirements:
 NONE = Requirements()
 
 
+def read_setting(name: str, value: object) -> str:
+    """Return a setting's value in the server's words.
+
+    Raises:
+        UnfitSetting: No setting has such a name or value, or dbtools sets it itself.
+    """
+    if not _SETTING.fullmatch(name):
+        raise UnfitSetting("No setting can have that name")
+    if name.lower() in HARNESS_SETTINGS:
+        raise UnfitSetting(
+            "It is set by dbtools itself, to find its servers again, to keep others out and to read what they say"
+        )
+    if not isinstance(value, (str, int, float)) or "\0" in str(value):
+        raise UnfitSetting(f"It must be a string, a number or a boolean, not {value!r}")
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+
 def parse_settings(texts: Iterable[str], option: str = "--setting") -> dict[str, str]:
     """Return the settings that an option names, each as NAME=VALUE.
 
@@ -66,19 +86,15 @@ def parse_settings(texts: Iterable[str], option: str = "--setting") -> dict[str,
     settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not SETTING.fullmatch(name):
+        if not equals or not name:
             raise ConfigurationError(
                 f"{option} cannot be {text!r}.",
                 "It takes the name of a setting of the server and its value, with = between them.",
                 f"For example: {option} wal_level=logical",
                 NOT_RUN,
             )
-        if name.lower() in HARNESS_SETTINGS:
-            raise ConfigurationError(
-                f"{option} cannot set {name}.",
-                "dbtools sets it itself, to find its servers again, to keep others out and to read what they say.",
-                "Leave it out.",
-                NOT_RUN,
-            )
-        settings[name] = value
+        try:
+            settings[name] = read_setting(name, value)
+        except UnfitSetting as error:
+            raise ConfigurationError(f"{option} cannot set {name}.", f"{error}.", "Leave it out.", NOT_RUN) from None
     return settings

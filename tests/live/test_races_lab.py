@@ -609,7 +609,7 @@ def test_a_replay_says_where_it_differs_from_the_run_that_was_kept(project: Proj
         (
             "[server.settings]\nPort = 1",
             "server.settings.Port",
-            "It is set by dbtools itself, to find its servers again and to keep others out.",
+            "It is set by dbtools itself, to find its servers again, to keep others out and to read what they say.",
         ),
         ("lock = true", "lock", "It must be a whole number, not True"),
         ("lock = 9223372036854775808", "lock", "The key of an advisory lock has 64 bits"),

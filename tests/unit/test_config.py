@@ -134,16 +134,16 @@ def test_the_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.
         ),
         (
             '[tool.dbtools.server]\nsettings = { "max connections" = 3 }',
-            "[tool.dbtools] server, settings in {path} cannot be {{'max connections': 3}}.\n"
-            "Wanted names that a setting can have. Nothing was changed.\n"
-            'For example: settings = { shared_buffers = "256MB", max_connections = 50 }',
+            "[tool.dbtools] server, settings in {path} cannot have max connections.\n"
+            "No setting can have that name. Nothing was changed.\n"
+            "Correct or remove it; a server of your own, named by DATABASE_URL, has its own settings.",
         ),
         (
             '[tool.dbtools.server]\nsettings = { Port = 5432, work_mem = "8MB" }',
             "[tool.dbtools] server, settings in {path} cannot have Port.\n"
-            "dbtools sets it itself, to find its servers again, to keep others out and to read what they say."
+            "It is set by dbtools itself, to find its servers again, to keep others out and to read what they say."
             " Nothing was changed.\n"
-            "Remove it; or set DATABASE_URL to a server of your own.",
+            "Correct or remove it; a server of your own, named by DATABASE_URL, has its own settings.",
         ),
     ],
 )
