@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -19,13 +17,12 @@ from dbtools.commands.common import (
     task,
 )
 from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from invoke.context import Context
 
-    from dbtools.chain.blocks import Job, Share
+    from dbtools.chain.blocks import Job
 
 _OPTIONS = ("as_of", "seed", "lock_timeout", "pool_size", "confirm", "allow_host", "json", "debug")
 _BAR = 24  # characters
@@ -56,12 +53,13 @@ def load(_context: Context, options: Options, scale: str = "", shard: str = "", 
         invoke load --scale 100 --shard 3/8
     """
     from dbtools.application import HasLoad
+    from dbtools.chain.blocks import Share
     from dbtools.chain.load import load as run
 
     out = console.Console(quiet=options.json)
     blocks = parse_option("--scale", scale, 1, low=1)
     threads = parse_option("--workers", workers, 1, low=1)
-    share = parse_shard(shard or "1/1", os.environ)
+    share = Share(*config.parse_shard(shard))
     project = find_project()
     application = project.load_application()
     if not isinstance(application, HasLoad):
@@ -85,9 +83,8 @@ def load(_context: Context, options: Options, scale: str = "", shard: str = "", 
         out.progress("")
     seconds = outcome.seconds["load"]
     rows = job.rows.total()
-    out.done(
-        f"Load complete: {rows} rows, {job.bytes / 1e6:.0f} MB in {seconds:.1f} s, {rows / seconds:.0f} rows a second"
-    )
+    size = f"{number_of(rows, 'row')}, {job.bytes / 1e6:.0f} MB"
+    out.done(f"Load complete: {size} in {seconds:.1f} s, {rows / seconds:.0f} rows a second")
     if options.json:
         out.data(
             {
@@ -102,36 +99,6 @@ def load(_context: Context, options: Options, scale: str = "", shard: str = "", 
                 "seconds": outcome.seconds,
             }
         )
-
-
-def parse_shard(text: str, environ: Mapping[str, str]) -> Share:
-    """Return the share that --shard names.
-
-    Raises:
-        ConfigurationError: It names none, or JOB_COMPLETION_INDEX does not say which.
-    """
-    from dbtools.chain.blocks import Share
-
-    found = re.fullmatch(r"(job|[0-9]{1,6})/([0-9]{1,6})", text)
-    number, of = found.groups() if found else ("", "0")
-    if number == "job":  # an Indexed Job of Kubernetes counts its pods from 0
-        index = environ.get("JOB_COMPLETION_INDEX", "")
-        number = str(int(index) + 1) if re.fullmatch("[0-9]{1,6}", index) else ""
-        if not number:
-            raise ConfigurationError(
-                f"--shard {text} does not say which share.",
-                f"JOB_COMPLETION_INDEX is {index!r}; an Indexed Job of Kubernetes sets it to a number.",
-                "Say the number: --shard 1/8",
-                UNCHANGED,
-            )
-    if not (number and 1 <= int(number) <= int(of)):
-        raise ConfigurationError(
-            f"--shard is not a share: {text!r}.",
-            "Wanted the number of the share, from 1 on, and how many there are.",
-            "For example: --shard 3/8",
-            UNCHANGED,
-        )
-    return Share(int(number), int(of))
 
 
 def describe(job: Job, seconds: float) -> str:

@@ -64,7 +64,7 @@ def race_list(_context: Context, json: bool = False, debug: bool = False) -> Non
         seed="The seed of the random schedules (default 0)",
         every="Also run schedules that are left out because others show how they end",
         jobs="Number of schedules to run at the same time, each on a server of its own (default 1)",
-        shard="Try only this part of the schedules, such as 3/8: the third of eight; race.merge puts all together",
+        shard="Try this part alone: 3/8 is the third of eight, job/8 that of JOB_COMPLETION_INDEX (see race.merge)",
         server=HELP["server"],
         html="Write the failing run as a page to this file",
         svg="Write the failing run as an image to this file",
@@ -120,7 +120,7 @@ def explore(
             ("jobs", jobs, 1, 1),
         )
     }
-    part = Shard.parse(shard)
+    part = Shard(*config.parse_shard(shard))
     most = parse_option("--bound", bound, 0, low=0) if bound else None
     limit = parse_option("--seconds", seconds, float("inf"), low=0)
     wanted = store.find(project, scenario, variant or ("unlocked" if unlocked else ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dbtools.config.parse import parse_bool, parse_number
+from dbtools.config.parse import parse_bool, parse_number, parse_shard
 from dbtools.config.plan import SeedPlan, step_variables
 from dbtools.config.project import NoProject, Project
 from dbtools.config.table import LOCK_KEY
@@ -18,7 +18,17 @@ from dbtools.db.dsn import Dsn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LOCK_KEY", "NoProject", "Project", "SeedPlan", "database", "parse_bool", "parse_number", "step_variables"]
+__all__ = [
+    "LOCK_KEY",
+    "NoProject",
+    "Project",
+    "SeedPlan",
+    "database",
+    "parse_bool",
+    "parse_number",
+    "parse_shard",
+    "step_variables",
+]
 
 
 def database(environ: Mapping[str, str] = os.environ) -> Dsn | None:

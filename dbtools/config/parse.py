@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 from dbtools.errors import UNCHANGED, ConfigurationError
@@ -48,3 +50,33 @@ def parse_number(name: str, text: str, *, low: float, high: float = float("inf")
             UNCHANGED,
         )
     return value
+
+
+def parse_shard(text: str, environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return the number of a part, from 1 on, and how many parts there are, from "3/8"; "" is the whole.
+
+    In "job/8" the number is that of this pod of an Indexed Job of Kubernetes, which counts them from 0.
+
+    Raises:
+        ConfigurationError: It names no part, or JOB_COMPLETION_INDEX does not say which.
+    """
+    found = re.fullmatch(r"(job|[0-9]{1,6})/([0-9]{1,6})", text or "1/1")
+    number, of = found.groups() if found else ("0", "0")
+    if number == "job":
+        index = environ.get("JOB_COMPLETION_INDEX", "")
+        if not re.fullmatch("[0-9]{1,6}", index):
+            raise ConfigurationError(
+                f"--shard {text} does not say which shard.",
+                f"JOB_COMPLETION_INDEX is {index!r}; an Indexed Job of Kubernetes sets it to a number.",
+                "Say the number: --shard 1/8",
+                UNCHANGED,
+            )
+        number = str(int(index) + 1)
+    if not 1 <= int(number) <= int(of):
+        raise ConfigurationError(
+            f"--shard cannot be {text!r}.",
+            "It takes the number of the shard, from 1 on, and how many there are.",
+            "For example, the third of eight: --shard 3/8",
+            UNCHANGED,
+        )
+    return int(number), int(of)

@@ -8,12 +8,10 @@ long as the programs do the same in all of them; the number and the checksum of 
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.schedule import written
 
 if TYPE_CHECKING:
@@ -27,25 +25,6 @@ class Shard:
     number: int = 1
     """From 1 on."""
     of: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Return the shard that an option names; "" is the whole.
-
-        Raises:
-            ConfigurationError: It names none.
-        """
-        if not text:
-            return WHOLE
-        found = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
-        if not found or int(found[1]) > int(found[2]):
-            raise ConfigurationError(
-                f"--shard cannot be {text!r}.",
-                "It takes the number of the shard, from 1 on, and how many there are.",
-                "For example, the third of eight: --shard 3/8",
-                NOT_RUN,
-            )
-        return cls(int(found[1]), int(found[2]))
 
     def has(self, position: int) -> bool:
         """Return whether what is dealt out at this position, from 0 on, is this shard's."""

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dbtools.chain.blocks import Job, Share
-from dbtools.commands.load import describe, parse_shard
-from dbtools.errors import ConfigurationError
+from dbtools.commands.load import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,37 +29,6 @@ def test_shares_have_each_block_once() -> None:
             shares = [Share(number, of).blocks(blocks) for number in range(1, of + 1)]
             assert [*chain(*shares)] == [*range(blocks)]
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-@pytest.mark.parametrize(
-    ("text", "index", "share"),
-    [("1/1", "", Share()), ("3/8", "5", Share(3, 8)), ("job/8", "0", Share(1, 8)), ("job/8", "7", Share(8, 8))],
-)
-def test_a_share_is_named(text: str, index: str, share: Share) -> None:
-    assert parse_shard(text, {"JOB_COMPLETION_INDEX": index}) == share
-
-
-@pytest.mark.parametrize(
-    ("text", "index"), [("0/8", ""), ("9/8", ""), ("3", ""), ("3/0", ""), ("-1/8", ""), ("job/8", "8")]
-)
-def test_what_names_no_share_is_refused(text: str, index: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_shard(text, {"JOB_COMPLETION_INDEX": index})
-    assert str(caught.value) == (
-        f"--shard is not a share: {text!r}.\n"
-        "Wanted the number of the share, from 1 on, and how many there are. Nothing was changed.\n"
-        "For example: --shard 3/8"
-    )
-
-
-def test_a_job_without_an_index_is_refused() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_shard("job/8", {})
-    assert str(caught.value) == (
-        "--shard job/8 does not say which share.\n"
-        "JOB_COMPLETION_INDEX is ''; an Indexed Job of Kubernetes sets it to a number. Nothing was changed.\n"
-        "Say the number: --shard 1/8"
-    )
 
 
 class Nothing:

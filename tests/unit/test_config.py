@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number
+from dbtools.config import LOCK_KEY, Project, SeedPlan, database, parse_bool, parse_number, parse_shard
 from dbtools.config.steps import Step
 from dbtools.errors import ConfigurationError
 from dbtools.server.requirements import Requirements
@@ -307,3 +307,42 @@ def test_the_cache_is_in_the_project_unless_a_variable_places_it(
     monkeypatch.delenv("DBTOOLS_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert Project(root).cache == root / ".dbtools" / "cache"
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "shard"),
+    [
+        ("", "", (1, 1)),
+        ("1/1", "", (1, 1)),
+        ("3/8", "5", (3, 8)),
+        ("8/8", "", (8, 8)),
+        ("job/8", "0", (1, 8)),
+        ("job/8", "7", (8, 8)),
+    ],
+)
+def test_a_shard_is_named(text: str, index: str, shard: tuple[int, int]) -> None:
+    assert parse_shard(text, {"JOB_COMPLETION_INDEX": index}) == shard
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [(text, "") for text in ("3", "0/8", "9/8", "3/0", "-1/8", "3/8/1", "a/b", " 3/8")] + [("job/8", "8")],
+)
+def test_a_shard_that_there_is_not(text: str, index: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_shard(text, {"JOB_COMPLETION_INDEX": index})
+    assert str(caught.value) == (
+        f"--shard cannot be {text!r}.\n"
+        "It takes the number of the shard, from 1 on, and how many there are. Nothing was changed.\n"
+        "For example, the third of eight: --shard 3/8"
+    )
+
+
+def test_a_job_without_an_index_is_refused() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_shard("job/8", {})
+    assert str(caught.value) == (
+        "--shard job/8 does not say which shard.\n"
+        "JOB_COMPLETION_INDEX is ''; an Indexed Job of Kubernetes sets it to a number. Nothing was changed.\n"
+        "Say the number: --shard 1/8"
+    )

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtools.errors import ConfigurationError
+from dbtools.config import parse_shard
 from dbtools.races.schedule import (
     Divergence,
     SchedulingPoint,
@@ -330,20 +330,9 @@ def test_what_follows_is_known_ahead_and_not_taken() -> None:
             assert next(search.following()) == ahead[0]
 
 
-@pytest.mark.parametrize("text", ["3", "0/8", "9/8", "3/0", "-1/8", "3/8/1", "a/b", " 3/8"])
-def test_a_shard_that_there_is_not(text: str) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        Shard.parse(text)
-    assert str(error.value) == (
-        f"--shard cannot be {text!r}.\n"
-        "It takes the number of the shard, from 1 on, and how many there are. Nothing was run.\n"
-        "For example, the third of eight: --shard 3/8"
-    )
-
-
 def test_a_shard_in_words() -> None:
-    assert str(Shard.parse("3/8")) == "shard 3 of 8"
-    assert Shard.parse("") == Shard.parse("1/1") == WHOLE
+    assert str(Shard(*parse_shard("3/8"))) == "shard 3 of 8"
+    assert Shard(*parse_shard("")) == Shard(*parse_shard("1/1")) == WHOLE
 
 
 def test_a_raised_bound_goes_on_where_the_search_would_have_ended() -> None:
