@@ -96,8 +96,6 @@ class Race:
                 limits=limits or Limits(),
                 folder=self._item.config.rootpath,
             )
-            if scenario.snapshot and project is None:
-                raise self._no_project()
             server = narrowed(
                 project.server if project else NONE, str(self._item.config.getoption("pg_server")), "--pg-server"
             )
@@ -157,15 +155,6 @@ class Race:
                 "Make the test a plain function, def in the place of async def; those that race may be asynchronous.",
                 NOT_RUN,
             )
-
-    def _no_project(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self._name} races from the project's own content, and there is no project.",
-            f"Neither {self._item.config.rootpath} nor a folder above it has a pyproject.toml with a table"
-            " [tool.dbtools].",
-            'Write one: dbtools init; or make the tables: race(..., start="create table ...")',
-            NOT_RUN,
-        )
 
     def _limit(self, name: str, given: float | None, default: float, *, low: float = 0, whole: bool = True) -> float:
         key = f"dbtools_race_{name}"

@@ -221,8 +221,8 @@ def test_what_cannot_race_is_said(suite: Suite) -> None:
         " superuser=True makes that a superuser."
     )
     assert body(done.stdout, "test_no_project") == (
-        "test_wrong.py::test_no_project races from the project's own content, and there is no project.\n"
+        "The scenario test_wrong.py::test_no_project starts from a snapshot, and there is no project to make one of.\n"
         f"Neither {suite.root} nor a folder above it has a pyproject.toml with a table [tool.dbtools]."
         " Nothing was run.\n"
-        'Write one: dbtools init; or make the tables: race(..., start="create table ...")'
+        'Write one: dbtools init; or make the tables: start="create table ..."'
     )

@@ -67,14 +67,22 @@ def test_the_schema_alone(project: Path) -> None:
         assert ask(lab, "select count(*) from jobs") == [(0,)]
 
 
-def test_a_snapshot_needs_a_project(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as caught, Lab(Scenario("s", IDLE, snapshot=True, folder=tmp_path)):
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        (None, 'make the tables: start="create table ..."'),
+        (Path("s.toml"), "leave out snapshot, and have [start] make the tables."),
+    ],
+)
+def test_a_snapshot_needs_a_project(tmp_path: Path, file: Path | None, advice: str) -> None:
+    scenario = Scenario("s", IDLE, snapshot=True, folder=tmp_path, file=file)
+    with pytest.raises(ConfigurationError) as caught, Lab(scenario):
         pass
     assert str(caught.value) == (
         "The scenario s starts from a snapshot, and there is no project to make one of.\n"
         f"Neither {tmp_path} nor a folder above it has a pyproject.toml with a table [tool.dbtools]."
         " Nothing was run.\n"
-        "Write one: dbtools init; or leave out snapshot, and have [start] make the tables."
+        f"Write one: dbtools init; or {advice}"
     )
 
 

@@ -58,10 +58,15 @@ def find_project(scenario: Scenario) -> Project | None:
     try:
         return Project.find(scenario.folder)
     except NoProject:
+        make = (
+            "leave out snapshot, and have [start] make the tables."
+            if scenario.file
+            else 'make the tables: start="create table ..."'
+        )
         raise ConfigurationError(
             f"The scenario {scenario.name} starts from a snapshot, and there is no project to make one of.",
             f"Neither {scenario.folder} nor a folder above it has a pyproject.toml with a table [tool.dbtools].",
-            "Write one: dbtools init; or leave out snapshot, and have [start] make the tables.",
+            f"Write one: dbtools init; or {make}",
             NOT_RUN,
         ) from None
 
