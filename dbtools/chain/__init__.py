@@ -8,6 +8,7 @@ structure as it is, and `migrate` the data. All of them exclude each other by th
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbtools.chain import guard, in_place, swap
@@ -63,7 +64,7 @@ def _install(target: Target, source: SnapshotSource, rows: SeedRows, report: Rep
         _open_with_snapshot(target, source, rows, outcome) as (work, snapshot),
         explain_lock_room(work, snapshot.manifest, outcome.action, in_place=target.in_place),
     ):
-        rebuild(work, target, snapshot, rows, report, outcome)
+        rebuild(work, target, snapshot, replace(rows, in_snapshot=source.seeds), report, outcome)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,8 @@ class Share:
         if not found:
             raise ConfigurationError(
                 f"There is nothing to load for share {self.number} of {self.of}.",
-                f"The load has {count} {'block' if count == 1 else 'blocks'}, and a share is of whole blocks.",
-                f"Load in {count} {'share' if count == 1 else 'shares'} or fewer, or at a larger scale.",
+                f"The load has {number_of(count, 'block')}, and a share is of whole blocks.",
+                f"Load in {number_of(count, 'share')} or fewer, or at a larger scale.",
                 UNCHANGED,
             )
         return found

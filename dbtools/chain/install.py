@@ -10,6 +10,7 @@ from dbtools.chain.phase import phase
 from dbtools.db.sql import quote, scalar
 from dbtools.db.structure import fingerprint
 from dbtools.errors import UNCHANGED, ChainFailed
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,9 @@ def fill(
         for line in (*summary, *rows.missing.summary):
             report.done(line)
         if not tables and manifest.rows:
-            report.done(f"Loaded {manifest.rows} rows into {sum(bool(table.rows) for table in manifest.tables)} tables")
+            loaded = number_of(manifest.rows, "row") + ("" if rows.in_snapshot else " of the migrations")
+            filled = number_of(sum(bool(table.rows) for table in manifest.tables), "table")
+            report.done(f"Loaded {loaded} into {filled}")
         for name in names:
             analyze(work, name)
         report.doing("Seed complete!")

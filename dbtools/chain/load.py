@@ -25,6 +25,7 @@ from dbtools.db.connect import disable_timeouts, open_session
 from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote, scalar, search_path
 from dbtools.errors import UNCHANGED, ChainFailed, ConfigurationError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,7 @@ def load(
             _commit(sessions, outcome)
         outcome.rows += job.rows.total()
         for table, count in job.rows.items():
-            report.done(f"Loaded {count} rows into {table}")
+            report.done(f"Loaded {number_of(count, 'row')} into {table}")
         with phase("analyze", ADDED, outcome), open_session(here, "load") as session:
             analyze(session, target.schema)
     return outcome, job
@@ -186,7 +187,7 @@ def _fill(session: psycopg.Connection, job: Job) -> None:
         found = scalar(session, f"select count(*) from {quote(name)} where xmin = pg_current_xact_id()::xid")
         if found != count:
             raise ChainFailed(
-                f"The load did not arrive: {found} rows are in {name}, and {count} were sent.",
+                f"The load did not arrive: {number_of(found, 'row')} of {count} came into {name}.",
                 "A trigger of the table may have kept them out, or removed them.",
                 "Drop it for the load, or take the table out of the load.",
             )

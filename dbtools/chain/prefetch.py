@@ -33,6 +33,8 @@ class SeedRows:
     """Rows to insert where they are missing, after the others were copied in."""
     copy_data: Callable[[], CopyData]
     """Return the rows to copy in, the same ones each time. Waits for them; raises what the application raised."""
+    in_snapshot: bool = True
+    """Whether the snapshot may have rows of a seed as well, and not those of the migrations alone."""
 
 
 class _Generated(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.chain.copy import copy_rows, insert_missing, own_views, refresh
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,6 +26,6 @@ def seed_tables(work: psycopg.Connection, schema: str, rows: SeedRows, report: R
     for line in (*summary, *rows.missing.summary):
         report.done(line)
     if rows.plan.known_users_only:
-        report.note(f"{inserted} rows were missing")
+        report.note(f"{number_of(inserted, 'row')} {'was' if inserted == 1 else 'were'} missing")
     report.doing("Seed complete!")
     return copied + inserted

@@ -10,6 +10,7 @@ from dbtools.db.connect import open_session
 from dbtools.db.digest import Digest, TableDigest, digest
 from dbtools.db.sql import quote, scalar
 from dbtools.db.structure import structure
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,6 +132,6 @@ def _of_tables(found: Content, expected: Content, unsteady: Unsteady) -> Iterato
             continue  # its absence is a difference of the structure
         if table.rows != wanted.rows:
             if name not in unsteady.rows:
-                yield f"{name}: {table.rows} rows instead of {wanted.rows}"
+                yield f"{name}: {number_of(table.rows, 'row')} instead of {wanted.rows}"
         elif table.md5 != wanted.md5 and name not in unsteady.values | unsteady.rows:
             yield f"{name}: other values"

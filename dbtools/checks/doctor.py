@@ -23,6 +23,7 @@ from dbtools.db.pooler import refusal, refuse_shared_sessions
 from dbtools.db.revisions import current_revisions
 from dbtools.db.sessions import Sessions
 from dbtools.errors import ConfigurationError, ResetRefused
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,7 +131,9 @@ def _snapshot(
     if snapshot:
         manifest = snapshot.manifest
         yield Finding(
-            "snapshot", True, f"{manifest.key[:16]} fits: {len(manifest.tables)} tables, {manifest.rows} rows"
+            "snapshot",
+            True,
+            f"{manifest.key[:16]} fits: {number_of(len(manifest.tables), 'table')}, {number_of(manifest.rows, 'row')}",
         )
     elif not failed:  # else the finding on the build says it all
         to_run = ", ".join(f"{level.role} steps" for level in builder.levels[len(fitting) :])
@@ -203,5 +206,9 @@ def _data(
             continue
         assert row is not None
         broken, example = row
-        said = f"{broken} rows break it, such as {example}" if broken else "holds"
+        said = (
+            f"{number_of(broken, 'row')} {'breaks' if broken == 1 else 'break'} it, such as {example}"
+            if broken
+            else "holds"
+        )
         yield Finding(rule.name, not broken, said, hint="To rebuild them: invoke reset" if broken else "", about="data")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbtools.checks.round import listed, shorten
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from dbtools.checks.round import Round
@@ -101,7 +102,7 @@ class Evidence:
         contents = len({played.digest for played in self.locked})
         return (
             f"{self.PROTECTED.capitalize()}: {failed} of {started} processes failed, {overlaps} critical sections"
-            f" overlapped, {contents} distinct content{'s' if contents != 1 else ''} after {len(self.locked)} rounds."
+            f" overlapped, {number_of(contents, 'distinct content')} after {number_of(len(self.locked), 'round')}."
         )
 
     def _read(self) -> str:

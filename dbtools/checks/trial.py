@@ -15,6 +15,7 @@ from dbtools.chain.report import NullReport
 from dbtools.checks.findings import Finding
 from dbtools.config import SeedPlan
 from dbtools.errors import UNCHANGED, DbtoolsError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,5 +78,7 @@ def try_install(
         return Finding.of("trial", error)
     seconds = time.monotonic() - started
     return Finding(
-        "trial", True, f"two resets of a scratch database on {scratch.place}, {outcome.rows} rows, in {seconds:.1f} s"
+        "trial",
+        True,
+        f"two resets of a scratch database on {scratch.place}, {number_of(outcome.rows, 'row')}, in {seconds:.1f} s",
     )

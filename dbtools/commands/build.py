@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dbtools import config, console
 from dbtools.commands.common import Options, find_dsn, find_project, handle_errors, option_help, task
 from dbtools.errors import UNCHANGED
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,8 @@ def build(
 def describe(snapshot: Snapshot) -> Iterator[str]:
     """Return lines that say what a snapshot is."""
     manifest = snapshot.manifest
-    yield f"Snapshot {manifest.key[:16]}: {len(manifest.tables)} tables, {manifest.rows} rows, {snapshot.bytes} bytes"
+    content = f"{number_of(len(manifest.tables), 'table')}, {number_of(manifest.rows, 'row')}"
+    yield f"Snapshot {manifest.key[:16]}: {content}, {snapshot.bytes} bytes"
     yield f"Made {manifest.made_at} by {manifest.made_by} from {manifest.project}: {', '.join(manifest.steps)}"
     yield f"On PostgreSQL {manifest.server}, schemas {', '.join(manifest.schemas)}"
 

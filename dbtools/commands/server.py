@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dbtools import config, console
 from dbtools.commands.common import become_psql, find_project, handle_errors, option_help, task
 from dbtools.errors import NOT_RUN, ConfigurationError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -74,7 +75,7 @@ def upgrade(_context: Context, server: str = "", from_: str = "", debug: bool = 
     source = int(config.parse_number("--from", from_, low=MAJORS[0], high=MAJORS[1])) if from_ else None
     done = upgrade_server(project.root, requirements, source=source, report=out.note)
     for name, (tables, rows) in done.rows.items():
-        out.done(f"Database {name}: {tables} tables, {rows} rows, the same on both servers")
+        out.done(f"Database {name}: {number_of(tables, 'table')}, {number_of(rows, 'row')}, the same on both servers")
     if not done.carried:
         out.say("All of it was there already, so nothing was carried over.")
     out.say(_line(start_server(project.root, requirements)))

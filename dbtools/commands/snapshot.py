@@ -9,6 +9,7 @@ from dbtools import config, console
 from dbtools.commands.build import describe, open_source, to_json
 from dbtools.commands.common import Options, find_dsn, find_project, handle_errors, option_help, takes, task
 from dbtools.errors import UNCHANGED, ConfigurationError
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -106,7 +107,8 @@ def save(_context: Context, options: Options, file: str, key: str = "") -> None:
         ):
             manifest = snapshot.manifest
             pack(snapshot, Path(file))
-    out.done(f"Saved {manifest.rows} rows in {len(manifest.tables)} tables as {file} (key {manifest.key[:16]})")
+    saved = f"{number_of(manifest.rows, 'row')} in {number_of(len(manifest.tables), 'table')}"
+    out.done(f"Saved {saved} as {file} (key {manifest.key[:16]})")
 
 
 @task(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtools.races.shards import WHOLE
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from dbtools.races.result import ExplorationResult
@@ -30,7 +31,9 @@ def lacking(result: ExplorationResult) -> str:
     elif result.complete < min(1, result.bound):
         reason = f"Not even all schedules with 1 switch were tried: {result.total} are too few."
         if result.out_of_time:
-            reason = f"The time was up after {result.total} schedules, before all with 1 switch were tried."
+            reason = (
+                f"The time was up after {number_of(result.total, 'schedule')}, before all with 1 switch were tried."
+            )
     elif not (result.switched or result.stopped) and result.starved and whole:
         reason = (
             "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"

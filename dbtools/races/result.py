@@ -11,6 +11,7 @@ from dbtools.errors import VerificationFailed
 from dbtools.races import render, token
 from dbtools.races.schedule import preemptions
 from dbtools.races.shards import WHOLE, Deal
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from dbtools.races.anomaly import Anomaly
@@ -174,7 +175,7 @@ class ExplorationResult:
         """What was tried, in one line."""
         waits = ", ".join(f"{lock or 'something unnamed'} in {count}" for lock, count in self.waits.most_common(3))
         waits = f"waits seen: {waits} of {self.total}" if waits else "no wait for a lock was seen"
-        return f"{self.total} schedules in {self.seconds:.1f} s; {waits}."
+        return f"{number_of(self.total, 'schedule')} in {self.seconds:.1f} s; {waits}."
 
     @property
     def error(self) -> VerificationFailed:
@@ -211,7 +212,7 @@ class ExplorationResult:
 
 def counted(switches: int) -> str:
     """Return a number of switches in words: "1 switch"."""
-    return f"{switches} switch{'' if switches == 1 else 'es'}"
+    return number_of(switches, "switch", "switches")
 
 
 def encode(scenario: Scenario, major: int, schedule: Schedule, statements: str = "") -> str:

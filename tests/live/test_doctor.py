@@ -631,7 +631,7 @@ def test_broken_data_stops_no_reset(site: Site) -> None:
     found = site.doctor(build=True)
     rule = named(found)["no row"]
     assert (rule.passed, rule.about) == (False, "data")
-    assert rule.detail.startswith("1 rows break it, such as (1,")  # it may name its columns as it likes
+    assert rule.detail.startswith("1 row breaks it, such as (1,")  # it may name its columns as it likes
     assert judge(found) == Verdict(
         True, "✓ A reset will work here. It would replace the data, which is not sound: no row.", is_sound=False
     )

@@ -340,5 +340,5 @@ def test_two_heads_are_no_mistake(dbtools: Dbtools, tmp_path: Path, pg_database:
     lay_out(tmp_path, PROJECT | {"migrations/versions/b1.py": REVISION.format("b1", "orders")})
     code, out, err = dbtools("reset", url=pg_database)
     assert (code, err) == (0, BUILDING)
-    assert out.splitlines()[4] == "✓ Loaded 2 rows into 1 tables"
+    assert out.splitlines()[4] == "✓ Loaded 2 rows of the migrations into 1 table"
     assert "✓ migrations: at a1, b1\n✓ A reset will work here.\n" in dbtools("doctor", url=pg_database)[1]

@@ -144,7 +144,7 @@ def test_rows_that_did_not_arrive_are_no_success(target: Target, connect: Connec
     with pytest.raises(ChainFailed) as caught:
         run(target, Items())
     assert str(caught.value) == (
-        f"The load did not arrive: {found} rows are in notes, and 120 were sent.\n"
+        f"The load did not arrive: {found} {'row' if found == 1 else 'rows'} of 120 came into notes.\n"
         "A trigger of the table may have kept them out, or removed them."
         " No row of a block was added; the rows that all blocks refer to may have been.\n"
         "Drop it for the load, or take the table out of the load."

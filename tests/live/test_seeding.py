@@ -220,7 +220,7 @@ def test_what_a_program_seeds_is_put_in_place_again(run: Run, seeding: Builder) 
     for _ in range(2):
         run.query("delete from items; insert into items (other) values ('mine')")
         log = install(chain.seed, run, seeding)
-        assert "✓ Loaded 2 rows into 1 tables" in log.lines
+        assert "✓ Loaded 2 rows into 1 table" in log.lines
         assert not any("Reset complete" in line for line in log.lines)
         assert run.query("select id, other, count from items, totals order by 1") == [(1, "one", 2), (2, "two", 2)]
         assert run.query("insert into items (other) values ('next') returning id") == [(3,)]

@@ -109,7 +109,7 @@ def test_doctor_reads_and_changes_nothing(invoke: Invoke, pg_database: str) -> N
     broken = invoke("doctor")
     assert broken.returncode == 6
     assert "✗ " in broken.stdout
-    assert "1 rows break it" in broken.stdout
+    assert "1 row breaks it" in broken.stdout
     tried = invoke("doctor", "--build", "--json")
     told = json.loads(tried.stdout)
     assert (tried.returncode, told["works"]) == (6, True)

@@ -50,7 +50,7 @@ def meet():
     return False
 """
 TWO_SEEDERS = ("--rounds", "1", "--seeders", "2", "--resets", "0")
-HELD = "Through dbtools: 0 of 2 processes failed, 0 critical sections overlapped, 1 distinct content after 1 rounds."
+HELD = "Through dbtools: 0 of 2 processes failed, 0 critical sections overlapped, 1 distinct content after 1 round."
 READ = r"A reader beside them: 0 of [1-9]\d* reads failed, the longest took \d+\.\d{3} s\."
 COLLIDE = "✓ Bare, the project's steps collide; through dbtools they do not."
 NONE = "· No collision in {} rounds; that is no proof of safety. Through dbtools there is none."
