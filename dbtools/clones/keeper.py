@@ -144,7 +144,11 @@ class Keeper:
                 drop_database(session, name)
             except Exception as error:  # noqa: BLE001 - the end of the run, or the next sweep, tries again
                 note(f"{name} could not be dropped: {error}")
+                if session is not None:
+                    session.close()
                 session = None
+        if session is not None:
+            session.close()
 
 
 def _without_dashes(text: str) -> str:

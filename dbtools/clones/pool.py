@@ -64,16 +64,14 @@ class Pool:
 
     def _make(self) -> None:
         session: psycopg.Connection | None = None
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self._ready) < max(self._waiting, self._ahead()))
-                if self._closed:
-                    return
+        while self._is_wanted():
             name = self._owner.new_name()
             try:
                 session = session or open_session(self._owner.dsn, "databases")
                 self._copy(session, name)
             except Exception as error:  # noqa: BLE001 - it is raised again in the threads that wait
+                if session is not None:
+                    session.close()
                 session = None
                 with self._changed:
                     self._error = _explain(error)
@@ -84,6 +82,14 @@ class Pool:
                 with self._changed:
                     self._ready.append(name)
                     self._changed.notify_all()
+        if session is not None:
+            session.close()
+
+    def _is_wanted(self) -> bool:
+        """Wait until another database is wanted; return False once none will be."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._ready) < max(self._waiting, self._ahead()))
+            return not self._closed
 
     def _copy(self, session: psycopg.Connection, name: str) -> None:
         import psycopg
