@@ -97,7 +97,7 @@ class _Upgrading:
     ) -> None:
         self._account, self._old, self._new, self._state = account, old, new, state
         self._requirements, self._report = requirements, report
-        self._draft = new.with_name(new.name + DRAFT)
+        self._draft, self._emptied = (new.with_name(new.name + end) for end in (DRAFT, EMPTY))
         self._programs = account.reach(find_binaries(requirements))
 
     def run(self, major: int) -> Upgrade:
@@ -126,6 +126,7 @@ class _Upgrading:
     def _fill(self, old: PrivateServer, before: Inventory) -> bool:
         """Make a server aside that holds what `old` does; return whether that was necessary."""
         _remove(self._draft)
+        shutil.rmtree(self._emptied, ignore_errors=True)
         folders.make(self._draft, self._account.folder_mode)
         made = make_data(self._draft, self._account, self._programs, flush=False)
         settings = {**self._requirements.settings, **QUICK}
@@ -183,12 +184,10 @@ class _Upgrading:
 
     def _name(self) -> None:
         """Give the filled folder its name; one that holds nothing gives way."""
-        empty = self._new.with_name(self._new.name + EMPTY)
-        shutil.rmtree(empty, ignore_errors=True)
         if self._new.exists():
-            self._new.rename(empty)
+            self._new.rename(self._emptied)
         self._draft.rename(self._new)
-        shutil.rmtree(empty, ignore_errors=True)
+        shutil.rmtree(self._emptied, ignore_errors=True)
 
 
 def _empty(major: int) -> ConfigurationError:

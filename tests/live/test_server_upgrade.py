@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,9 +22,9 @@ from dbtools.server.binaries import Binaries
 from dbtools.server.carry import check_programs
 from dbtools.server.folders import SHARED_MEMORY
 from dbtools.server.project import ProjectServer, find_server, folder_of, start_server, stop_server
-from dbtools.server.project_data import State, store_state
+from dbtools.server.project_data import State, known_state, store_state
 from dbtools.server.requirements import Requirements
-from dbtools.server.sources import sources
+from dbtools.server.sources import narrowed, sources
 from dbtools.server.upgrade import upgrade_server
 from tests.support.projects import ROOT
 
@@ -31,6 +33,7 @@ ZOO = """
 create role reader password 'secret' connection limit 3; comment on role reader is 'reads'; grant reader to app;
 alter role app set work_mem = '5MB'; alter role app in database app set statement_timeout = '7s';
 alter database app set search_path = public, extra; alter database app connection limit 40;
+alter database postgres connection limit 50
 create database "other db" owner reader template template0
 comment on database "other db" is 'of others';
 revoke connect on database "other db" from public; grant connect on database "other db" to app;
@@ -53,8 +56,10 @@ create function once() returns int immutable language sql as 'select 1';
 create table sworn (id int, n int generated always as (once()) stored); insert into sworn values (1);
 create or replace function once() returns int immutable language sql as 'select 1 / 0';
 create function throw() returns float immutable language sql as 'select random()';
-create table dice (id int, thrown float generated always as (throw()) stored); insert into dice (id) values (1);
-"""
+""" + "\n".join(
+    f"create table dice{n} (id int, thrown float generated always as (throw()) stored); insert into dice{n} values (1);"
+    for n in range(1, 8)
+)
 CUT = """
 import os, signal, sys
 from pathlib import Path
@@ -92,6 +97,11 @@ def started(root: Path, major: int, sql: str = "") -> ProjectServer:
     if sql:
         execute(server.admin_url, sql)
     return server
+
+
+def change(root: Path, major: int, **values: str) -> None:
+    """Change what the state file of a server says."""
+    store_state(folder(root, major), replace(known_state(folder(root, major)), **values))  # type: ignore[arg-type]
 
 
 def execute(url: str, sql: str) -> None:
@@ -139,7 +149,7 @@ def test_everything_is_carried_over_from_version_to_version(root: Path) -> None:
             " values ('[1,2]')")  # fmt: skip
 
     def unreachable(line: str) -> None:
-        assert line in ("Carrying over database app", "Carrying over database other db")
+        assert line.removeprefix("Carrying over database ") in ("app", "other db", "postgres")
         assert find_server(root) is None
         with pytest.raises(psycopg.OperationalError, match="refused"):
             psycopg.connect(old.url)
@@ -173,19 +183,31 @@ def test_everything_is_carried_over_from_version_to_version(root: Path) -> None:
 
 
 def test_a_kill_at_any_point_leaves_the_old_server_and_the_next_upgrade_goes_through(root: Path) -> None:
-    started(root, 16, "create table kept (id int); insert into kept values (1)")
+    started(root, 16, "create table kept (id int); insert into kept values (1)\ndrop database postgres")
     started(root, 18)
+    stop_server(root)
+    change(root, 18, prepared="x")  # as a first start that was cut off: it gives way, whatever it holds
+    newest = next(binaries for binaries in sources() if binaries.major == 18)
     for moment, left in (
         ("Carrying over database app", {"server-16", "server-18", "server-18.upgrade"}),
         ("server-18", {"server-16", "server-18.empty", "server-18.upgrade"}),
         ("server-18.upgrade", {"server-16", "server-18"}),
     ):
+        # The programs that ran on the data last are gone, or are of another version by now.
+        change(root, 16, programs="/nowhere" if moment == "server-18" else str(newest.bin))
         done = subprocess.run([sys.executable, "-c", CUT, str(root), moment], cwd=ROOT, check=False)
         assert done.returncode == -signal.SIGKILL
         assert {path.name for path in (root / ".dbtools").iterdir() if path.is_dir()} >= left
+        if moment == "server-18":
+            started(root, 18)  # another empty one, beside the one that had given way
         assert ask(started(root, 16).admin_url, "select id from kept") == [(1,)]
     assert upgrade_server(root, Requirements(18)).carried is False
     assert ask(started(root, 18).admin_url, "select id from kept") == [(1,)]
+    assert ask(started(root, 18).admin_url, "select datname from pg_database order by 1") == [
+        ("app",),
+        ("template0",),
+        ("template1",),
+    ]
     assert not [path for path in (root / ".dbtools").iterdir() if path.suffix in (".upgrade", ".empty")]
 
 
@@ -241,21 +263,32 @@ def test_what_cannot_be_carried_over_is_named(root: Path, tmp_path: Path) -> Non
     )
     # A value that comes out differently when it is computed again: the comparison sees it.
     execute(started(root, 16).admin_url, "drop table sworn")
+    dice = ", ".join(f"rows of public.dice{n} in database app" for n in range(1, 6))
     assert str(refused(root, 18, VerificationFailed)) == (
         "PostgreSQL 18 does not hold what PostgreSQL 16 does.\n"
-        f"Different: rows of public.dice in database app. {unchanged(root, 16)}\n"
+        f"Different: {dice}, and 2 more. {unchanged(root, 16)}\n"
         "Look at them on the server of the older version, and run this again."
     )
-    execute(started(root, 16).admin_url, "drop table dice")
+    execute(started(root, 16).admin_url, ", ".join(["drop table dice1", *(f"dice{n}" for n in range(2, 8))]))
+    for error in (OSError("no\nroom."), psycopg.Error("no\nroom.")):
+        with pytest.raises(ServerError) as stopped:
+            upgrade_server(root, Requirements(18), report=partial(fail, error))
+        assert str(stopped.value) == (
+            "The upgrade from PostgreSQL 16 to 18 failed.\n"
+            f"no room. {unchanged(root, 16)}\n"
+            "Once that is mended, run this again."
+        )
     # An interruption: the old server is whole, nothing is left of the new one.
     with pytest.raises(KeyboardInterrupt) as caught:
-        upgrade_server(root, Requirements(18), report=interrupt)
+        upgrade_server(root, Requirements(18), report=partial(fail, KeyboardInterrupt()))
     assert caught.value.__notes__ == [unchanged(root, 16)]
     assert sorted(path.name for path in (root / ".dbtools").iterdir() if path.is_dir()) == ["server-16"]
     assert ask(started(root, 16).admin_url, "select count(*) from kept") == [(0,)]
 
 
-def test_what_the_folders_and_the_machine_lack_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_folders_and_the_machine_lack_is_named(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for major in (14, 16):
         (folder(root, major) / "data").mkdir(parents=True)
     assert str(refused(root, 18, ConfigurationError)) == (
@@ -269,7 +302,22 @@ def test_what_the_folders_and_the_machine_lack_is_named(root: Path, monkeypatch:
         "Set the version to upgrade to: major = ... in [tool.dbtools.server]"
     )
     assert refused(root, 18, source=16).what == f"The state file {folder(root, 16) / 'state.json'} is lost."
+    store_state(folder(root, 16), State("16.1", 1, "", "", prepared="x"))  # its first start was cut off
+    assert str(refused(root, 18, ConfigurationError, source=16)) == (
+        "There is nothing to upgrade.\n"
+        "The server of PostgreSQL 16 holds nothing that a new one has not. Nothing was changed.\n"
+        "To start a new one: invoke server.start"
+    )
     store_state(folder(root, 16), State("16.1", 1, "", ""))
+    bare = tmp_path / "bin"  # the server without what dumps and restores
+    bare.mkdir()
+    newest = next(binaries for binaries in sources() if binaries.major == 18)
+    for name in ("postgres", "initdb", "pg_ctl", "pg_config"):
+        if (newest.bin / name).exists():
+            (bare / name).symlink_to(newest.bin / name)
+    with pytest.raises(ServerError) as lacking:
+        upgrade_server(root, narrowed(Requirements(), str(bare)), source=16)
+    assert str(lacking.value).startswith("An upgrade to PostgreSQL 18 needs pg_dumpall, psql, pg_dump, pg_restore.\n")
     usage = type(shutil.disk_usage(root))
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _path: usage(10, 9, 1))
@@ -290,8 +338,8 @@ def test_what_the_folders_and_the_machine_lack_is_named(root: Path, monkeypatch:
     )
 
 
-def interrupt(_line: str) -> None:
-    raise KeyboardInterrupt
+def fail(error: BaseException, _line: str) -> None:
+    raise error
 
 
 @pytest.mark.skipif(DEBIAN is None, reason="no PostgreSQL 15 is installed: scripts/system_postgres")
