@@ -16,7 +16,8 @@ from dbtools.build.template import Owner
 from dbtools.clones import keeper as keepers
 from dbtools.clones.keeper import MAX_AHEAD, Keeper, serve
 from dbtools.clones.pool import Pool
-from dbtools.clones.wanted import Wanted
+from dbtools.clones.wanted import Wanted, make_template
+from dbtools.config import Project
 from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
 from dbtools.errors import ConfigurationError, DatabaseUnreachable, DbtoolsError, ServerError
@@ -278,3 +279,49 @@ def test_only_what_outlives_the_run_lasts(
             assert Keeper(server, tmp_path, lasts=lasts).describe()["lasts"] is False
     else:
         assert Keeper(here, tmp_path, lasts=lasts).describe()["lasts"] is lasts
+
+
+SEED = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    for name in ("SEED_PROFILE", "SEED_AS_OF", "SEED_NUMBER"):
+        connection.execute("insert into items (name) values (%s)", (f"{name} {os.environ.get(name)}",))
+"""
+
+
+def test_what_a_database_is_to_hold(owner: Owner, tmp_path: Path) -> None:
+    toml = tmp_path / "pyproject.toml"
+    toml.write_text(
+        '[tool.dbtools]\nmigrate = { sql = "schema.sql" }\nseed = ["python", "-c", "import seed"]\n', "utf-8"
+    )
+    (tmp_path / "schema.sql").write_text(SCHEMA, "utf-8")
+    (tmp_path / "seed.py").write_text(SEED, "utf-8")
+    templates_made = []
+
+    def content(wanted: Wanted) -> list[str]:
+        template = make_template(owner, Project.find(tmp_path), wanted, lambda _: None).name
+        templates_made.append(template)
+        name = owner.new_name()
+        templates.copy(owner.session, template, name)
+        with psycopg.connect(owner.dsn.with_database(name).url) as connection:
+            return [name for (name,) in connection.execute("select name from items order by id")]
+
+    try:
+        assert content(Wanted(profile="uat", as_of="2026-11-23", seed="3")) == [
+            "SEED_PROFILE uat",
+            "SEED_AS_OF 2026-11-23",
+            "SEED_NUMBER 3",
+        ]
+        assert content(Wanted(schema_only=True)) == []
+        toml.write_text('[tool.dbtools]\nmigrate = []\nseed = { sql = "schema.sql" }\n', "utf-8")
+        assert content(Wanted()) == []
+        with pytest.raises(ConfigurationError) as caught:
+            content(Wanted(schema_only=True))
+        assert str(caught.value) == (
+            "There is no schema without the seed.\n"
+            f"[tool.dbtools] migrate in {toml} is empty: its seed makes everything. Nothing was changed.\n"
+            "Ask for the whole content, or make the tables in a step of migrate."
+        )
+    finally:
+        for template in templates_made:
+            drop_database(owner.session, template)

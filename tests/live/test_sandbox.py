@@ -10,8 +10,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dbtools.build import template as templates
+from dbtools.build.template import Owner
+from dbtools.clones import sandbox
+from dbtools.clones.wanted import Wanted
+from dbtools.config import Project
+from dbtools.db.databases import drop_database
+from dbtools.db.dsn import Dsn
+from dbtools.errors import ConfigurationError
 from dbtools.server import Server
-from tests.support.suites import Suite
+from tests.support.suites import SCHEMA, Suite
 
 
 @pytest.fixture
@@ -93,3 +101,64 @@ def test_a_database_that_is_no_sandbox_is_left_alone(project: Suite, pg_server: 
         assert query(pg_server.url, "select count(*) from pg_database where datname = 'sandbox_shop_theirs'") == [(1,)]
     finally:
         pg_server.drop_database("sandbox_shop_theirs")
+
+
+def write_project(folder: Path) -> Project:
+    root = folder / "shop"
+    root.mkdir()
+    (root / "pyproject.toml").write_text('[tool.dbtools]\nmigrate = { sql = "schema.sql" }\n', "utf-8")
+    (root / "schema.sql").write_text(SCHEMA, "utf-8")
+    return Project.find(root)
+
+
+def test_what_a_sandbox_is_and_what_making_one_leaves(
+    tmp_path: Path, pg_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project(tmp_path)
+
+    def make(name: str) -> str:
+        return sandbox.create(owner, project, name, Wanted(), lambda _: None, None)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Owner(Dsn.parse(pg_server.url)) as owner:
+        session = owner.session
+
+        def everything() -> set[object]:
+            return {name for (name,) in session.execute("select datname from pg_database").fetchall()}
+
+        session.execute("create database dbtools_test_00000000_1")  # of an owner that is gone
+        database = make("mine")
+        assert database == "sandbox_shop_mine"
+        template = next(name for name in everything() if str(name).startswith("dbtools_template_"))
+        try:
+            before = everything()
+            assert "dbtools_test_00000000_1" not in before
+            marked = query(owner.dsn.with_database(database).url, "select to_regnamespace('dbtools') is not null")
+            assert marked == [(True,)]
+            assert make("mine") == database  # another process has made it meanwhile
+            assert everything() == before
+            with monkeypatch.context() as patch:
+                patch.setattr(sandbox, "write_mark", fail)
+                with pytest.raises(KeyboardInterrupt):
+                    make("other")
+            assert everything() == before
+            (found,) = sandbox.list_all(session, "shop")
+            assert (found.name, found.database, found.sessions, len(found.key)) == ("mine", database, 0, 64)
+            assert sandbox.find(session, "shop", "none") is None
+            assert sandbox.drop(session, "shop", "none") is False
+            assert not sandbox.is_kept(session, database)
+            for facts in ({"kind": "kept", "project": "shop"}, {"kind": "sandbox", "project": "market"}):
+                templates.describe(session, database, facts)
+                for refused in (sandbox.find, sandbox.drop):
+                    with pytest.raises(ConfigurationError, match=f"^Database {database} is no sandbox of shop."):
+                        refused(session, "shop", "mine")
+                with pytest.raises(ConfigurationError, match="It was left alone"):
+                    make("mine")
+                assert sandbox.list_all(session, "shop") == []
+                assert sandbox.is_kept(session, database) == (facts["kind"] == "kept")
+                assert everything() == before
+        finally:
+            for name in (database, str(template)):
+                drop_database(session, name)

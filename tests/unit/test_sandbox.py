@@ -11,6 +11,7 @@ def test_the_database_is_named_for_the_project_and_the_sandbox() -> None:
     assert database_name("My-Shop", "Try.1-b_c") == "sandbox_my_shop_Try.1-b_c"
     assert len(database_name("shop", "x" * 50)) == 63
     assert branch_name("feature/Log-in") == "feature_log_in"
+    assert branch_name("-x-") == "x"
 
 
 def test_a_name_with_other_characters_is_refused() -> None:
@@ -22,6 +23,8 @@ def test_a_name_with_other_characters_is_refused() -> None:
         "Nothing was changed.\n"
         "For example: invoke sandbox a_b"
     )
+    with pytest.raises(ConfigurationError, match="invoke sandbox mine$"):
+        database_name("shop", "//")
 
 
 def test_a_name_that_is_too_long_is_refused() -> None:
@@ -33,8 +36,11 @@ def test_a_name_that_is_too_long_is_refused() -> None:
         " Nothing was changed.\n"
         "Choose a name of at most 50 characters."
     )
-    with pytest.raises(ConfigurationError, match="Give the project's folder a shorter name"):
-        database_name("p" * 60, "x")
+    for long in ("p" * 60, "p" * 54):
+        with pytest.raises(ConfigurationError, match="Give the project's folder a shorter name"):
+            database_name(long, "x")
+    with pytest.raises(ConfigurationError, match="at most 1 characters"):
+        database_name("p" * 53, "xx")
 
 
 @pytest.mark.parametrize(
