@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import struct
 import sys
 import tracemalloc
@@ -49,7 +50,7 @@ class Stage:
         dsn = Dsn.parse(url)
         self.direct = url
         self.proxy = Proxy("actor", dsn.host, port or int(dsn.port), self._session_changed, guard)
-        self.holding = False
+        self.holding, self.admitting = False, True
         self.held: list[str] = []
         """Every request that was held, in order."""
         self._changed = asyncio.Event()
@@ -62,7 +63,8 @@ class Stage:
     def _session_changed(self, session: Session) -> None:
         self._changed.set()
         if session.phase is Phase.CONNECTING:
-            session.admit()
+            if self.admitting:
+                session.admit()
         elif session.phase is Phase.HELD:
             self.held.append(session.sql)
             if not self.holding or not session.choice:
@@ -602,6 +604,101 @@ def test_a_session_that_the_server_ends(pg_database: str, pg_admin: str, when: P
         assert session.ended == (when is Phase.RUNNING)
         assert session.error["C"] == "57P01"
         assert b"57P01" in await client.rest()
+
+    run_stage(pg_database, body)
+
+
+def test_a_cancel_is_for_the_request_that_is_held_and_no_other(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        clients = [await stage.wire(), await stage.wire()]
+        stage.holding = True
+        for number, client in enumerate(clients):
+            client.send(query(f"insert into t values ({number})"))
+            await stage.is_held(number)
+        cancel = await stage.open()
+        cancel.send(struct.pack("!II", 16, wire.CANCEL_REQUEST) + clients[0].key)
+        assert await cancel.rest() == b""
+        assert [session.cancelled for session in stage.sessions] == [True, False]
+        for session in stage.sessions:
+            session.release()
+        assert [await client.kinds() for client in clients] == ["EZ", "CZ"]
+        assert direct.execute("select n from t").fetchall() == [(1,)]
+
+    with table(pg_database) as direct:
+        run_stage(pg_database, body)
+
+
+def test_what_follows_a_copy_that_failed_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("copy t from stdin"))
+        await client.until(b"G")
+        client.send(message(b"d", b"x\n"))  # and no end of it: the server has said no already
+        assert await client.kinds() == "EZ"
+        both = "insert into t values (1); insert into t values (2)"
+        client.send(query(both))
+        assert await client.kinds() == "CCZ"
+        assert stage.choices() == ["copy t from stdin", both]
+        assert stage.sessions[0].commands == 2
+
+    with table(pg_database):
+        run_stage(pg_database, body)
+
+
+def test_a_connection_that_breaks_while_its_request_is_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        stage.holding = True
+        client.send(query("insert into t values (1)"))
+        session = await stage.is_held()
+        linger = struct.pack("ii", 1, 0)  # a reset in the place of an end
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        client.writer.transport.abort()
+        await stage.until(lambda: session.phase is Phase.CLOSED)
+        assert direct.execute("select count(*) from t").fetchone() == (0,)
+
+    with table(pg_database) as direct:
+        run_stage(pg_database, body)
+
+
+def test_a_client_that_leaves_before_it_is_admitted(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        stage.admitting = False
+        client = await stage.open()
+        client.send(startup(pg_database))
+        await stage.until(lambda: stage.sessions)
+        assert stage.sessions[0].opening == startup(pg_database)
+        client.close()
+        await stage.until(lambda: stage.sessions[0].phase is Phase.CLOSED)
+
+    run_stage(pg_database, body)
+
+
+def test_the_end_of_the_proxy_is_that_of_its_connections(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        await asyncio.wait_for(stage.proxy.close(), 60)
+        assert await client.rest() == b""
+
+    run_stage(pg_database, body)
+
+
+def test_a_request_has_ended_although_a_notification_comes_with_its_end(pg_database: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        told = message(b"A", struct.pack("!I", 1) + b"news\0\0")
+        writer.write(message(b"R", struct.pack("!I", 0)) + message(b"Z", b"I") + told)
+        await reader.read()
+        writer.close()
+
+    async def body(stage: Stage) -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        stage.proxy._address = server.sockets[0].getsockname()[:2]  # noqa: SLF001
+        client = await stage.open()
+        client.send(startup(pg_database))
+        await client.until(b"A")
+        assert stage.sessions[0].phase is Phase.IDLE
+        server.close()
 
     run_stage(pg_database, body)
 
