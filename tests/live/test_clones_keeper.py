@@ -28,7 +28,7 @@ from tests.support.suites import SCHEMA
 from tests.support.waiting import until
 
 MADE = "select datname from pg_database where datname like 'dbtools\\_test\\_%' order by 1"
-COMMENTS = "select datname, shobj_description(oid, 'pg_database') from pg_database where datname ~ '^dbtools_test'"
+COMMENTS = "select datname, coalesce(shobj_description(oid, 'pg_database'), '') from pg_database"
 MAKERS = "select pid from pg_stat_activity where application_name = 'dbtools databases'"
 EMPTY = Wanted(empty=True)
 
@@ -162,6 +162,7 @@ def test_the_end_waits_for_what_is_being_made(owner: Owner) -> None:
 
 def test_a_keeper_lends_keeps_and_drops(here: ExternalServer, tmp_path: Path) -> None:
     before = names(here.url)
+    here.create_database("dbtools_test_00000000_2")  # of a run that is gone
     keeper = Keeper(here, tmp_path, lasts=True)
     assert keeper.describe() == {
         "kind": "existing",
@@ -185,6 +186,33 @@ def test_a_keeper_lends_keeps_and_drops(here: ExternalServer, tmp_path: Path) ->
         facts = {name: templates.description(comment) for name, comment in owner.session.execute(COMMENTS)}
         assert {"kind": "kept", "project": tmp_path.name, "test": "test_it"}.items() <= facts[kept].items()
         drop_database(owner.session, kept)
+
+
+def test_several_that_want_the_same_have_one_pool(
+    here: ExternalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Wanted] = []
+    begun, go = threading.Event(), threading.Event()
+    open_pool = Keeper._open_pool  # noqa: SLF001
+
+    def open_slowly(keeper: Keeper, wanted: Wanted) -> Pool:
+        opened.append(wanted)
+        begun.set()
+        go.wait()
+        return open_pool(keeper, wanted)
+
+    monkeypatch.setattr(Keeper, "_open_pool", open_slowly)
+    keeper = Keeper(here, tmp_path, lasts=True)
+    taking = [threading.Thread(target=keeper.take, args=(EMPTY,)) for _ in range(2)]
+    for thread in taking:
+        thread.start()
+    begun.wait()
+    taking[1].join(0.2)  # enough to come to where it waits for its turn
+    go.set()
+    for thread in taking:
+        thread.join()
+    assert opened == [EMPTY]
+    keeper.close()
 
 
 def test_what_could_not_be_made_is_not_tried_again(here: ExternalServer, tmp_path: Path) -> None:
@@ -245,6 +273,7 @@ def test_two_more_than_there_are_clients_are_made_ahead(
 
     class Noted(Pool):
         def __init__(self, owner: Owner, template: str, prepare: Callable[[], str], ahead: Callable[[], int]) -> None:
+            assert template == "template1"  # the server makes no extensions
             pools.append(ahead)
             super().__init__(owner, template, prepare, lambda: 0)
 

@@ -53,6 +53,8 @@ class Stage:
         self.holding, self.admitting = False, True
         self.held: list[str] = []
         """Every request that was held, in order."""
+        self.phases: list[Phase] = []
+        """Of all sessions, in order."""
         self._changed = asyncio.Event()
         self._clients: list[Wire] = []
 
@@ -62,6 +64,7 @@ class Stage:
 
     def _session_changed(self, session: Session) -> None:
         self._changed.set()
+        self.phases.append(session.phase)
         if session.phase is Phase.CONNECTING:
             if self.admitting:
                 session.admit()
@@ -613,7 +616,7 @@ def test_a_cancel_is_for_the_request_that_is_held_and_no_other(pg_database: str)
         clients = [await stage.wire(), await stage.wire()]
         stage.holding = True
         for number, client in enumerate(clients):
-            client.send(query(f"insert into t values ({number})"))
+            client.send(query(f"insert into t values ({number})"), query("select n from t"))
             await stage.is_held(number)
         cancel = await stage.open()
         cancel.send(struct.pack("!II", 16, wire.CANCEL_REQUEST) + clients[0].key)
@@ -621,7 +624,14 @@ def test_a_cancel_is_for_the_request_that_is_held_and_no_other(pg_database: str)
         assert [session.cancelled for session in stage.sessions] == [True, False]
         for session in stage.sessions:
             session.release()
-        assert [await client.kinds() for client in clients] == ["EZ", "CZ"]
+        # What was sent behind it is the next request: it is held once the first has ended, and is not cancelled.
+        for number, session in enumerate(stage.sessions):
+            await stage.is_held(number)
+            assert (session.sql, session.ended) == ("select n from t", 1)
+            session.release()
+        for client, kinds in zip(clients, ("EZ", "CZ"), strict=True):
+            assert await client.kinds() == kinds
+            assert await client.kinds() == "TDCZ"
         assert direct.execute("select n from t").fetchall() == [(1,)]
 
     with table(pg_database) as direct:
@@ -640,8 +650,66 @@ def test_what_follows_a_copy_that_failed_is_held(pg_database: str) -> None:
         assert await client.kinds() == "CCZ"
         assert stage.choices() == ["copy t from stdin", both]
         assert stage.sessions[0].commands == 2
+        client.send(parse("insert into t values (3)"), bind(), execute(), bind(), execute(), SYNC)
+        assert await client.kinds() == "12C2CZ"
+        assert stage.sessions[0].executions == 2
+        client.send(query("copy t from stdin"))
+        await client.until(b"G")
+        client.send(message(b"f", b"no\0"), query("select 2"))  # the next request is not waited for
+        assert await client.kinds() == "EZ"
+        assert await client.kinds() == "TDCZ"
+        assert stage.choices()[-1] == "select 2"
 
     with table(pg_database):
+        run_stage(pg_database, body)
+
+
+def test_what_does_nothing_by_itself_is_not_held(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(SYNC)
+        assert await client.kinds() == "Z"
+        assert stage.held == []
+        client.send(FLUSH, query("select 1"))
+        assert await client.kinds() == "TDCZ"
+        assert stage.held == ["select 1"]
+
+    run_stage(pg_database, body)
+
+
+def test_a_function_call_is_a_request(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        stage.holding = True
+        call = message(b"F", struct.pack("!IHHH", oid, 0, 0, 0))
+        client.send(call, query("select 2"))
+        (await stage.is_held()).release()
+        await stage.until(lambda: len(stage.held) == 2)
+        session = await stage.is_held()
+        assert (session.sql, session.ended) == ("select 2", 1)
+        session.release()
+        assert await client.kinds() == "VZ"
+        assert await client.kinds() == "TDCZ"
+
+    with psycopg.connect(pg_database) as direct:
+        ((oid,),) = direct.execute("select 'pg_backend_pid'::regproc::oid::int").fetchall()
+    run_stage(pg_database, body)
+
+
+def test_what_a_client_has_sent_before_its_end_is_run(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("lock table t"))
+        await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
+        client.send(query("insert into t values (1)"))
+        client.writer.write_eof()
+        await asyncio.sleep(0.1)  # enough for an end that is not waited for
+        locker.rollback()
+        await stage.until(lambda: stage.sessions[0].phase is Phase.CLOSED)
+        assert direct.execute("select n from t").fetchall() == [(1,)]
+
+    with table(pg_database) as direct, psycopg.connect(pg_database) as locker:
+        locker.execute("lock table t")
         run_stage(pg_database, body)
 
 
@@ -655,6 +723,7 @@ def test_a_connection_that_breaks_while_its_request_is_held(pg_database: str) ->
         client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         client.writer.transport.abort()
         await stage.until(lambda: session.phase is Phase.CLOSED)
+        assert stage.phases[-3:] == [Phase.HELD, Phase.CLOSING, Phase.CLOSED]
         assert direct.execute("select count(*) from t").fetchone() == (0,)
 
     with table(pg_database) as direct:
