@@ -151,10 +151,11 @@ class _Upgrading:
                 carry_database(old, new, self._programs.bin, name)
         drop_databases(new, sorted(fresh.databases.keys() - before.databases.keys()))
         if differences := before.differences(take_inventory(new)):
-            more = f", and {len(differences) - 5} more" if len(differences) > 5 else ""
+            shown, rest = differences[:5], differences[5:]
+            more = f", and {len(rest)} more" if rest else ""
             raise VerificationFailed(
                 f"PostgreSQL {new.major} does not hold what PostgreSQL {old.major} does.",
-                f"Different: {', '.join(differences[:5])}{more}.",
+                f"Different: {', '.join(shown)}{more}.",
                 "Look at them on the server of the older version, and run this again.",
             )
 

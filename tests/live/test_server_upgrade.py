@@ -155,6 +155,7 @@ def test_everything_is_carried_over_from_version_to_version(root: Path) -> None:
             psycopg.connect(old.url)
 
     done = upgrade_server(root, Requirements(18), source=16, report=unreachable)
+    assert not [path for path in (root / ".dbtools").iterdir() if path.suffix == ".empty"]
     assert done.rows == {"app": (2, 1001), "other db": (0, 0), "postgres": (0, 0), "template1": (0, 0)}
     new = started(root, 18)
     assert new.version.startswith("18.")
@@ -186,7 +187,9 @@ def test_a_kill_at_any_point_leaves_the_old_server_and_the_next_upgrade_goes_thr
     started(root, 16, "create table kept (id int); insert into kept values (1)\ndrop database postgres")
     started(root, 18)
     stop_server(root)
-    change(root, 18, prepared="x")  # as a first start that was cut off: it gives way, whatever it holds
+    change(
+        root, 18, prepared="x", admin_password="x"
+    )  # as a first start that was cut off: it gives way, whatever it holds
     newest = next(binaries for binaries in sources() if binaries.major == 18)
     for moment, left in (
         ("Carrying over database app", {"server-16", "server-18", "server-18.upgrade"}),
@@ -202,6 +205,8 @@ def test_a_kill_at_any_point_leaves_the_old_server_and_the_next_upgrade_goes_thr
             started(root, 18)  # another empty one, beside the one that had given way
         assert ask(started(root, 16).admin_url, "select id from kept") == [(1,)]
     assert upgrade_server(root, Requirements(18)).carried is False
+    state = known_state(folder(root, 18))
+    assert (state.version.partition(".")[0], state.programs) == ("18", str(newest.bin))
     assert ask(started(root, 18).admin_url, "select id from kept") == [(1,)]
     assert ask(started(root, 18).admin_url, "select datname from pg_database order by 1") == [
         ("app",),
