@@ -197,7 +197,7 @@ def test_a_kill_at_any_point_leaves_the_old_server_and_the_next_upgrade_goes_thr
         ("server-18.upgrade", {"server-16", "server-18"}),
     ):
         # The programs that ran on the data last are gone, or are of another version by now.
-        change(root, 16, programs="/nowhere" if moment == "server-18" else str(newest.bin))
+        change(root, 16, programs=str(newest.bin) if moment == "server-18" else "/nowhere")
         done = subprocess.run([sys.executable, "-c", CUT, str(root), moment], cwd=ROOT, check=False)
         assert done.returncode == -signal.SIGKILL
         assert {path.name for path in (root / ".dbtools").iterdir() if path.is_dir()} >= left
