@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dbtools.build.snapshot import Manifest
+    from dbtools.build.manifest import Manifest
 
 
 def count_needed(connection: psycopg.Connection, manifest: Manifest, *, in_place: bool) -> tuple[int, int]:

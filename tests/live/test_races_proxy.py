@@ -654,7 +654,7 @@ def test_what_follows_a_copy_that_failed_is_held(pg_database: str) -> None:
         assert stage.sessions[0].commands == 2
         client.send(parse("insert into t values (3)"), bind(), execute(), bind(), execute(), SYNC)
         assert await client.kinds() == "12C2CZ"
-        assert stage.sessions[0].executions == 2
+        assert stage.choices()[-2:] == ["insert into t values (3)"] * 2
         client.send(query("copy t from stdin"))
         await client.until(b"G")
         client.send(message(b"f", b"no\0"), query("select 2"))  # the next request is not waited for
@@ -701,7 +701,7 @@ def test_a_function_call_is_a_request(pg_database: str) -> None:
 def test_what_a_client_has_sent_before_its_end_is_run(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         client = await stage.wire()
-        client.send(query("lock table t"))
+        client.send(query("select from t"))
         await stage.until(lambda: stage.sessions[0].phase is Phase.RUNNING)
         client.send(query("insert into t values (1)"))
         client.writer.write_eof()
