@@ -7,15 +7,13 @@ import re
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-import psycopg
-
-from dbtools.db.deadlock import DEADLOCK
 from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import Program
 from dbtools.races.execution.catalogue import Catalogue
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
+from dbtools.races.execution.failures import broken_invariants, failed_programs
 from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.orphans import adopted_orphans, children, end_orphans
 from dbtools.races.execution.proxy import Proxy
@@ -24,10 +22,8 @@ from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
 from dbtools.races.execution.workers import Workers
-from dbtools.races.render.sanitize import output
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
-from dbtools.races.trace import Failure, Trace
 from dbtools.server.cluster import ROLE
 from dbtools.server.embedded import EmbeddedServer
 from dbtools.server.requirements import NONE
@@ -36,6 +32,8 @@ from dbtools.server.throwaway import start_throwaway
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
+
+    import psycopg
 
     from dbtools.races.execution.workers import Runner, Task
     from dbtools.races.reach import Reach
@@ -53,8 +51,6 @@ SETTINGS = {
     "max_prepared_transactions": "10",
 }
 _CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
-ABORTED = "25P02"
-"""The SQLSTATE of requests in a transaction that has failed already."""
 SINCE_16 = {
     # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
     "scram_iterations": "1",
@@ -214,7 +210,7 @@ class Lab:
             trace = scheduler.trace
             _end_sessions(control)
             gids = roll_back_prepared(control)
-            trace.failures += [*_errors(trace), *self._broken(control)]
+            trace.failures += [*failed_programs(trace), *broken_invariants(control, self.scenario.invariants)]
             content = read_content(control, self.start, gids)
             plain = _is_plain(control) and not any(_CHANGES_MEANING.search(packet) for packet in scheduler.openings)
         return RunResult(
@@ -255,16 +251,6 @@ class Lab:
             connection.execute(sql)
             self.start = read_content(connection)
 
-    def _broken(self, control: psycopg.Connection) -> Iterator[Failure]:
-        for invariant in self.scenario.invariants:
-            try:
-                rows = control.execute(invariant.query).fetchall()
-            except psycopg.Error as error:
-                yield Failure("invariant", invariant.name, f"Its query failed: {error.diag.message_primary}")
-                continue
-            if rows:
-                yield Failure("invariant", invariant.name, f"Broken by {len(rows)}, such as {rows[0]}")
-
     @contextmanager
     def _clone(self) -> Iterator[str]:
         """Yield the name of a copy of the start state, which is dropped at the end."""
@@ -290,23 +276,3 @@ def _is_plain(control: psycopg.Connection) -> bool:
         " where setting ~ 'isolation|search_path|^role|row_security|replication_role'"
         " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
     ).fetchall()
-
-
-def _errors(trace: Trace) -> Iterator[Failure]:
-    """Yield why programs failed: their last failed request, or else their exit status.
-
-    Where that met a transaction that had failed before, the request is named that has made it fail.
-    """
-    for end in trace.ends:
-        if not end.code:
-            continue
-        failed = [step for step in trace.steps if step.actor == end.actor and step.sqlstate]
-        if failed:
-            step = next((step for step in reversed(failed) if step.sqlstate != ABORTED), failed[-1])
-            name = f"{step.sqlstate} {step.subject}".strip()
-            detail = f" ({' '.join(step.detail.split())})" if step.detail and step.sqlstate == DEADLOCK else ""
-            yield Failure("error", name, f"{end.actor}: {step.message}{detail}", step.number, end.actor)
-        else:
-            last = [line.strip() for line in output(end.output) if line.strip()][-1:] or [""]
-            detail = f"{end.actor} ended with exit code {end.code}. {last[0]}".strip()
-            yield Failure("exit", f"exit {end.code}", detail, actor=end.actor)
