@@ -97,7 +97,9 @@ def main() -> int:
         invoke(server.url, "reset", *AS_OF)
         expected = invoke(server.url, "digest")
         ways = {way.name: functools.partial(run, server.url, way) for way in WAYS if stand_in or not way.programs}
-        for name, play in (ways | {"asked to end while it waits": functools.partial(interrupted, server.url)}).items():
+        ways["a reset and three seeds at once"] = functools.partial(together, server.url)
+        ways["asked to end while it waits"] = functools.partial(interrupted, server.url)
+        for name, play in ways.items():
             began = time.monotonic()
             wrong = play() or held(server.url, expected)
             cells.append((name, wrong, f"{time.monotonic() - began:.1f}"))
@@ -120,6 +122,15 @@ def run(url: str, way: Way) -> str:
     for line in output.splitlines():
         json.loads(line)  # the image's log is for machines
     return ""
+
+
+def together(url: str) -> str:
+    """Run a reset and three seeds at the same time, as Jobs that know nothing of each other; return what failed."""
+    commands = [container(url, Way("", command)) for command in ((), *[("seed", *AS_OF)] * 3)]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe) for command in commands]
+    outputs = ["".join(process.communicate()) for process in processes]
+    return "\n".join(output for process, output in zip(processes, outputs, strict=True) if process.returncode)
 
 
 def held(url: str, expected: str) -> str:

@@ -41,7 +41,7 @@ OPTIONS = {
 }
 # Left out: specs with waits that only a later step of the same session would end, so that they last until a step is
 # cancelled. 46 has a deadlock.
-SEEDS = [seed for seed in range(40) if seed not in (5, 7, 16, 22, 27, 35, 37, 39)]
+SEEDS = [seed for seed in range(20) if seed not in (5, 7, 16)]
 SEEDS.append(46)
 # Whose timer ends first decides who is the victim of a deadlock: long enough for both sessions to be waiting by then.
 SETTINGS = suite.SETTINGS | {"deadlock_timeout": "3s"}
