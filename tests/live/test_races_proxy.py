@@ -397,6 +397,22 @@ def test_a_pipeline_is_guarded_as_a_whole_and_goes_on_after_the_lock_was_refused
         run_stage(pg_database, body, guard=7)
 
 
+def test_sync_is_no_step_where_it_commits_nothing(pg_database: str) -> None:
+    async def body(stage: Stage) -> None:
+        client = await stage.wire()
+        client.send(query("begin"))
+        assert await client.kinds() == "CZ"
+        client.send(parse(ONE), bind(), execute(), FLUSH)
+        assert await client.kinds(until=b"C") == "12C"
+        client.send(SYNC, query("commit"))
+        assert await client.kinds() == "Z"
+        assert await client.kinds() == "CZ"
+        assert stage.choices() == [ONE, "commit"]
+
+    with table(pg_database):
+        run_stage(pg_database, body)
+
+
 def test_copy_and_many_repetitions_in_a_pipeline(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         client = await stage.wire()
@@ -411,6 +427,11 @@ def test_copy_and_many_repetitions_in_a_pipeline(pg_database: str) -> None:
         assert await client.kinds() == "2C" * (MAX_REPEATS + 5) + "2" + "12CZ"
         assert stage.held == [TWO] * MAX_REPEATS + [ONE]
         assert (stage.sessions[0].ended, stage.sessions[0].commands) == (3 + MAX_REPEATS + 1, 1)
+        del stage.held[:]
+        different = [f"insert into t values ({number})" for number in range(MAX_REPEATS)]
+        client.send(*(one for sql in (*different, different[-1]) for one in (parse(sql), bind(), execute())), SYNC)
+        assert await client.kinds() == "12C" * (MAX_REPEATS + 1) + "Z"
+        assert stage.held == [*different, different[-1]]
 
     with table(pg_database):
         run_stage(pg_database, body)

@@ -65,18 +65,15 @@ class Pipeline:
             return False
         if session.phase is Phase.IDLE or kind in (wire.QUERY, wire.CALL):
             return True
-        return kind != wire.EXECUTE and not session.choice and not wire.is_trivial(sql)
+        return not session.choice and not wire.is_trivial(sql)
 
     async def hold(self, sql: str) -> None:
         """Hold a statement, and return once it is released."""
         self._repeats = self._repeats + 1 if sql == self._session.sql else 1
-        self._executed = False
         await self._session.hold(sql)
 
     def sent(self, kind: bytes) -> None:
         """Take notice of a message that has gone to the server."""
-        if self.failed:
-            return
         if kind == wire.EXECUTE:
             self._executed = True
             self._unanswered += 1
