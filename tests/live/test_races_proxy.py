@@ -704,19 +704,23 @@ def test_a_function_call_is_a_request(pg_database: str) -> None:
     async def body(stage: Stage) -> None:
         client = await stage.wire()
         stage.holding = True
-        call = message(b"F", struct.pack("!IHHH", oid, 0, 0, 0))
+        call = message(b"F", struct.pack("!IHHI1sH", oid, 0, 1, 1, b"7", 0))
         client.send(call, query("select 2"))
-        (await stage.is_held()).release()
-        await stage.until(lambda: len(stage.held) == 2)
         session = await stage.is_held()
+        session.release()
+        await asyncio.sleep(0.1)  # enough for a request that does not wait for the answer
+        assert len(stage.held) == 1
+        direct.execute("select pg_advisory_unlock(7)")
+        await stage.until(lambda: len(stage.held) == 2)
         assert (session.sql, session.ended) == ("select 2", 1)
         session.release()
         assert await client.kinds() == "VZ"
         assert await client.kinds() == "TDCZ"
 
-    with psycopg.connect(pg_database) as direct:
-        ((oid,),) = direct.execute("select 'pg_backend_pid'::regproc::oid::int").fetchall()
-    run_stage(pg_database, body)
+    with psycopg.connect(pg_database, autocommit=True) as direct:
+        ((oid,),) = direct.execute("select 'pg_advisory_lock(bigint)'::regprocedure::oid::int").fetchall()
+        direct.execute("select pg_advisory_lock(7)")
+        run_stage(pg_database, body)
 
 
 def test_what_a_client_has_sent_before_its_end_is_run(pg_database: str) -> None:
