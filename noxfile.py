@@ -70,11 +70,13 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def image(session: nox.Session) -> None:
-    """Build the image of Dockerfile, and run it as clusters do; skipped without an engine, or without its images."""
-    leave = session.error if os.environ.get("CI") else session.skip
-    if not os.environ.get("DBTOOLS_POSTGRES_IMAGE"):
-        leave("DBTOOLS_POSTGRES_IMAGE names no image of scripts/container_image")
-    session.run("python", "scripts/check_image.py", *session.posargs)
+    """Build the image of Dockerfile, and run it as clusters do: -- --base registry without scripts/container_image."""
+    arguments = session.posargs
+    if not arguments and not os.environ.get("DBTOOLS_POSTGRES_IMAGE"):
+        if not os.environ.get("CI"):
+            session.skip("DBTOOLS_POSTGRES_IMAGE names no image of scripts/container_image")
+        arguments = ["--base", "registry"]  # a machine of a CI service has an engine, and reaches images
+    session.run("python", "scripts/check_image.py", *arguments)
 
 
 @nox.session
