@@ -20,6 +20,7 @@ TABLE = """
 | exponent, floor |  | 1.00 |
 | CPU of a waiter, ms a second, dbtools | 2.5 | 1.2 |
 | default settings, dbtools | done | out of locks |
+| measurements | 3 | 3 |
 """
 
 
@@ -32,7 +33,7 @@ def figures() -> Figures:
         chart.add("floor", size, size / 10)
     chart.cpu["dbtools"] = {10: 0.0025, 100: 0.0012}
     chart.outcomes["dbtools"] = {10: "done", 100: "out of locks"}
-    return Figures("a machine", "16.14", 3, [chart])
+    return Figures("a machine", "16.14", [chart])
 
 
 def test_medians_ratios_and_exponents(tmp_path: Path) -> None:
@@ -43,7 +44,8 @@ def test_medians_ratios_and_exponents(tmp_path: Path) -> None:
     assert chart.ratios("dbtools") == [2.0, 4.0]
     assert chart.exponents("floor") == [pytest.approx(1.0)]
     assert rendered(f"a\n{BEGIN}\nold\n{END}\nb\n", read) == (
-        f"a\n{BEGIN}\n\nPostgreSQL 16.14; each figure is the median of 3.\nOn a machine.\n{TABLE}\n{END}\nb\n"
+        f"a\n{BEGIN}\n\nPostgreSQL 16.14; each time is a median, of as many measurements as a table's last line says."
+        f"\nOn a machine.\n{TABLE}\n{END}\nb\n"
     )
 
 

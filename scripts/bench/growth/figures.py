@@ -12,9 +12,14 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from scripts.bench.measure import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+FIGURES = ROOT / "build" / "bench" / "growth.json"
+"""What was measured last."""
 
 
 @dataclass
@@ -65,7 +70,6 @@ class Figures:
 
     machine: str
     server: str
-    rounds: int
     charts: list[Chart]
 
     def write(self, path: Path) -> None:

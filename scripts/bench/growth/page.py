@@ -17,7 +17,10 @@ def rendered(page: str, figures: Figures) -> str:
     """Return the page with what is between the marks made anew."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    where = f"PostgreSQL {figures.server}; each figure is the median of {figures.rounds}.\nOn {figures.machine}."
+    where = (
+        f"PostgreSQL {figures.server}; each time is a median, of as many measurements as a table's last line says."
+        f"\nOn {figures.machine}."
+    )
     tables = "\n\n".join("\n".join(_table(chart)) for chart in figures.charts)
     return f"{before}{BEGIN}\n\n{where}\n\n{tables}\n\n{END}{after}"
 
@@ -35,6 +38,7 @@ def _table(chart: Chart) -> Iterator[str]:
         yield _line(f"CPU of a waiter, ms a second, {method}", [f"{1000 * used[size]:.1f}" for size in chart.sizes])
     for method, ends in chart.outcomes.items():
         yield _line(f"default settings, {method}", [ends[size] for size in chart.sizes])
+    yield _line("measurements", [str(len(chart.taken[chart.methods[0]][size])) for size in chart.sizes])
 
 
 def _line(title: str, cells: list[str]) -> str:

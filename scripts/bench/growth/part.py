@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING
 
 from dbtools.console import table
 from dbtools.server.sources import find_binaries
-from scripts.bench.growth.figures import Chart, Figures, this_machine
+from scripts.bench.growth.figures import FIGURES, Chart, Figures, this_machine
 from scripts.bench.growth.load import measure_load
 from scripts.bench.growth.rows import measure_rows
 from scripts.bench.growth.tables import measure_tables
 from scripts.bench.growth.waiters import measure_waiters
-from scripts.bench.measure import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SUBJECTS = ("rows", "load", "waiters", "tables")
 GROWTH_ROUNDS = 3
-FIGURES = ROOT / "build" / "bench" / "growth.json"
 
 
 def bench_growth(rounds: int, *, full: bool, only: Sequence[str]) -> None:
@@ -27,7 +25,7 @@ def bench_growth(rounds: int, *, full: bool, only: Sequence[str]) -> None:
     for chart in _measure(rounds, full=full, only=only):
         charts.append(chart)
         print(_shown(chart), end="\n\n", flush=True)
-    figures = Figures(machine, find_binaries().check_version(), rounds, charts)
+    figures = Figures(machine, find_binaries().check_version(), charts)
     figures.write(FIGURES)
     print(f"Figures: {FIGURES}")
 

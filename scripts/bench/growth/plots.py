@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -15,16 +14,15 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullFormatter
 from PIL import Image
 
-from scripts.bench.growth.figures import Chart, Figures
+from scripts.bench.growth.figures import FIGURES, Chart, Figures
 from scripts.bench.growth.page import rendered
+from scripts.bench.measure import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.axes import Axes
 
-ROOT = Path(__file__).resolve().parents[3]
-FIGURES = ROOT / "build" / "bench" / "growth.json"
 DOCS = ROOT / "docs"
 PANEL_INCHES, DPI = (4.6, 3.9), 90
 COLOURS = 64
