@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dbtools.build.folders import names_digest, relative
 from dbtools.build.variables import chosen
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -61,8 +62,7 @@ class Inputs:
     @property
     def words(self) -> str:
         """The inputs in a few words: "41 files (recorded)"."""
-        number = f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}"
-        return f"{number} ({self.how})" if self.known else "not known"
+        return f"{number_of(len(self.files), 'file', grouped=True)} ({self.how})" if self.known else "not known"
 
     def to_json(self) -> dict[str, Any]:
         """Return the inputs as an object for a manifest. Names may have surrogates: write it with ensure_ascii."""

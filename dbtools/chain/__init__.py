@@ -59,10 +59,11 @@ def reset(target: Target, source: SnapshotSource, rows: SeedRows, report: Report
 
 def _install(target: Target, source: SnapshotSource, rows: SeedRows, report: Report, outcome: Outcome) -> None:
     guard.check_environment(outcome.action, rows.plan.environ)
-    rebuild = in_place.rebuild if target.in_place or target.unprotected else swap.rebuild
+    is_in_place = target.in_place or target.unprotected
+    rebuild = in_place.rebuild if is_in_place else swap.rebuild
     with (
         _open_with_snapshot(target, source, rows, outcome) as (work, snapshot),
-        explain_lock_room(work, snapshot.manifest, outcome.action, in_place=target.in_place),
+        explain_lock_room(work, snapshot.manifest, outcome.action, in_place=is_in_place),
     ):
         rebuild(work, target, snapshot, replace(rows, in_snapshot=source.seeds), report, outcome)
 

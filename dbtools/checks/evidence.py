@@ -50,9 +50,8 @@ class Evidence:
         """What contradicts the proof; empty if it holds."""
         found = []
         if not self.collided:
-            found.append(
-                f"no duplicate key in {len(self.unprotected)} unprotected rounds: this check would miss the race"
-            )
+            tried = number_of(len(self.unprotected), "unprotected round")
+            found.append(f"no duplicate key in {tried}: this check would miss the race")
         return [*found, *self._of_protected()]
 
     def _of_protected(self) -> list[str]:
@@ -98,11 +97,11 @@ class Evidence:
     def _protected(self) -> str:
         started = sum(len(played.results) for played in self.locked)
         failed = sum(played.failed for played in self.locked)
-        overlaps = sum(played.overlaps for played in self.locked)
-        contents = len({played.digest for played in self.locked})
+        overlaps = number_of(sum(played.overlaps for played in self.locked), "critical section")
+        contents = number_of(len({played.digest for played in self.locked}), "distinct content")
         return (
-            f"{self.PROTECTED.capitalize()}: {failed} of {started} processes failed, {overlaps} critical sections"
-            f" overlapped, {number_of(contents, 'distinct content')} after {number_of(len(self.locked), 'round')}."
+            f"{self.PROTECTED.capitalize()}: {failed} of {started} processes failed, {overlaps} overlapped,"
+            f" {contents} after {number_of(len(self.locked), 'round')}."
         )
 
     def _read(self) -> str:
@@ -170,5 +169,6 @@ class StepsEvidence(Evidence):
         elif self.collided:
             verdict = "✓ Bare, the project's steps collide; through dbtools they do not."
         else:
-            verdict = f"· No collision in {rounds} rounds; that is no proof of safety. Through dbtools there is none."
+            tried = number_of(rounds, "round")
+            verdict = f"· No collision in {tried}; that is no proof of safety. Through dbtools there is none."
         return [*self.words(), *self.notes, bare, self._protected(), self._read(), verdict]

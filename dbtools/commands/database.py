@@ -155,9 +155,13 @@ def _run(
             else:
                 outcome = chain.seed(target, source, rows, out)
             code = 0
-        except (DbtoolsError, Interruption) as error:
+        except DbtoolsError as error:
             code = error.exit_code
-            out.lines += (console.explain(error) if isinstance(error, DbtoolsError) else str(error)).splitlines()
+            out.lines += console.explain(error).splitlines()
+            raise
+        except Interruption as error:
+            code = error.exit_code
+            out.lines += str(error).splitlines()
             raise
         finally:
             if options.evidence:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtools.races.render import sanitize
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,9 +129,10 @@ class Picture:
     def summary(self) -> str:
         """The size of the run, in a sentence."""
         kinds = Counter(row.kind for row in self.rows)
-        actors = f"{_count(len(self.lanes), 'actor')} ({', '.join(lane.name for lane in self.lanes)})"
-        preemptions, waits = _count(kinds[Kind.SWITCH], "preemption"), _count(kinds[Kind.WAIT], "wait")
-        return f"{_count(len(self.trace.steps), 'step')} of {actors}, {preemptions}, {waits}."
+        counted = partial(number_of, grouped=True)
+        actors = f"{counted(len(self.lanes), 'actor')} ({', '.join(lane.name for lane in self.lanes)})"
+        preemptions, waits = counted(kinds[Kind.SWITCH], "preemption"), counted(kinds[Kind.WAIT], "wait")
+        return f"{counted(len(self.trace.steps), 'step')} of {actors}, {preemptions}, {waits}."
 
     @property
     def verdict(self) -> str:
@@ -164,7 +167,3 @@ class Picture:
 def describe_exit(code: int | None) -> str:
     """Return how a program ended: its exit status, or that the lab ended it (None)."""
     return "ended by the lab" if code is None else f"exit {code}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
