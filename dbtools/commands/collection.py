@@ -12,6 +12,7 @@ from dbtools.commands import (
     build,
     checks,
     database,
+    digest,
     init,
     load,
     race,
@@ -49,7 +50,7 @@ CHAIN = (
     database.migrate,
     build.build,
 )
-CHECKS = (database.digest, checks.verify_concurrency)
+CHECKS = (digest.digest, checks.verify_concurrency)
 SERVER = (server.start, server.stop, server.upgrade, server.status, server.url, server.psql)
 SNAPSHOT = (snapshot.list_all, snapshot.show, snapshot.save, snapshot.drop)
 SANDBOX = (sandbox.list_all, sandbox.psql, sandbox.drop)

@@ -10,10 +10,21 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+MODULES = {
+    "wait-for-db": "database",
+    "reset": "database",
+    "seed": "database",
+    "migrate": "database",
+    "digest": "digest",
+}
+"""The modules of the tasks that are quick."""
 
 
 def run(arguments: Sequence[str]) -> bool:
@@ -41,11 +52,10 @@ def run(arguments: Sequence[str]) -> bool:
 
 def find(name: str) -> Callable[..., None] | None:
     """Return the task of this name, None where it is none of those that are quick."""
-    if name not in ("wait-for-db", "reset", "seed", "migrate", "digest"):
+    if name not in MODULES:
         return None
-    from dbtools.commands import database
-
-    return cast("Callable[..., None]", getattr(database, name.replace("-", "_")))
+    module = import_module(f"dbtools.commands.{MODULES[name]}")
+    return cast("Callable[..., None]", getattr(module, name.replace("-", "_")))
 
 
 def read_options(task: Callable[..., None], arguments: Sequence[str]) -> dict[str, Any] | None:

@@ -21,16 +21,15 @@ import time
 from itertools import islice, starmap
 from typing import TYPE_CHECKING
 
+from dbtools.races.confirmation import confirm
 from dbtools.races.evidence import lacking
-from dbtools.races.explanation import observe
 from dbtools.races.judge import Judge
 from dbtools.races.overlap import Overlaps, was_stopped
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
 from dbtools.races.run import name_of
-from dbtools.races.schedule import preemptions, schedule_of, written
+from dbtools.races.schedule import preemptions
 from dbtools.races.shards import WHOLE, Deal
-from dbtools.races.shrink import shrink
 from dbtools.races.strategies import BoundedPreemptions, Replay, in_order, pct, pos, random_walk
 from dbtools.races.trace import EventKind
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from dbtools.races.execution.workers import Task
     from dbtools.races.run import RunResult
     from dbtools.races.scenario import Scenario
-    from dbtools.races.schedule import Schedule
     from dbtools.races.shards import Shard
 
 BOUND = 2
@@ -51,8 +49,6 @@ MORE_S = 60.0
 MOST_LATCHED = 40
 """How many schedules with latches of its own the lab tries."""
 SERIAL, LATCHED = "one after the other", "with a latch"
-REPLAYS = 2
-"""How often a failure must come again before it is reported."""
 
 
 class Explorer:
@@ -92,7 +88,7 @@ class Explorer:
             if found is None and self._first_failure is not None:
                 self._lab.scenario, found = self._first_failure
             if found is not None:
-                self._confirm(found)
+                confirm(self._lab, self.judge, self._result, found, None if self._given else self._note)
             else:
                 self._judge_held()
         elif time.monotonic() > self._deadline:
@@ -227,36 +223,6 @@ class Explorer:
             result.unjudged[run.unjudged] += 1
         if result.total % 25 == 0:
             self._note(f"{scenario.name}: {result.total} schedules ({kind})")
-
-    def _confirm(self, found: RunResult) -> None:
-        """Shrink the failing run and replay it; it counts only if it fails again."""
-        result = self._result
-        result.scenario = self._lab.scenario
-        schedule = schedule_of(found.choices)
-
-        def run_again(schedule: Schedule) -> RunResult:
-            run = self._lab.run(Replay(schedule))
-            self.judge.tolerate(run)
-            return self.judge.judge(run)
-
-        result.schedule, result.failing = schedule, found
-        if not self._given:
-            self._note(f"{self._lab.scenario.name}: {found.failure} found after {result.total} schedules; shrinking")
-            result.schedule, result.failing = shrink(found, run_again)
-        result.repeated = True
-        for number in range(1, REPLAYS + 1):
-            again = run_again(result.schedule)
-            result.unsteady = result.unsteady or again.trace.shape != result.failing.trace.shape
-            result.repeated = result.repeated and again.trace.statements == result.failing.trace.statements
-            if again.failures != found.failures:
-                result.reason = (
-                    f"{found.failure} was found, but replay {number} of its schedule {written(schedule)} gave"
-                    f" {again.ended}: something besides the schedule decides."
-                )
-                return
-        result.verdict = Verdict.VIOLATED
-        if not self._given:
-            _, result.anomaly = observe(self._lab, self.judge, result.schedule)
 
     def _judge_held(self) -> None:
         """Decide whether it held: nothing has failed, so the question is whether something could have."""

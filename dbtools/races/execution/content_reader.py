@@ -97,15 +97,6 @@ def read_content(connection: psycopg.Connection, start: Content | None = None, g
     return Content(tables)
 
 
-def roll_back_prepared(connection: psycopg.Connection) -> list[str]:
-    """Roll back what is prepared in this database; return its names. Nothing else would let the database go."""
-    query = "select gid from pg_prepared_xacts where database = current_database() order by gid"
-    gids = [str(gid) for (gid,) in connection.execute(query).fetchall()]
-    for gid in gids:
-        connection.execute("rollback prepared '{}'".format(gid.replace("'", "''")))
-    return gids
-
-
 class _Keys:
     """Tells which columns are keys that nobody chose."""
 

@@ -1,4 +1,4 @@
-"""What went wrong in a run: programs that failed, and invariants that do not hold at its end."""
+"""What went wrong in a run: a hang, programs that failed, and invariants that do not hold at its end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from dbtools.db.deadlock import DEADLOCK
+from dbtools.races.execution.session import Phase
 from dbtools.races.render.sanitize import output
 from dbtools.races.trace import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dbtools.application import Invariant
+    from dbtools.races.execution.actor_state import ActorState
+    from dbtools.races.execution.session import Session
     from dbtools.races.trace import Trace
 
 ABORTED = "25P02"
 """The SQLSTATE of requests in a transaction that has failed already."""
+
+
+def hang(actors: Iterable[ActorState], blocked: Mapping[Session, Iterable[str]]) -> Failure:
+    """Return the failure in which every actor waits for a lock of another one, or has no request under way.
+
+    `blocked` are the sessions that wait, and for whom.
+    """
+    reasons = []
+    for actor in [actor for actor in actors if not actor.over]:
+        waiting = [session for session in actor.open_sessions if session in blocked]
+        reasons += [f"{session.name} waits for {' and '.join(blocked[session])}" for session in waiting]
+        held = actor.in_phase(Phase.HELD)
+        reasons += [f"{session.name} asks again and again: {session.sql}" for session in held]
+        if not waiting and not held:
+            reasons.append(f"{actor.name} sleeps with no request under way")
+    return Failure("hang", "hang", f"No actor can make progress: {', '.join(reasons)}.")
 
 
 def failed_programs(trace: Trace) -> Iterator[Failure]:

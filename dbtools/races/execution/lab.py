@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -12,15 +11,15 @@ from dbtools.db.lock_probe import Probe
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import Program
 from dbtools.races.execution.catalogue import Catalogue
-from dbtools.races.execution.content_reader import read_content, roll_back_prepared
+from dbtools.races.execution.content_reader import read_content
+from dbtools.races.execution.end_state import end_sessions, is_plain, roll_back_prepared
 from dbtools.races.execution.failures import broken_invariants, failed_programs
 from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.orphans import adopted_orphans, children, end_orphans
 from dbtools.races.execution.proxy import Proxy
 from dbtools.races.execution.reaches import reaches
 from dbtools.races.execution.scheduler import Scheduler
-from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require
-from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
+from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require, settings_for
 from dbtools.races.execution.workers import Workers
 from dbtools.races.run import RunResult
 from dbtools.races.schedule import Divergence
@@ -33,29 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    import psycopg
-
     from dbtools.races.execution.workers import Runner, Task
     from dbtools.races.reach import Reach
     from dbtools.races.scenario import Actor, Scenario
     from dbtools.races.schedule import Strategy
     from dbtools.server.requirements import Requirements
-
-SETTINGS = {
-    "deadlock_timeout": f"{DEADLOCK_TIMEOUT_S * 1000:g}ms",
-    # What the server starts by itself would take part in the race without being scheduled.
-    "autovacuum": "off",
-    "max_parallel_workers_per_gather": "0",
-    "max_parallel_maintenance_workers": "0",
-    "jit": "off",
-    "max_prepared_transactions": "10",
-}
-_CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
-SINCE_16 = {
-    # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
-    "scram_iterations": "1",
-}
-"""Settings that earlier versions do not know."""
 
 
 class Lab:
@@ -92,7 +73,7 @@ class Lab:
             StepFailed, ChainFailed: The project's own steps could not make the snapshot that it starts from.
         """
         with ExitStack() as stack:
-            settings = SETTINGS | (SINCE_16 if self.major >= 16 else {})
+            settings = settings_for(self.major)
             required = require(self.scenario, self._requirements, settings)
             project = find_project(self.scenario)
             # Steps of a project may want the databases that a lean server lacks.
@@ -208,11 +189,11 @@ class Lab:
                 except Divergence as error:
                     diverged = str(error)
             trace = scheduler.trace
-            _end_sessions(control)
+            end_sessions(control)
             gids = roll_back_prepared(control)
             trace.failures += [*failed_programs(trace), *broken_invariants(control, self.scenario.invariants)]
             content = read_content(control, self.start, gids)
-            plain = _is_plain(control) and not any(_CHANGES_MEANING.search(packet) for packet in scheduler.openings)
+            plain = is_plain(control, scheduler.openings)
         return RunResult(
             trace,
             tuple(scheduler.turns.choices),
@@ -261,18 +242,3 @@ class Lab:
             yield name
         finally:
             self._admin.execute(f"drop database {name} with (force)")
-
-
-def _end_sessions(control: psycopg.Connection) -> None:
-    """End the sessions that killed programs have left, and wait until their work is rolled back."""
-    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-    while control.execute(f"select pg_terminate_backend(pid, 1000) {others}").fetchall():
-        pass
-
-
-def _is_plain(control: psycopg.Connection) -> bool:
-    return not control.execute(
-        "select from pg_db_role_setting, unnest(setconfig) as setting"
-        " where setting ~ 'isolation|search_path|^role|row_security|replication_role'"
-        " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
-    ).fetchall()

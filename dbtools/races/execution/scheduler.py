@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 from dbtools.db.deadlock import DEADLOCK
 from dbtools.races.execution import wire
 from dbtools.races.execution.actor_state import ActorState
+from dbtools.races.execution.failures import hang
 from dbtools.races.execution.session import Phase, Session
 from dbtools.races.execution.turns import Turns
 from dbtools.races.execution.wait_tracker import WaitTracker
-from dbtools.races.trace import End, Event, EventKind, Failure, Step, Trace
+from dbtools.races.trace import End, Event, EventKind, Step, Trace
 
 if TYPE_CHECKING:
     from dbtools.db.lock_probe import Probe
@@ -112,7 +113,7 @@ class Scheduler:
             if self.trace.stalled or not held:
                 break
             if self.turns.are_in_vain():
-                self._record_hang()
+                self.trace.failures.append(hang(self._actors, self._waits.blocked))
                 break
             if len(self.trace.steps) >= self._limits.steps:
                 self.trace.stalled = f"It was ended after {self._limits.steps:,} steps."
@@ -167,7 +168,7 @@ class Scheduler:
                 if self._is_over() or self._can_make_progress():
                     return
                 if seconds > self._limits.hang:
-                    self._record_hang()
+                    self.trace.failures.append(hang(self._actors, self._waits.blocked))
                     return
             elif seconds > self._limits.step:
                 self.trace.stalled = self._why_unsettled()
@@ -195,15 +196,8 @@ class Scheduler:
         for actor, session in ended:
             self._waits.end(session)
             step = actor.steps.pop(session)
-            step.tag = session.tag
-            step.commands = session.commands
-            step.transaction = session.transaction
-            step.sqlstate = session.error.get("C", "")
-            step.message = session.error.get("M", "")
-            step.detail = deadlocks.get(session, session.error.get("D", ""))
-            step.subject = session.error.get("n") or session.error.get("t", "")
-            if session.phase is Phase.CLOSED and not step.sqlstate:
-                step.sqlstate, step.message = "08006", "the connection was lost"
+            session.record(step)
+            step.detail = deadlocks.get(session, step.detail)
             actor.record(EventKind.ENDED, step.number)
             if step.choice:
                 actor.polling.answered(session, step)
@@ -226,18 +220,6 @@ class Scheduler:
 
     def _can_make_progress(self) -> bool:
         return any(actor.in_phase(Phase.CONNECTING, Phase.HELD) for actor in self._actors)
-
-    def _record_hang(self) -> None:
-        """Record a failure: every actor waits for a lock of another one, or sleeps with no request under way."""
-        reasons = []
-        for actor in [actor for actor in self._actors if not actor.over]:
-            blocked = [session for session in actor.open_sessions if session in self._waits.blocked]
-            reasons += [f"{session.name} waits for {' and '.join(self._waits.blocked[session])}" for session in blocked]
-            held = actor.in_phase(Phase.HELD)
-            reasons += [f"{session.name} asks again and again: {session.sql}" for session in held]
-            if not blocked and not held:
-                reasons.append(f"{actor.name} sleeps with no request under way")
-        self.trace.failures.append(Failure("hang", "hang", f"No actor can make progress: {', '.join(reasons)}."))
 
     def _unsettled(self) -> list[str]:
         """Return what is not settled, in words: all of it, or enough to know that something is not."""

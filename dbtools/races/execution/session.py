@@ -12,6 +12,8 @@ from dbtools.races.execution import wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbtools.races.trace import Step
+
 
 class Phase(StrEnum):
     """Where a session is."""
@@ -135,6 +137,15 @@ class Session:
     def add_answer(self, data: bytes) -> None:
         """Take notice of a piece of the answer."""
         self.answer = zlib.crc32(data, self.answer)
+
+    def record(self, step: Step) -> None:
+        """Write into the step of the last request how it has ended."""
+        step.tag, step.commands, step.transaction = self.tag, self.commands, self.transaction
+        step.sqlstate, step.message = self.error.get("C", ""), self.error.get("M", "")
+        step.detail = self.error.get("D", "")
+        step.subject = self.error.get("n") or self.error.get("t", "")
+        if self.phase is Phase.CLOSED and not step.sqlstate:
+            step.sqlstate, step.message = "08006", "the connection was lost"
 
     def notified(self) -> None:
         """Take notice of a notification that is passed on to the program."""

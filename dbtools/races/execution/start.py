@@ -12,6 +12,7 @@ from dbtools.config import NoProject, Project
 from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import led_environment
+from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
 from dbtools.races.scenario import SCHEMA
 from dbtools.server.extensions import make_extensions
 
@@ -23,6 +24,25 @@ if TYPE_CHECKING:
     from dbtools.server.requirements import Requirements
 
 TEMPLATE = "race_start"
+SETTINGS = {
+    "deadlock_timeout": f"{DEADLOCK_TIMEOUT_S * 1000:g}ms",
+    # What the server starts by itself would take part in the race without being scheduled.
+    "autovacuum": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_parallel_maintenance_workers": "0",
+    "jit": "off",
+    "max_prepared_transactions": "10",
+}
+SINCE_16 = {
+    # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
+    "scram_iterations": "1",
+}
+"""Settings that earlier versions do not know."""
+
+
+def settings_for(major: int) -> dict[str, str]:
+    """Return the settings of a lab's server of this major version."""
+    return SETTINGS | (SINCE_16 if major >= 16 else {})
 
 
 def require(scenario: Scenario, requirements: Requirements, own: dict[str, str]) -> Requirements:
