@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from dbtools.server.embedded import EmbeddedServer
     from tests.faults.figures import Figure
 
+SILENT_AT = {b"": UNCHANGED, b"COPY": NOT_COMMITTED, b"COMMIT": COMMIT_UNKNOWN}
+"""The word at which the peer falls silent, the first one being the login; and the state that is then to be told."""
 LIMIT_S = 60.0
 """After this long a run counts as hung. It has ended after 5 s: see `_doubt_early`."""
 
@@ -48,14 +51,20 @@ def commit(server: EmbeddedServer, *, full: bool) -> Iterator[Figure]:
 
 
 def silence(server: EmbeddedServer) -> Iterator[Figure]:
-    """Let the peer fall silent before the login, after it, in the work and at the commit."""
+    """Let the peer fall silent before the login, in the work and at the commit; the three wait at the same time."""
     hung, false, wrong, ends = list[str](), list[str](), list[str](), 0
-    with environment(server) as here:
-        contents = here.contents()
+    with ExitStack() as stack:
+        places = [stack.enter_context(environment(server)) for _ in SILENT_AT]
+        contents = places[0].contents()
         for name, act in RUNS.items():
-            for word, state in ((b"", UNCHANGED), (b"COPY", NOT_COMMITTED), (b"COMMIT", COMMIT_UNKNOWN)):
-                with Child(partial(_silence, here, word, act), parent=True) as child:
-                    ended = child.finish(LIMIT_S)
+            for here in places:
+                here.reset(OLD)
+            children = [
+                stack.enter_context(Child(partial(_silence, here, word, act), parent=True))
+                for here, word in zip(places, SILENT_AT, strict=True)
+            ]
+            for here, child, (word, state) in zip(places, children, SILENT_AT.items(), strict=True):
+                ended = child.finish(LIMIT_S)
                 if ended.code == -1:
                     hung.append(f"{name}, silent at {word!r}")
                 elif not ended.foreseen or state not in ended.error:
@@ -64,9 +73,8 @@ def silence(server: EmbeddedServer) -> Iterator[Figure]:
                 here.freed()
                 if contents.get(here.digest()) != OLD:
                     wrong.append(f"{name}, silent at {word!r}")
-                    here.reset(OLD)
         for name, wait in (("four ports that are mute", _wait_for_mute), ("one that lets log in", _wait_for_silent)):
-            with Child(partial(wait, here)) as child:
+            with Child(partial(wait, places[0])) as child:
                 ended = child.finish(LIMIT_S)
             ends += 1
             if ended.code == -1:
