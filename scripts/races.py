@@ -15,6 +15,8 @@ import argparse
 import json
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,8 @@ from dbtools.errors import VerificationFailed  # noqa: E402
 from dbtools.races import store  # noqa: E402
 from dbtools.races.explore import explore, replay  # noqa: E402
 
+PROCESSES = 2
+"""How many scenarios are explored at once, each on a server of its own."""
 HEADINGS = ("scenario", "verdict", "failure", "schedules", "waits in", "replays equal", "token")
 
 
@@ -64,9 +68,11 @@ def main() -> int:
     wanted = [name for name in names if not options.scenario or name.partition(".")[0] in options.scenario]
     started = time.monotonic()
     figures: list[dict[str, object]] = []
-    for name in wanted:
-        figures.append(check(project, name, bound=2 if options.full else 1, replays=100 if options.full else 10))
-        print(f"{name}: {figures[-1]['verdict']} {figures[-1]['reason']}".strip(), file=sys.stderr, flush=True)
+    one = partial(check, project, bound=2 if options.full else 1, replays=100 if options.full else 10)
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        for found in pool.map(one, wanted):
+            figures.append(found)
+            print(f"{found['scenario']}: {found['verdict']} {found['reason']}".strip(), file=sys.stderr, flush=True)
     rows = [
         [str(found[key]) for key in HEADINGS[:5]]
         + [f"{found['equal']} of {found['replays']}" if found["replays"] else "-", str(found["token"])]
