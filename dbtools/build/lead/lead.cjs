@@ -12,14 +12,14 @@ const VERSIONS = [196608, 196610]; // of the protocol: 3.0 and 3.2
 const target = parse(process.env.DBTOOLS_LEAD_URL);
 
 function parse(text) {
-  const [, login, place, database, query] = /^postgresql:\/\/(?:([^@/]*)@)?([^/?]*)\/([^?]*)\??(.*)$/.exec(text);
+  if (!text) throw new Error("dbtools: this program cannot be led: DBTOOLS_LEAD_URL is not set");
+  const [, place, database, query] = /^postgresql:\/\/(?:[^@/]*@)?([^/?]*)\/([^?]*)\??(.*)$/.exec(text);
   const more = new URLSearchParams(query);
   const [, host, port] = /^(.*?)(?::(\d+))?$/.exec(place);
   return {
-    host: (more.get("hostaddr") || more.get("host") || decodeURIComponent(host)).replace(/^\[|\]$/g, ""),
-    port: Number(more.get("port") || port || 5432),
+    hosts: (more.get("host") || decodeURIComponent(host).replace(/^\[|\]$/g, "")).split(","),
+    ports: (more.get("port") || port || "5432").split(",").map(Number),
     database: more.get("dbname") || decodeURIComponent(database),
-    user: decodeURIComponent((login || "").split(":")[0]),
   };
 }
 
@@ -46,9 +46,11 @@ function placeOf(socket) {
 
 function isOurs(socket) {
   const { host, port } = placeOf(socket);
-  if (host.startsWith("/")) return host === `${target.host}/.s.PGSQL.${target.port}`;
-  const same = [host, socket.remoteAddress].includes(target.host) || (isLoopback(host) && isLoopback(target.host));
-  return port === target.port && same;
+  return target.hosts.some((one, at) => {
+    const number = target.ports[at] || target.ports[0];
+    if (host.startsWith("/")) return host === `${one}/.s.PGSQL.${number}`;
+    return port === number && ([host, socket.remoteAddress].includes(one) || (isLoopback(host) && isLoopback(one)));
+  });
 }
 
 function readStartup(message) {

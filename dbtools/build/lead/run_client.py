@@ -159,7 +159,7 @@ def _refuse_connecting(file: str) -> None:
 
 
 def _leave_out(what: str) -> None:
-    sys.stderr.write(f"dbtools: {what} was left out: a step is given a database, which is empty at first\n")
+    sys.stderr.write(f"dbtools: {what} was left out: a step works on the database that it is given\n")
 
 
 if __name__ == "__main__":
