@@ -176,8 +176,10 @@ def _leading(environ: Mapping[str, str], parts: Mapping[str, str], ssl: Mapping[
 
 
 def _node_options(given: str) -> str:
-    script = str(LEAD / "lead.cjs").replace("\\", "\\\\").replace('"', '\\"')
-    return f'{given} --require "{script}"'.lstrip()
+    path = str(LEAD / "lead.cjs")
+    if " " in path:  # programs that take the options apart know no quotes
+        path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
+    return f"{given} --require={path}".lstrip()
 
 
 def _is_local(host: str) -> bool:

@@ -74,9 +74,15 @@ def test_every_way_to_name_a_database_leads_to_the_given_one(tmp_path: Path) -> 
         "PYTHONUNBUFFERED": "1",
         "DBTOOLS_LEAD_URL": URL,
         "DBTOOLS_LEAD_PYTHON": sys.executable,
-        "NODE_OPTIONS": f'--require "{environment.LEAD}/lead.cjs"',
+        "NODE_OPTIONS": f"--require={environment.LEAD}/lead.cjs",
         "DBTOOLS_STEP": "m",
     }
+
+
+def test_options_of_node_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "LEAD", Path("/my tools/lead"))
+    found = variables(tmp_path, {"NODE_OPTIONS": "--enable-source-maps"})
+    assert found["NODE_OPTIONS"] == '--enable-source-maps --require="/my tools/lead/lead.cjs"'
 
 
 def test_record_and_fence_are_passed_on(tmp_path: Path) -> None:
