@@ -64,7 +64,7 @@ def main(name: str, arguments: list[str]) -> None:
     path = os.pathsep.join(folder for folder in os.get_exec_path() if os.path.abspath(folder) != BIN)
     program = shutil.which(name, path=path)
     if program is None:
-        sys.stderr.write(f"{name}: not found\n")
+        sys.stderr.write(f"{name} was not found on PATH.\n")
         sys.exit(127)
     try:
         led = _psql(arguments) if name == "psql" else _pg_restore(arguments)
