@@ -17,7 +17,7 @@ from scripts.tracked import copy_tracked  # noqa: E402 - found through the line 
 RUNTIME = ("alembic", "invoke", "psycopg", "psycopg-binary", "sqlalchemy", "mako", "markupsafe", "typing-extensions")
 PROJECT = '[tool.dbtools]\nmigrate = { sql = "schema.sql" }\n'
 CHECK = """
-import importlib, importlib.metadata, pathlib, pkgutil, sys, dbtools
+import importlib, importlib.metadata, os, pathlib, pkgutil, sys, dbtools
 assert dbtools.__version__ == importlib.metadata.version("dbtools")
 assert not {"alembic", "invoke", "psycopg", "sqlalchemy"} & sys.modules.keys(), "import dbtools is no longer cheap"
 for name in dbtools.__all__:
@@ -30,7 +30,8 @@ for module in pkgutil.walk_packages(dbtools.__path__, "dbtools."):
         importlib.import_module(module.name)
 # Programs that a project's Python runs.
 lead = pathlib.Path(dbtools.__path__[0]) / "build" / "lead"
-assert {"sitecustomize.py", "run_alembic.py", "run_call.py"} <= {path.name for path in lead.iterdir()}
+assert {"sitecustomize.py", "run_alembic.py", "run_call.py", "lead.cjs"} <= {path.name for path in lead.iterdir()}
+assert os.access(lead / "bin" / "psql", os.X_OK), "the programs in lead/bin are not installed as programs"
 from dbtools.config import Project
 assert Project.find().pool_size == 6
 """

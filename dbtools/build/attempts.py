@@ -45,13 +45,20 @@ def build_again(attempt: Attempt[Result_co], target: Dsn, note: Callable[[str], 
                 own.add(twice[1])
                 note(f"Once more, without the extension that the steps make themselves: {twice[1]}")
                 continue
-            if not there or "does not exist" not in str(error):
+            if not _lacks(str(error), there):
                 raise
             note(f"Once more, with the extensions that are there: {', '.join(there)}")
             try:
                 return attempt(extensions=True)
             except StepFailed:
                 raise error from None  # they were not what was missing
+
+
+def _lacks(text: str, there: Collection[str]) -> bool:
+    """Return whether an error may come from the lack of one of these extensions: programs have words of their own."""
+    return bool(there) and (
+        "does not exist" in text or any(re.search(rf"\b{re.escape(name)}\b", text) for name in there)
+    )
 
 
 def run_and_keep(run: Callable[[Scratch], None], project: Project, target: Dsn, note: Callable[[str], None]) -> None:

@@ -21,6 +21,7 @@ from dbtools.db.settings import fix_text_settings
 from dbtools.db.sql import quote, quote_ident, scalar
 from dbtools.db.structure import fingerprint
 from dbtools.errors import UNCHANGED, ChainFailed
+from dbtools.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -87,8 +88,8 @@ def write_content(
     large = scalar(connection, "select count(*) from pg_largeobject_metadata")
     if large:
         raise ChainFailed(
-            f"The steps made {large} large objects.",
-            "They belong to the database as a whole, and a snapshot does not hold them.",
+            f"The steps made {number_of(int(large), 'large object')}.",
+            "Large objects belong to the database as a whole, and a snapshot does not hold them.",
             "Keep such data in a bytea column, or load it after a reset.",
             UNCHANGED,
         )

@@ -161,15 +161,19 @@ def check_migrated(scratch: Scratch, titles: Sequence[str], *, no_revision: bool
         StepFailed: It is empty.
     """
     row = scratch.session.execute(_TABLES).fetchone()
-    if row and not row[0]:
-        raise StepFailed(
-            f"The migrate steps ({', '.join(titles)}) made no table.",
-            "Alembic found no revision." if no_revision else "They ran to their end, but the database is empty.",
-            NO_REVISION
-            if no_revision
-            else 'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }',
-            UNCHANGED,
+    if not row or row[0]:
+        return
+    if no_revision:
+        why, hint = "Alembic found no revision.", NO_REVISION
+    elif current_revisions(scratch.session):
+        why = "They ran to their end and wrote down a revision of Alembic, but its table is the only one."
+        hint = (
+            "Add the command that makes the tables: some programs make them when they start, and upgrade what is there."
         )
+    else:
+        why = "They ran to their end, but the database is empty."
+        hint = 'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }'
+    raise StepFailed(f"The migrate steps ({', '.join(titles)}) made no table.", why, hint, UNCHANGED)
 
 
 def check_alembic(scratch: Scratch, heads: Sequence[str]) -> None:

@@ -5,6 +5,8 @@
   that reads .env by itself does not override what is set.
 - libpq's variables: set, or taken out where they would lead elsewhere.
 - PYTHONPATH: first the folder that leads the engines and drivers of Python programs.
+- NODE_OPTIONS: the script that leads the connections of Node programs to the server, or refuses them.
+- PATH: first the folder whose psql, pg_restore, createdb and dropdb are led, whatever their arguments name.
 - `env` of the project and of the step, and the words of a command, with the database's parts in place of the
   placeholders.
 """
@@ -63,6 +65,7 @@ def step_environment(
     ours = database_variables(database, project, environ, (step.cwd,), step.env)
     ours |= _paths(step, project, interpreter, {**environ, **ours})
     ours |= {MARK: mark, "DBTOOLS_LEAD_URL": _compose(parts, "postgresql", _ssl(database)), "PYTHONUNBUFFERED": "1"}
+    ours |= {"DBTOOLS_LEAD_PYTHON": sys.executable, "NODE_OPTIONS": _node_options(environ.get("NODE_OPTIONS", ""))}
     if record is not None:
         ours["DBTOOLS_RECORD"] = str(record)
     if fence is not None:
@@ -172,6 +175,13 @@ def _leading(environ: Mapping[str, str], parts: Mapping[str, str], ssl: Mapping[
     return found
 
 
+def _node_options(given: str) -> str:
+    path = str(LEAD / "lead.cjs")
+    if " " in path:  # programs that take the options apart know no quotes
+        path = '"{}"'.format(path.replace("\\", "\\\\").replace('"', '\\"'))
+    return f"{given} --require={path}".lstrip()
+
+
 def _is_local(host: str) -> bool:
     return host.startswith(("/", "@", "127.")) or host in ("localhost", "::1")
 
@@ -188,7 +198,7 @@ def _is_out(name: str, database: Dsn, parts: Mapping[str, str]) -> bool:
 def _paths(step: Step, project: Project, interpreter: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return PATH, PYTHONPATH and VIRTUAL_ENV: the project's own programs and packages come first."""
     found = {"PYTHONPATH": os.pathsep.join(filter(None, (str(LEAD), environ.get("PYTHONPATH"))))}
-    first = []
+    first = [LEAD / "bin"]
     environment = environment_of(interpreter)
     if environment is not None:
         found["VIRTUAL_ENV"] = str(environment)

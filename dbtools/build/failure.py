@@ -93,7 +93,8 @@ def _python_error(lines: list[str], project: Project, cwd: Path) -> tuple[str, l
         return None  # cut off, or the program went on after it
     place = next((frame for frame in reversed(frames) if _is_own(frame[0], project)), frames[-1] if frames else None)
     where = f", at {_shown(place[0], project)}:{place[1]}" if place else ""
-    return f"{lines[end][:MAX_SHOWN_CHARACTERS].rstrip('.')}{where}.", [line for line in lines[end + 1 :] if line]
+    # A message that begins with a line break leaves the type with a colon.
+    return f"{lines[end][:MAX_SHOWN_CHARACTERS].rstrip('.: ')}{where}.", [line for line in lines[end + 1 :] if line]
 
 
 def _is_own(path: Path, project: Project) -> bool:

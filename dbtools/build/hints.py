@@ -28,6 +28,7 @@ _NO_VARIABLE = re.compile(
 )
 _NO_SETTINGS = re.compile(r"validation errors? for \w*(?:Settings|Config)\w*$", re.MULTILINE)  # pydantic-settings
 _NO_SETTING = re.compile(r"^(\w+)\n +Field required", re.MULTILINE)
+_REFUSED = "dbtools refused a connection to "  # lead.cjs
 _EXTENSION = re.compile(r'extension "([^"]+)" is not available|permission denied to create extension "([^"]+)"')
 
 
@@ -45,6 +46,11 @@ def find_hint(step: Step, lines: Sequence[str], project: Project, interpreter: P
         )
     if (found := _NO_MODULE.search(text)) and _runs_in(step, interpreter):
         return _about_module(found[1], step, project, interpreter)
+    if _REFUSED in text:
+        return (
+            "Have it take its database from DATABASE_URL, which no .env file may override, or map its variables:"
+            ' [tool.dbtools] env = { DB_NAME = "{dbname}", DB_HOST = "{host}", DB_PORT = "{port}" }'
+        )
     if names := _missing_variables(text):
         given, listed = (", ".join(form.format(name) for name in names) for form in ("{}=...", '{} = "..."'))
         prefix = " (after its env_prefix, if it has one)" if _NO_SETTINGS.search(text) else ""

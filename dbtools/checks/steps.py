@@ -110,7 +110,8 @@ def _look_at(
     variables = step_environment(step, NOWHERE, project, interpreter, environ, mark="doctor")
     if step.kind == "command":
         (program,) = fill_words(step.words[:1], NOWHERE, environ, (step.cwd, project.root))
-        return f"runs {_shown(_find_program(program, step.cwd, variables['PATH']), project)}", {}
+        path = variables["PATH"].removeprefix(f"{LEAD / 'bin'}{os.pathsep}")  # those there run the one that comes next
+        return f"runs {_shown(_find_program(program, step.cwd, path), project)}", {}
     words = [os.path.relpath(project.root / word, step.cwd) for word in step.words]
     seen = _look(interpreter, step.kind, words if step.kind == "alembic" else [*step.words], step.cwd, variables)
     if problem := seen.get("error"):

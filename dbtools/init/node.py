@@ -143,9 +143,10 @@ def _steps(files: Files, package: Package, tool: Tool, own: list[str]) -> Steps:
     else:
         what = f"{tool.package}, but neither a script that migrates nor a file that says what it migrates"
         return Steps(what, evidence, None, package.folder)
-    mind = (
-        f"{config} seems to name its database itself. A program that reads no variable is not led, and works on"
-        " that database: have it read DATABASE_URL first."
+    mind = f"{config} seems to name its database itself. " + (
+        "Prisma's engine is led by variables alone, and works on that database: have it read DATABASE_URL first."
+        if tool.package == "prisma"
+        else "On the server of the step it is led all the same; a connection to another one is refused."
     )
     unled = not option and is_hard_coded(files, config)
     return Steps(tool.package, evidence, value, package.folder, sure, "variables", mind=(mind,) if unled else ())

@@ -434,7 +434,21 @@ def test_steps_that_make_no_table_are_found_out(site: Site) -> None:
     )
     with pytest.raises(StepFailed) as caught:
         site.reset()
-    assert caught.value.what == "The migrate steps (python migrate.py) made no table."
+    assert str(caught.value) == (
+        "The migrate steps (python migrate.py) made no table.\n"
+        "They ran to their end, but the database is empty. Nothing was changed.\n"
+        'Map what names the database in [tool.dbtools]: env = { DB_NAME = "{dbname}", DB_HOST = "{host}" }'
+    )
+    ledger = "create table alembic_version as select '1'::varchar(32) as version_num"
+    site.write("migrate.py", SEED.replace("insert into items (name) values ('one'), ('two')", ledger))
+    with pytest.raises(StepFailed) as caught:
+        site.reset()
+    assert caught.value.why == (
+        "They ran to their end and wrote down a revision of Alembic, but its table is the only one."
+    )
+    assert caught.value.hint == (
+        "Add the command that makes the tables: some programs make them when they start, and upgrade what is there."
+    )
 
 
 def test_first_runs_at_once_build_once(site: Site) -> None:

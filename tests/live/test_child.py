@@ -184,6 +184,8 @@ def test_a_python_error_has_its_type_and_its_place(lab: Lab) -> None:
     assert error.why.startswith(
         'psycopg.errors.UndefinedTable: relation "nothing" does not exist, at step.py:2.\n    LINE 1:'
     )
+    error = lab.python_failure("raise RuntimeError('\\nOpen it first.')")
+    assert error.why == "RuntimeError, at step.py:1.\n    Open it first.\nIt ended with exit code 1."
 
 
 def test_what_cannot_be_started(lab: Lab) -> None:

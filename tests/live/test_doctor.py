@@ -220,6 +220,12 @@ def a_missing_program(site: Site) -> None:
     site.configure('migrate = { sql = "schema.sql" }\nseed = ["no-such-program", "now"]')
 
 
+@red("seed 1 of 1 (pg_restore demo.dump)", "pg_restore was not found on PATH.")
+def a_missing_client(site: Site) -> None:
+    site.configure('migrate = { sql = "schema.sql" }\nseed = ["pg_restore", "demo.dump"]')
+    site.environ["PATH"] = "/nowhere"
+
+
 @red("seed 1 of 1 (./seed.sh)", "./seed.sh does not exist.")
 def a_missing_script(site: Site) -> None:
     site.configure('migrate = { sql = "schema.sql" }\nseed = ["./seed.sh"]')

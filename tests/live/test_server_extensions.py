@@ -206,6 +206,24 @@ def test_an_extension_that_the_steps_only_use_is_there(system: Binaries, project
     invoke(project, "reset", "--rebuild")
 
 
+def test_an_extension_of_the_targets_own_role_is_there_for_steps_that_ask_for_it(
+    system: Binaries, project: Path
+) -> None:
+    configure(
+        project,
+        f"major = {system.major}",
+        "do $$ begin if not exists (select from pg_extension where extname = 'citext') then"
+        " raise exception 'Please install these first: citext'; end if; end $$; create table people (name citext);",
+        "insert into people values ('Ann');",
+    )
+    with psycopg.connect(start_server(project, Requirements(system.major)).url, autocommit=True) as connection:
+        connection.execute("create extension citext")
+    told = invoke(project, "reset").stderr.splitlines()
+    assert [line for line in told if line.startswith("Once more")] == [
+        "Once more, with the extensions that are there: citext"
+    ]
+
+
 @pytest.mark.parametrize("listed", ['"citext"', ""], ids=["listed", "of the target"])
 def test_a_build_on_a_throwaway_server_has_them(system: Binaries, project: Path, listed: str) -> None:
     configure(

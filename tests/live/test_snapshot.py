@@ -154,8 +154,8 @@ def test_large_objects_are_refused(pg_database: str, tmp_path: Path) -> None:
             Log(),
         )
     assert str(caught.value) == (
-        "The steps made 1 large objects.\n"
-        "They belong to the database as a whole, and a snapshot does not hold them. Nothing was changed.\n"
+        "The steps made 1 large object.\n"
+        "Large objects belong to the database as a whole, and a snapshot does not hold them. Nothing was changed.\n"
         "Keep such data in a bytea column, or load it after a reset."
     )
 

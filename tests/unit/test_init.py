@@ -465,12 +465,19 @@ def test_other_compose_files(run: Run, tmp_path: Path, compose: str, said: str) 
     assert ("compose.yaml" in out, said in out) == (bool(said), True)
 
 
-def test_a_program_that_cannot_be_led_is_told(run: Run, tmp_path: Path) -> None:
+def test_settings_that_name_their_database_are_told(run: Run, tmp_path: Path) -> None:
     knexfile = 'module.exports = { client: "pg", connection: { host: "localhost", database: "shop" } }'
     lay_out(tmp_path, {"package.json": package({}, "knex"), "knexfile.js": knexfile})
     assert (
-        "Mind: knexfile.js seems to name its database itself. A program that reads no variable is not led, and works"
-        " on that database: have it read DATABASE_URL first.\n"
+        "Mind: knexfile.js seems to name its database itself. On the server of the step it is led all the same; a"
+        " connection to another one is refused.\n"
+    ) in run("init", "--dry-run")[1]
+    schema = 'datasource db {\n  provider = "postgresql"\n  url = "postgresql://app@localhost/shop"\n}\n'
+    lay_out(tmp_path, {"package.json": package({}, "prisma"), "prisma/schema.prisma": schema})
+    (tmp_path / "knexfile.js").unlink()
+    assert (
+        "Mind: prisma/schema.prisma seems to name its database itself. Prisma's engine is led by variables alone, and"
+        " works on that database: have it read DATABASE_URL first.\n"
     ) in run("init", "--dry-run")[1]
 
 

@@ -58,6 +58,7 @@ def test_every_way_to_name_a_database_leads_to_the_given_one(tmp_path: Path) -> 
     }
     found = variables(tmp_path, given)
     place = found.pop("PATH"), found.pop("VIRTUAL_ENV")
+    assert place[0].startswith(f"{environment.LEAD}/bin:")
     assert place[0].endswith(":/bin")
     assert found == {
         "DATABASE_URL": URL.replace("postgresql", "postgres"),
@@ -72,8 +73,16 @@ def test_every_way_to_name_a_database_leads_to_the_given_one(tmp_path: Path) -> 
         "PYTHONPATH": str(environment.LEAD),
         "PYTHONUNBUFFERED": "1",
         "DBTOOLS_LEAD_URL": URL,
+        "DBTOOLS_LEAD_PYTHON": sys.executable,
+        "NODE_OPTIONS": f"--require={environment.LEAD}/lead.cjs",
         "DBTOOLS_STEP": "m",
     }
+
+
+def test_options_of_node_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "LEAD", Path("/my tools/lead"))
+    found = variables(tmp_path, {"NODE_OPTIONS": "--enable-source-maps"})
+    assert found["NODE_OPTIONS"] == '--enable-source-maps --require="/my tools/lead/lead.cjs"'
 
 
 def test_record_and_fence_are_passed_on(tmp_path: Path) -> None:
@@ -132,7 +141,8 @@ def test_the_projects_environment_is_first_on_the_path(tmp_path: Path) -> None:
     python = make_environment(tmp_path / ".venv")
     (tmp_path / "node_modules" / ".bin").mkdir(parents=True)
     found = variables(tmp_path, {"PATH": "/bin", "VIRTUAL_ENV": "/other", "PYTHONHOME": "/x"}, interpreter=python)
-    assert found["PATH"] == f"{python.parent}:{tmp_path}/node_modules/.bin:/bin"
+    clients = environment.LEAD / "bin"
+    assert found["PATH"] == f"{clients}:{python.parent}:{tmp_path}/node_modules/.bin:/bin"
     assert found["VIRTUAL_ENV"] == str(tmp_path / ".venv")
     assert "PYTHONHOME" not in found
 

@@ -8,6 +8,7 @@ These variables steer it:
 
 - DBTOOLS_LEAD_URL: the database. Without it nothing is led.
 - DBTOOLS_LEAD_FENCE: the key of an advisory lock, which every led connection takes in its shared form first.
+- DBTOOLS_LEAD_PYTHON: dbtools' own Python, in which the programs of `bin` lead psql and the like (see `run_client`).
 - DBTOOLS_RECORD: the file to which what the program reads is appended, as lines of JSON.
 
 Connections are led where the driver opens them (see `drivers`), not where a URL is read: so neither a settings file, a

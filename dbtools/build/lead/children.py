@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _UNLED_FLAGS = set("IES")
 """Flags with which Python reads no PYTHONPATH, or no sitecustomize."""
+_PYTHON = "DBTOOLS_LEAD_PYTHON"
+"""What the clients in `bin` run in."""
 
 
 class Children:
@@ -42,6 +44,9 @@ class Children:
         search = os.fsdecode(environment.get("PYTHONPATH") or "")
         if self._folder not in search.split(os.pathsep):
             environment["PYTHONPATH"] = self._folder + (os.pathsep + search if search else "")
+        path, clients = os.fsdecode(environment.get("PATH") or os.defpath), os.path.join(self._folder, "bin")
+        if clients not in path.split(os.pathsep) and _PYTHON in self._variables:
+            environment["PATH"] = clients + os.pathsep + path
         for name, value in self._variables.items():
             if environment.get(name) != value:
                 environment[name] = value

@@ -23,8 +23,8 @@ _ANYWHERE = ("/site-packages/", "/dist-packages/", "/.git/", "/.dbtools/", "/__p
 class Files:
     """Records each file that is opened for reading and each folder that is listed, unless it is ignored.
 
-    Ignored: installed packages and the standard library, the system's own files, the temp folder (unless the program
-    runs in it), .git, .dbtools, __pycache__, `folder`, and files that this process itself wrote anew.
+    Ignored: installed packages and the standard library, the system's own files, the temp folder (but for the folder in
+    it that the program runs in), .git, .dbtools, __pycache__, `folder`, and files that this process itself wrote anew.
     """
 
     def __init__(self, record: Record, folder: str) -> None:
@@ -34,8 +34,11 @@ class Files:
         ignored = {os.path.join(prefix, name, "") for prefix in prefixes for name in _INSTALLED}
         here = os.path.join(os.path.realpath(os.curdir), "")
         temp = os.path.join(os.environ.get("TMPDIR") or "/tmp", "")  # noqa: S108 - ignored, not written to
-        if not here.startswith(os.path.realpath(temp)):
-            ignored.add(temp)
+        real = os.path.join(os.path.realpath(temp), "")
+        self._temp = (temp, real) if here != real else ()
+        # A project below the temp folder: its neighbours there are what it and others made for a moment.
+        inside = here[len(real) :].partition("/")[0] if here.startswith(real) else ""
+        self._kept = tuple(os.path.join(path, inside, "") for path in self._temp) if inside else ()
         ignored.add(os.path.join(folder, ""))
         self._ignored = (*_SYSTEM, *ignored, *(os.path.join(os.path.realpath(path), "") for path in ignored))
 
@@ -58,7 +61,8 @@ class Files:
 
     def _write(self, key: str, path: str) -> None:
         inner = path + "/"
-        if not inner.startswith(self._ignored) and not any(part in inner for part in _ANYWHERE):
+        is_out = inner.startswith(self._ignored) or (inner.startswith(self._temp) and not inner.startswith(self._kept))
+        if not is_out and not any(part in inner for part in _ANYWHERE):
             self._record.write(key, path)
 
 

@@ -15,6 +15,7 @@ OTHER_CLIENTS = frozenset(
 )
 """Clients of PostgreSQL that we cannot lead. Their import fails, as if they were not installed."""
 URL, FENCE, RECORD = "DBTOOLS_LEAD_URL", "DBTOOLS_LEAD_FENCE", "DBTOOLS_RECORD"
+PYTHON = "DBTOOLS_LEAD_PYTHON"
 
 
 def start() -> None:
@@ -22,7 +23,7 @@ def start() -> None:
     record_path, url = os.environ.get(RECORD), os.environ.get(URL)
     if not record_path and not url:
         return
-    passed_on = {name: os.environ[name] for name in (URL, FENCE, RECORD) if name in os.environ}
+    passed_on = {name: os.environ[name] for name in (URL, FENCE, RECORD, PYTHON) if name in os.environ}
     record = None
     if record_path:
         from .record import Record
