@@ -23,6 +23,7 @@ from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
 from dbtools.races.execution.workers import Workers
 from dbtools.races.run import RunResult
+from dbtools.races.scenario import EVERY_TABLE
 from dbtools.races.schedule import Divergence
 from dbtools.server.cluster import ROLE
 from dbtools.server.embedded import EmbeddedServer
@@ -51,6 +52,19 @@ SETTINGS = {
     "max_prepared_transactions": "10",
 }
 _CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
+_KNOWN = "select array(select datname from pg_database) || array(select rolname from pg_roles)"
+# What a run has left in the cluster, beside its database: no later run may find it.
+_SLOTS = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = %s"
+_STRANGERS = """
+select format('drop database %%I with (force)', datname) from pg_database
+where datname <> all(%s) and datname !~ '^race_[0-9]+$'
+union all select format('drop role %%I', rolname) from pg_roles where rolname <> all(%s)
+"""
+_FUNCTIONS = """
+select proname from pg_proc p where oid >= 16384 and provolatile = 'v' and prorettype <> 'trigger'::regtype
+  and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_proc'::regclass, p.oid, 'e'))
+"""
+_SETTINGS = "isolation|search_path|^role|row_security|replication_role"
 SINCE_16 = {
     # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
     "scram_iterations": "1",
@@ -132,6 +146,7 @@ class Lab:
     def _connect(self, stack: ExitStack) -> None:
         self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
         self._admin = stack.enter_context(connect(self._superuser))
+        ((self._known,),) = self._admin.execute(_KNOWN).fetchall()
         with connect(self._superuser.with_database(TEMPLATE)) as connection:
             self.start = read_content(connection)
 
@@ -179,11 +194,14 @@ class Lab:
         diverged = ""
         with connect(self._superuser.with_database(database)) as control:
             control.execute("set lock_timeout = '1s'")
+            for latch in self.scenario.latches:
+                control.execute(latch.trigger if latch.table == EVERY_TABLE else "")
             async with AsyncExitStack() as stack:
                 stack.enter_context(adopted_orphans())
                 stack.callback(end_orphans, children())  # after all programs, whose children may be left to us
                 limits = self.scenario.limits
                 observer = Observer(control) if observed else None
+                keeps_snapshot = not _is_plain(control, "isolation")
                 scheduler = Scheduler(
                     Probe(control),
                     limits,
@@ -196,6 +214,7 @@ class Lab:
                     dsn = (self._superuser if actor.superuser else self._owner).with_database(database)
                     guard = None if actor.latch else self.guard
                     proxy = Proxy(actor.name, dsn.host, int(dsn.port), scheduler.session_changed, guard)
+                    proxy.keeps_snapshot = keeps_snapshot
                     await proxy.open()
                     stack.push_async_callback(proxy.close)
                     # No driver but libpq's knows sslmode, and some refuse a URL that has it.
@@ -212,7 +231,9 @@ class Lab:
             gids = roll_back_prepared(control)
             trace.failures += [*failed_programs(trace), *broken_invariants(control, self.scenario.invariants)]
             content = read_content(control, self.start, gids)
-            plain = _is_plain(control) and not any(_CHANGES_MEANING.search(packet) for packet in scheduler.openings)
+            plain = _is_plain(control, _SETTINGS) and not any(
+                _CHANGES_MEANING.search(packet) for packet in scheduler.openings
+            )
         return RunResult(
             trace,
             tuple(scheduler.turns.choices),
@@ -240,6 +261,12 @@ class Lab:
             self._catalogue = Catalogue(self._stack.enter_context(connect(copy)))
         return reaches(run, self._catalogue.reach)
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """The names of the start state's own functions that may change something."""
+        with connect(self._superuser.with_database(TEMPLATE)) as connection:
+            return frozenset(name for (name,) in connection.execute(_FUNCTIONS).fetchall())
+
     def alter_start(self, sql: str) -> None:
         """Change the start state.
 
@@ -260,7 +287,10 @@ class Lab:
         try:
             yield name
         finally:
+            self._admin.execute(_SLOTS, (name,))
             self._admin.execute(f"drop database {name} with (force)")
+            for drop in self._admin.execute(_STRANGERS, (self._known,) * 2).fetchall():
+                self._admin.execute(drop[0])
 
 
 def _end_sessions(control: psycopg.Connection) -> None:
@@ -270,9 +300,10 @@ def _end_sessions(control: psycopg.Connection) -> None:
         pass
 
 
-def _is_plain(control: psycopg.Connection) -> bool:
+def _is_plain(control: psycopg.Connection, settings: str) -> bool:
+    """Return whether no role or database has settings that match, and the server's isolation level is the default."""
     return not control.execute(
-        "select from pg_db_role_setting, unnest(setconfig) as setting"
-        " where setting ~ 'isolation|search_path|^role|row_security|replication_role'"
-        " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
+        "select from pg_db_role_setting, unnest(setconfig) as setting where setting ~ %s"
+        " union all select where current_setting('default_transaction_isolation') <> 'read committed'",
+        (settings,),
     ).fetchall()

@@ -12,7 +12,7 @@ from dbtools.config import NoProject, Project
 from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import led_environment
-from dbtools.races.scenario import SCHEMA
+from dbtools.races.scenario import EVERY_TABLE, SCHEMA
 from dbtools.server.extensions import make_extensions
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def make_start(
     _run_steps(scenario, superuser if scenario.superuser else Dsn.parse(server.url_of(TEMPLATE)))
     with connect(superuser) as connection:
         for latch in scenario.latches:
-            connection.execute(latch.trigger)
+            connection.execute(latch.trigger if latch.table != EVERY_TABLE else "")  # that one comes with each run
 
 
 def connect(dsn: Dsn) -> psycopg.Connection:
