@@ -11,9 +11,10 @@ from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import Program
-from dbtools.races.execution.catalogue import Catalogue
+from dbtools.races.execution.catalogue import Catalogue, own_functions
 from dbtools.races.execution.content_reader import read_content, roll_back_prepared
 from dbtools.races.execution.failures import broken_invariants, failed_programs
+from dbtools.races.execution.leftovers import Leftovers
 from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.orphans import adopted_orphans, children, end_orphans
 from dbtools.races.execution.proxy import Proxy
@@ -52,18 +53,6 @@ SETTINGS = {
     "max_prepared_transactions": "10",
 }
 _CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
-_KNOWN = "select array(select datname from pg_database) || array(select rolname from pg_roles)"
-# What a run has left in the cluster, beside its database: no later run may find it.
-_SLOTS = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = %s"
-_STRANGERS = """
-select format('drop database %%I with (force)', datname) from pg_database
-where datname <> all(%s) and datname !~ '^race_[0-9]+$'
-union all select format('drop role %%I', rolname) from pg_roles where rolname <> all(%s)
-"""
-_FUNCTIONS = """
-select proname from pg_proc p where oid >= 16384 and provolatile = 'v' and prorettype <> 'trigger'::regtype
-  and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_proc'::regclass, p.oid, 'e'))
-"""
 _SETTINGS = "isolation|search_path|^role|row_security|replication_role"
 SINCE_16 = {
     # Of the lab's own connections; the passwords are 144 random bits, which need not be hashed 4,096 times each time.
@@ -146,7 +135,7 @@ class Lab:
     def _connect(self, stack: ExitStack) -> None:
         self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
         self._admin = stack.enter_context(connect(self._superuser))
-        ((self._known,),) = self._admin.execute(_KNOWN).fetchall()
+        self._leftovers = Leftovers(self._admin)
         with connect(self._superuser.with_database(TEMPLATE)) as connection:
             self.start = read_content(connection)
 
@@ -265,7 +254,7 @@ class Lab:
     def functions(self) -> frozenset[str]:
         """The names of the start state's own functions that may change something."""
         with connect(self._superuser.with_database(TEMPLATE)) as connection:
-            return frozenset(name for (name,) in connection.execute(_FUNCTIONS).fetchall())
+            return own_functions(connection)
 
     def alter_start(self, sql: str) -> None:
         """Change the start state.
@@ -287,10 +276,7 @@ class Lab:
         try:
             yield name
         finally:
-            self._admin.execute(_SLOTS, (name,))
-            self._admin.execute(f"drop database {name} with (force)")
-            for drop in self._admin.execute(_STRANGERS, (self._known,) * 2).fetchall():
-                self._admin.execute(drop[0])
+            self._leftovers.drop(name)
 
 
 def _end_sessions(control: psycopg.Connection) -> None:
