@@ -107,6 +107,15 @@ def test_of_a_text_that_varies_times_are_left_out_but_not_what_is_around_them(
     assert comparison.not_compared == ["times and the like in log.made" if known else "log.made"]
 
 
+def test_a_time_that_was_there_before_is_not_any_time() -> None:
+    before, one, again = (f"2026-11-27 08:23:2{second}+00" for second in range(3))
+    comparison = Comparison(log(("old", before)))
+    comparison.learn(log(("x", one)), log(("x", again)))
+    assert comparison.same(log(("x", one)), log(("x", again)))
+    assert not comparison.same(log(("x", before)), log(("x", one)))
+    assert comparison.not_compared == ["log.made"]
+
+
 def test_where_even_that_varies_the_whole_column_is_left_out() -> None:
     comparison = Comparison(log())
     comparison.learn(log(("x", "1"), ("y", None)), log(("x", None), ("y", None)))
