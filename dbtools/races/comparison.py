@@ -1,8 +1,9 @@
 """Which contents count as equal: what is compared of them, and what cannot be.
 
-Two runs of one serial order show what varies by itself: time stamps, random values, process ids. Of such a column only
-those values are compared that the start state has; all others count as equal. Where not even that is the same in both,
-the column is left out; in the end all columns of a table, but not the number of its rows. A column that the server
+Two runs of one serial order show what varies by itself: time stamps, random values, process ids. Of such a column times
+and the like are left out, but not the text around them. If that is not enough, only those values are compared that the
+start state has; all others count as equal. Where not even that is the same in both, the column is left out; in the end
+all columns of a table, but not the number of its rows. A column that the server
 fills with keys, and one that varies and is a key or a UUID, is compared up to renaming, with all columns that refer to
 it (see `canonical`).
 """
@@ -10,12 +11,12 @@ it (see `canonical`).
 from __future__ import annotations
 
 from collections import Counter
-from enum import IntEnum
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from dbtools.races.canonical import Colors, Form, Node, Place
 from dbtools.races.domains import Domains
+from dbtools.races.masks import HIDDEN, TIMES, VARYING, Mask
 from dbtools.races.mentions import Mentions, new_names, without_names
 
 if TYPE_CHECKING:
@@ -28,17 +29,6 @@ MAX_ORDERS = 12
 """How many contents of serial orders are asked what a mention means."""
 MAX_FORMS = 100
 """How many forms are kept."""
-HIDDEN = "…"
-"""Stands for a value that is not compared."""
-
-
-class Mask(IntEnum):
-    """How much of a column is left out."""
-
-    NONE = 0
-    NEW = 1
-    """Values that the start state does not have."""
-    ALL = 2
 
 
 class Comparison:
@@ -50,6 +40,8 @@ class Comparison:
         self._colors = Colors()
         self._domains = Domains(start)
         self._masks: dict[Place, Mask] = {}
+        self._partly: set[Place] = set()
+        """Columns of which only times and the like are left out, and not all of a value."""
         self._uncounted: set[str] = set()
         """Tables of which not even the number of rows is always the same."""
         self._loose: set[str] = set()
@@ -64,7 +56,12 @@ class Comparison:
     @property
     def not_compared(self) -> list[str]:
         """What was not compared, in words."""
-        columns = {str(place) for place, mask in self._masks.items() if mask and place.table not in self._uncounted}
+        partly = {place for place in self._partly if self._masks[place] is Mask.TIMES}
+        columns = {
+            f"{'times and the like in ' if place in partly else ''}{place}"
+            for place, mask in self._masks.items()
+            if mask and place.table not in self._uncounted
+        }
         tables = {f"{table} (not even the number of rows)" for table in self._uncounted}
         loose = {f"how equal rows of {table} fit together" for table in self._loose}
         return [*sorted(columns | self._ignore), *sorted(tables), *sorted(loose)]
@@ -130,6 +127,11 @@ class Comparison:
         """Return a value, or `HIDDEN` if it is not compared."""
         place = Place(table, column.name)
         mask = self._mask(place, column)
+        if mask is Mask.TIMES and value is not None and not self._domains.in_start(place, value):
+            shown = VARYING.sub(HIDDEN, value)
+            if shown not in (HIDDEN, value):
+                self._partly.add(place)
+            return shown
         hidden = mask is Mask.ALL or (mask and value is not None and not self._domains.in_start(place, value))
         return HIDDEN if hidden else value
 
@@ -216,7 +218,8 @@ class Comparison:
                     names.append((column.name, (str(domain), value)))
                 elif value is not None and place in mentions and not self._domains.in_start(place, value):
                     root, known = mentions[place]
-                    text, found = without_names(value, known)
+                    times = self._mask(place, column) is Mask.TIMES  # digits of which may look like names
+                    text, found = without_names(TIMES.sub(HIDDEN, value) if times else value, known)
                     cells.append(self.cell(table.name, column, text))
                     names += [(f"{column.name} {at}", (str(root), name)) for at, name in enumerate(found)]
                 else:

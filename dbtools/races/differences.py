@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtools.races.comparison import HIDDEN
+from dbtools.races.masks import HIDDEN
 from dbtools.races.trace import TableDifference
 
 if TYPE_CHECKING:

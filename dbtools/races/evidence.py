@@ -34,12 +34,12 @@ def lacking(result: ExplorationResult) -> str:
             reason = (
                 f"The time was up after {number_of(result.total, 'schedule')}, before all with 1 switch were tried."
             )
-    elif not (result.switched or result.stopped) and result.starved and whole:
+    elif not result.interleaved and result.starved and whole:
         reason = (
             "In every schedule that preempted an actor, a program gave up waiting for one that could have gone on:"
             " give it more time."
         )
-    elif not (result.switched or result.stopped) and whole:
+    elif not result.interleaved and whole:
         reason = "No schedule preempted an actor: there is nothing to interleave."
         if result.longest <= len(scenario.actors):
             latches = "[latches.NAME]" if scenario.file else "latches=[Latch(...)]"

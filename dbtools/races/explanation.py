@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbtools.races.naming import name_anomaly
+from dbtools.races.overlap import composes
 from dbtools.races.strategies import Replay, in_order
 
 if TYPE_CHECKING:
@@ -48,17 +49,20 @@ class _Answers:
     def matter(self, step: Step, other: str) -> bool:
         """Return whether a statement is answered otherwise where the actor `other` comes before its own.
 
-        Its answer in the run has to be that of the order in which its actor comes first. Where the two orders cannot be
-        compared, because the program has sent something else by then, it counts as if it were.
+        An answer that neither order has matters as well; and so does a statement that changes rows by what it reads,
+        because its answer does not tell what that was. Where the two orders cannot be compared, because the program has
+        sent something else by then, it counts as if it did.
         """
-        if not step.choice:
+        if not step.choice or composes(step.sql):
             return True
         position = sum(one.choice and one.actor == step.actor for one in self._run.trace.steps[: step.number - 1])
         first, second = (
             self._answers(order, step.actor)[position : position + 1]
             for order in ((step.actor, other), (other, step.actor))
         )
-        return not (first and second and first[0] == second[0])
+        assert self._run.footprint is not None
+        here = (step.sql, self._run.footprint.answers.get(step.number, 0))
+        return not (first and second and first[0] == second[0] == here)
 
     def _answers(self, order: tuple[str, str], actor: str) -> list[tuple[str, int]]:
         """Return the statements of an actor and their answers in a serial order of two."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from dbtools.races.confirmation import confirm
 from dbtools.races.evidence import lacking
 from dbtools.races.judge import Judge
-from dbtools.races.overlap import Overlaps, was_stopped
+from dbtools.races.overlap import ROWS, Overlaps, was_stopped
 from dbtools.races.pruning import idle_waits
 from dbtools.races.result import ExplorationResult, Verdict, counted
 from dbtools.races.run import name_of
@@ -76,7 +76,7 @@ class Explorer:
         self._deadline = float("inf")
         self._first_failure: tuple[Scenario, RunResult] | None = None
         """Of any kind, and the scenario of that run, which may have a latch."""
-        self._overlaps = Overlaps(lab.scenario)
+        self._overlaps = Overlaps(lab.scenario, lab.functions)
 
     def explore(self, bound: int | None, schedules: int, seconds: float, random: int, depth: int) -> ExplorationResult:
         """Return what was found; the parameters are those of `races.explore.explore`."""
@@ -146,7 +146,7 @@ class Explorer:
             self._lab.scenario = scenario
             run = self._run(LATCHED, (Replay, (schedule,)), ())
             if was_stopped(scenario, run):
-                self._result.stopped.add(schedule)
+                (self._result.composed if scenario.latches == [ROWS] else self._result.stopped).add(schedule)
             if self._is_wanted(run):
                 return run
         self._lab.scenario = plain
@@ -213,11 +213,13 @@ class Explorer:
             return
         result.schedules[kind] += 1
         self._overlaps.learn(run)
-        result.overlaps = self._overlaps.statements
+        result.overlaps, result.compositions = self._overlaps.definitions, self._overlaps.composed
         result.batch = max(result.batch, *(step.commands for step in run.trace.steps), 0)
         result.sqlstates.update({step.sqlstate for step in run.trace.steps if step.sqlstate})
         result.silent -= {step.actor for step in run.trace.steps}
-        for lock in {event.lock for event in run.trace.events if event.kind is EventKind.BLOCKED}:
+        latches = {latch.actor.name for latch in scenario.latches} if kind == LATCHED else set()
+        waits = [event for event in run.trace.events if event.kind is EventKind.BLOCKED and not latches & {*event.on}]
+        for lock in {event.lock for event in waits}:
             result.waits[lock] += 1
         if run.unjudged and kind != LATCHED:  # what was not overlapped takes nothing from what holds without
             result.unjudged[run.unjudged] += 1

@@ -15,6 +15,7 @@ from dbtools.db.deadlock import DEADLOCK
 from dbtools.races.anomaly import Anomaly
 from dbtools.races.dependencies import Dependencies, Kind
 from dbtools.races.footprint import AccessKind
+from dbtools.races.overlap import defines
 from dbtools.races.phenomena import PHENOMENA
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from dbtools.races.trace import Step
 
 _SHARE = re.compile(r"\bfor\s+(key\s+)?share\b", re.IGNORECASE)
-_DEFINES = re.compile(r"\s*(create|alter|drop)\b", re.IGNORECASE)
 _ABSENT = ("42P01", "42703", "42704", "3F000", "XX000")
 """What was there a moment ago is not, or was changed meanwhile: table, column, object, schema, catalogue row."""
 _PRESENT = ("42P07", "42701", "42710", "42723", "42P06")
@@ -75,11 +75,11 @@ def _definition(seen: Dependencies, one: str, other: str) -> Anomaly | None:
     """Return a DDL race: one defines what the other one defines, writes or reads meanwhile."""
     failed = seen.failed
     theirs = [change.relation for change in seen.footprint.changes if change.defined and seen.actor(change) == other]
-    defines = any(map(_DEFINES.match, seen.sent(other)))
+    does = any(map(defines, seen.sent(other)))
     catalogue = failed is not None and failed.subject.startswith("pg_")
     clash = failed is not None and (catalogue or failed.sqlstate in (*_ABSENT, *_PRESENT))
-    if failed is not None and failed.actor == one and (theirs or defines) and clash:
-        is_both = _DEFINES.match(failed.sql) is not None
+    if failed is not None and failed.actor == one and (theirs or does) and clash:
+        is_both = defines(failed.sql)
         mine = "also creates, alters or drops" if is_both else "needs"
         names = ", ".join(dict.fromkeys(theirs)) or "something"
         what = f"{other} defines {names} while {one} {mine} something"

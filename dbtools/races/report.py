@@ -22,10 +22,7 @@ BLIND = "Statements were not overlapped: what two do to each other inside the se
 PART = "It is a part: race.merge says what all shards prove."
 LATCHED = "Statements were overlapped at the latches only."
 BATCH = "A request of up to {} statements was one step: nothing came in between them."
-STOPPED = (
-    "Statements that a latch of the lab's own stopped in their middle: {} of the {} that create, alter or drop"
-    " something. Others were not overlapped."
-)
+STOPPED = "Statements that a latch of the lab's own stopped in their middle: {}. Others were not overlapped."
 
 
 def verdict(found: ExplorationResult) -> list[str]:
@@ -73,8 +70,12 @@ def verdict(found: ExplorationResult) -> list[str]:
 
 def _overlapped(found: ExplorationResult) -> str:
     """Return which statements were overlapped."""
-    if found.stopped:
-        return STOPPED.format(len(found.stopped), found.overlaps)
+    kinds = (
+        (found.stopped, found.overlaps, "create, alter or drop something"),
+        (found.composed, found.compositions, "read and change rows in one"),
+    )
+    if found.stopped or found.composed:
+        return STOPPED.format(" and ".join(f"{len(some)} of the {of} that {what}" for some, of, what in kinds if of))
     return LATCHED if found.scenario.latches else BLIND
 
 
@@ -97,7 +98,7 @@ def to_json(found: ExplorationResult) -> dict[str, Any]:
         "switches": found.switches if found.failing else None,
         "schedules": dict(found.schedules),
         "left out": found.left_out,
-        "overlapped": len(found.stopped),
+        "overlapped": len(found.stopped | found.composed),
         "batch": found.batch,
         "complete": found.complete,
         "outcomes": dict(found.outcomes),

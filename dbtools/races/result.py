@@ -61,6 +61,10 @@ class ExplorationResult:
     """How many statements of several programs create, alter or drop something."""
     stopped: set[Schedule] = field(default_factory=set)
     """The schedules in which such a statement was stopped in its middle, by a latch of the lab's own."""
+    compositions: int = 0
+    """How many statements read and change rows in one."""
+    composed: set[Schedule] = field(default_factory=set)
+    """The schedules in which such a statement was stopped before its first change, by a latch of the lab's own."""
     batch: int = 0
     """The largest number of statements that were one step."""
     not_compared: list[str] = field(default_factory=list)
@@ -103,6 +107,11 @@ class ExplorationResult:
     """The shard that this is of, and what was dealt."""
     shared: Counts | None = None
     """What every shard counts, before the first switch; None if it was not reached."""
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether something came in between the statements of a program, or into the middle of one."""
+        return self.switched or bool(self.stopped or self.composed)
 
     @property
     def counts(self) -> Counts:

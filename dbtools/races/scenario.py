@@ -58,13 +58,32 @@ class Limits:
     """How many steps a run may have."""
 
 
+EVERY_TABLE = "*"
+"""The table of a latch that stops whatever changes rows first."""
+_STOP_FIRST = """
+create schema {name};
+create function {name}.stop() returns trigger language plpgsql as
+$$ begin if pg_try_advisory_xact_lock({taken}) then perform pg_advisory_xact_lock_shared({key}); end if; return null;
+end $$;
+do $$ declare one regclass; begin
+  for one in select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  loop execute format('create trigger {name} before insert or update or delete on %s for each statement'
+                      ' execute function {name}.stop()', one);
+  end loop;
+end $$
+"""
+
+
 @dataclass(frozen=True)
 class Latch:
     """A lock of the lab's own that stops statements in the middle while it is held.
 
     A schedule orders statements, but cannot stop one in the middle. A latch on a `table` does it with a trigger, which
-    waits before each row that is inserted; a latch on a `catalogue`, such as pg_attribute, stops statements that create
-    or drop something. An actor of the latch's own takes it and releases it, in two steps that are scheduled like any.
+    waits before each row that is inserted. On `EVERY_TABLE` it stops the first statement that changes rows, wherever,
+    after it has its snapshot, and before it changes one; also where a function sends it. Others pass, until the first
+    one's transaction is over. A latch on a `catalogue`, such as pg_attribute, stops statements that create or drop
+    something. An actor of the latch's own takes it and releases it, in two steps that are scheduled like any.
     """
 
     name: str
@@ -79,10 +98,12 @@ class Latch:
 
     @property
     def trigger(self) -> str:
-        """SQL that puts the latch on its table, or ""."""
+        """SQL that puts the latch on its table, or on all that there are; or ""."""
         if not self.table:
             return ""
         name = f"dbtools_latch_{self.key}"
+        if self.table == EVERY_TABLE:
+            return _STOP_FIRST.format(name=name, key=self.key, taken=self.key + 1)
         return (
             f"create function {name}() returns trigger language plpgsql as"
             f" $$ begin perform pg_advisory_xact_lock_shared({self.key}); return new; end $$;"

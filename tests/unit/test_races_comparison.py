@@ -86,6 +86,36 @@ def test_a_column_that_varies_is_left_out_but_not_its_rows() -> None:
     assert not comparison.same(right, log(("old", "yesterday"), ("x", None)))
 
 
+@pytest.mark.parametrize(
+    ("one", "again", "known"),
+    [
+        ('{"n": %s, "at": "2026-11-27T08:23:25.123456+00:00"}', '{"n": %s, "at": "2026-11-27T08:23:26"}', True),
+        ("Nov 27 08:23:25 entry %s [0b0e1f1c-7d3c-4f6e-9d2e-2f1f4c1f8a11]",
+         "Nov 27 08:23:26 entry %s [9b0e1f1c-7d3c-4f6e-9d2e-2f1f4c1f8a12]", True),
+        ("%s at 1795768705.25", "%s at 1795768706", True),
+        ("%s by process 4711", "%s by process 4712", False),
+    ],
+)  # fmt: skip
+def test_of_a_text_that_varies_times_are_left_out_but_not_what_is_around_them(
+    one: str, again: str, known: bool
+) -> None:
+    comparison = Comparison(log(("old", one % 7)))
+    comparison.learn(log(("x", one % 1)), log(("x", again % 1)))
+    assert comparison.same(log(("x", one % 1)), log(("x", again % 1)))
+    assert comparison.same(log(("x", one % 1)), log(("x", one % 2))) is not known
+    assert not comparison.same(log(("x", one % 7)), log(("x", one % 1)))  # it was there before
+    assert comparison.not_compared == ["times and the like in log.made" if known else "log.made"]
+
+
+def test_a_time_that_was_there_before_is_not_any_time() -> None:
+    before, one, again = (f"2026-11-27 08:23:2{second}+00" for second in range(3))
+    comparison = Comparison(log(("old", before)))
+    comparison.learn(log(("x", one)), log(("x", again)))
+    assert comparison.same(log(("x", one)), log(("x", again)))
+    assert not comparison.same(log(("x", before)), log(("x", one)))
+    assert comparison.not_compared == ["log.made"]
+
+
 def test_where_even_that_varies_the_whole_column_is_left_out() -> None:
     comparison = Comparison(log())
     comparison.learn(log(("x", "1"), ("y", None)), log(("x", None), ("y", None)))

@@ -189,3 +189,17 @@ def test_a_request_that_comes_late_is_one_after_a_sleep_if_the_program_slept_twi
 )
 def test_names_that_libraries_make_up_are_values(sql: str, shown: str) -> None:
     assert without_values(sql) == shown
+
+
+def test_an_answer_that_differs_in_the_time_alone_is_the_same_answer() -> None:
+    """A program that asks "is it free, and what time is it?" polls, too."""
+    answers = []
+    for data in (
+        b"f\0\0\x1d2026-11-27 08:23:25.1234+00",
+        b"f\0\0\x1d2026-11-27 08:23:26.4321+00",
+        b"t\0\0\x1d2026-11-27 08:23:26+00",
+    ):
+        session = Session("a", "a", lambda _: None)
+        session.add_answer(data)
+        answers.append(session.answer)
+    assert answers[0] == answers[1] != answers[2]

@@ -116,7 +116,8 @@ class ActorState:
     @property
     def starved(self) -> bool:
         """Whether it has ended because it gave up waiting for those that could have gone on."""
-        return self.over and (self.timed_out or (self.rivals and self.polling.gave_up()))
+        lapsed = any(session.lapsed for session in self.sessions)
+        return self.over and (lapsed or self.timed_out or (self.rivals and self.polling.gave_up()))
 
     def rouse(self) -> None:
         """Begin to count its sleep again: something has happened to it."""

@@ -58,6 +58,11 @@ from pg_locks join pg_class c on c.oid = relation
 where pid = pg_backend_pid() and locktype = 'relation' and c.oid not in ('pg_locks'::regclass, 'pg_class'::regclass)
   and c.relname not in ('pg_class_oid_index', 'pg_class_relname_nsp_index', 'pg_class_tblspc_relfilenode_index')
 """
+_FUNCTIONS = f"""
+select proname::text from pg_proc p
+where oid >= {FIRST_OWN_OID} and provolatile = 'v' and prorettype <> 'trigger'::regtype
+  and not exists (select from pg_depend d where (d.classid, d.objid, d.deptype) = ('pg_proc'::regclass, p.oid, 'e'))
+"""
 _STATEMENT = re.compile(r"(select|insert|update|delete|merge|with|values)\b", re.IGNORECASE)
 _INTO = re.compile(r"(select|with|values)\b.*\binto\b", re.IGNORECASE | re.DOTALL)
 _HARMLESS = frozenset({"random", "gen_random_uuid"})
@@ -71,6 +76,11 @@ _TIMED = re.compile(
     r"\b(now|transaction_timestamp|current_(date|time|timestamp)|localtime(stamp)?|age|today|tomorrow|yesterday)\b",
     re.IGNORECASE,
 )
+
+
+def own_functions(connection: psycopg.Connection) -> frozenset[str]:
+    """Return the names of a database's own functions that may change something."""
+    return frozenset(str(name) for (name,) in connection.execute(_FUNCTIONS.encode()).fetchall())
 
 
 class Catalogue:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _CHANGES_MEANING = re.compile(rb"isolation|search_path|\brole\b|row_security|replication_role")
+_SETTINGS = "isolation|search_path|^role|row_security|replication_role"
 
 
 def end_sessions(control: psycopg.Connection) -> None:
@@ -35,9 +36,14 @@ def is_plain(control: psycopg.Connection, openings: Iterable[bytes]) -> bool:
     The level is READ COMMITTED, and no setting of the database, a role or a connection changes that, what a name
     refers to, or which rows are seen.
     """
-    settings = control.execute(
-        "select from pg_db_role_setting, unnest(setconfig) as setting"
-        " where setting ~ 'isolation|search_path|^role|row_security|replication_role'"
-        " union all select where current_setting('default_transaction_isolation') <> 'read committed'"
-    ).fetchall()
-    return not settings and not any(_CHANGES_MEANING.search(packet) for packet in openings)
+    return not (has_settings(control, _SETTINGS) or any(_CHANGES_MEANING.search(packet) for packet in openings))
+
+
+def has_settings(control: psycopg.Connection, pattern: str) -> bool:
+    """Return whether a role or a database has settings that match, or the default isolation level is another one."""
+    found = control.execute(
+        "select from pg_db_role_setting, unnest(setconfig) as setting where setting ~ %s"
+        " union all select where current_setting('default_transaction_isolation') <> 'read committed'",
+        (pattern,),
+    )
+    return bool(found.fetchall())

@@ -10,10 +10,11 @@ from dbtools.db.dsn import Dsn
 from dbtools.db.lock_probe import Probe
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import Program
-from dbtools.races.execution.catalogue import Catalogue
+from dbtools.races.execution.catalogue import Catalogue, own_functions
 from dbtools.races.execution.content_reader import read_content
-from dbtools.races.execution.end_state import end_sessions, is_plain, roll_back_prepared
+from dbtools.races.execution.end_state import end_sessions, has_settings, is_plain, roll_back_prepared
 from dbtools.races.execution.failures import broken_invariants, failed_programs
+from dbtools.races.execution.leftovers import Leftovers
 from dbtools.races.execution.observer import Observer
 from dbtools.races.execution.orphans import adopted_orphans, children, end_orphans
 from dbtools.races.execution.proxy import Proxy
@@ -22,6 +23,7 @@ from dbtools.races.execution.scheduler import Scheduler
 from dbtools.races.execution.start import TEMPLATE, connect, find_project, make_start, require, settings_for
 from dbtools.races.execution.workers import Workers
 from dbtools.races.run import RunResult
+from dbtools.races.scenario import EVERY_TABLE
 from dbtools.races.schedule import Divergence
 from dbtools.server.cluster import ROLE
 from dbtools.server.embedded import EmbeddedServer
@@ -113,6 +115,7 @@ class Lab:
     def _connect(self, stack: ExitStack) -> None:
         self._owner, self._superuser = Dsn.parse(self._server.url), Dsn.parse(self._server.admin_url)
         self._admin = stack.enter_context(connect(self._superuser))
+        self._leftovers = Leftovers(self._admin)
         with connect(self._superuser.with_database(TEMPLATE)) as connection:
             self.start = read_content(connection)
 
@@ -160,11 +163,14 @@ class Lab:
         diverged = ""
         with connect(self._superuser.with_database(database)) as control:
             control.execute("set lock_timeout = '1s'")
+            for latch in [latch for latch in self.scenario.latches if latch.table == EVERY_TABLE]:
+                control.execute(latch.trigger)
             async with AsyncExitStack() as stack:
                 stack.enter_context(adopted_orphans())
                 stack.callback(end_orphans, children())  # after all programs, whose children may be left to us
                 limits = self.scenario.limits
                 observer = Observer(control) if observed else None
+                keeps_snapshot = has_settings(control, "isolation")
                 scheduler = Scheduler(
                     Probe(control),
                     limits,
@@ -177,6 +183,7 @@ class Lab:
                     dsn = (self._superuser if actor.superuser else self._owner).with_database(database)
                     guard = None if actor.latch else self.guard
                     proxy = Proxy(actor.name, dsn.host, int(dsn.port), scheduler.session_changed, guard)
+                    proxy.keeps_snapshot = keeps_snapshot
                     await proxy.open()
                     stack.push_async_callback(proxy.close)
                     # No driver but libpq's knows sslmode, and some refuse a URL that has it.
@@ -221,6 +228,12 @@ class Lab:
             self._catalogue = Catalogue(self._stack.enter_context(connect(copy)))
         return reaches(run, self._catalogue.reach)
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """The names of the start state's own functions that may change something."""
+        with connect(self._superuser.with_database(TEMPLATE)) as connection:
+            return own_functions(connection)
+
     def alter_start(self, sql: str) -> None:
         """Change the start state.
 
@@ -241,4 +254,4 @@ class Lab:
         try:
             yield name
         finally:
-            self._admin.execute(f"drop database {name} with (force)")
+            self._leftovers.drop(name)

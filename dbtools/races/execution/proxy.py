@@ -31,6 +31,8 @@ class Proxy:
     ) -> None:
         self.actor = actor
         self.sessions: list[Session] = []
+        self.keeps_snapshot = False
+        """Its sessions begin with `Session.keeps_snapshot`."""
         self.port = 0
         self._address = (host, port)
         self._changed = changed
@@ -74,6 +76,7 @@ class Proxy:
                 name = self.actor if number == 1 else f"{self.actor}#{number}"
                 session = Session(self.actor, name, self._changed, self._guard)
                 session.opening = packet
+                session.keeps_snapshot = self.keeps_snapshot or b"isolation" in packet
                 self.sessions.append(session)
                 await _either(session.wait_for_admission(), reader.gone.wait())
             answers, server = await asyncio.open_connection(*self._address, limit=PIECE_BYTES)

@@ -18,6 +18,9 @@ from dbtools.races.execution.pipeline import Pipeline
 from dbtools.races.execution.session import Phase, Session
 from dbtools.races.execution.streams import Reader, pass_on, read_piece, refuse
 
+LAPSES = ("25P03", "25P04", "57P05")
+"""How the server ends a session that is idle for too long, in a transaction or not, or whose transaction takes long."""
+
 
 class Relay:
     """Passes the messages of one connection on, in both directions."""
@@ -81,6 +84,7 @@ class Relay:
             session.notified()
         elif message.kind == wire.ERROR:
             session.error = wire.fields(message.body)
+            session.lapsed = session.lapsed or (session.phase is Phase.HELD and session.error.get("C") in LAPSES)
             if self._request:
                 self._pipeline.fail()
         elif message.kind in (wire.COPY_IN, wire.COPY_BOTH):

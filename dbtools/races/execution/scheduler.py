@@ -72,7 +72,7 @@ class Scheduler:
         self._deadline = deadline
         # One after the other, a program is waited for as long as it may come back by itself.
         self._patience = max(patience, limits.patience, min(limits.hang, limits.step / 2) if serial else 0.0)
-        self.turns = Turns(self._actors, self.trace, limits.hang, limits.patience if serial else 0.0)
+        self.turns = Turns(self._actors, self.trace, limits.hang, limits.patience, serial=serial)
         self._ended_before: dict[Session, int] = {}
         """How many requests of the session had ended when its last step was released."""
 
@@ -118,9 +118,8 @@ class Scheduler:
             if len(self.trace.steps) >= self._limits.steps:
                 self.trace.stalled = f"It was ended after {self._limits.steps:,} steps."
                 break
-            # Requests that are no choice go first, one at a time and in the actors' order, so that traces are equal.
-            trivial = [session for session in held if not session.choice]
-            self._release(trivial[0] if trivial else self.turns.choose(choose))
+            # One at a time, so that traces are equal.
+            self._release(self.turns.trivial() or self.turns.choose(choose))
         self._observe()
         for actor in self._actors:
             code = actor.program.code if actor.program.is_over() else None
@@ -130,8 +129,9 @@ class Scheduler:
         return self.trace
 
     def _admit_connections(self) -> bool:
-        """Let the oldest new connection of each actor through; return whether there was one."""
-        first = [] if self.trace.stalled else [actor.in_phase(Phase.CONNECTING)[:1] for actor in self._actors]
+        """Let the oldest new connection of each actor in line through; return whether there was one."""
+        actors = [] if self.trace.stalled else self.turns.in_line()
+        first = [actor.in_phase(Phase.CONNECTING)[:1] for actor in actors]
         for session in [session for sessions in first for session in sessions]:
             session.admit()
         return any(first)

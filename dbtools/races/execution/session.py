@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dbtools.races.execution import wire
+from dbtools.races.pruning import may_change_isolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbtools.races.trace import Step
+
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[\d.:+-]*|\d{2,}:\d\d:\d\d\.\d+")
 
 
 class Phase(StrEnum):
@@ -51,6 +55,8 @@ class Session:
         """The key of an advisory lock that it takes around each of its transactions; None for none."""
         self.takes_guard = False
         """Whether the lock is to be taken before the request that is held or running."""
+        self.keeps_snapshot = False
+        """Its transactions may be at a level at which one has the snapshot of its first request to its end."""
         self.opening = b""
         """The first packet of the connection: user, database and settings."""
         self.tag = ""
@@ -64,6 +70,8 @@ class Session:
         """The same for the last request that has ended."""
         self.cancelled = False
         """A cancel request came for the held request."""
+        self.lapsed = False
+        """The server has ended it because its request was held for too long."""
         self.listening = False
         """It has sent LISTEN, so that the server may wake its program up."""
         self.transaction = "I"
@@ -104,7 +112,9 @@ class Session:
             self._untouched = True
         ends_nothing = self._untouched and self.transaction == "T" and wire.is_end(sql)
         self.takes_guard = self._is_to_be_guarded(sql)
-        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing) or self.takes_guard
+        self.keeps_snapshot = self.keeps_snapshot or may_change_isolation(sql)
+        matters = self.takes_guard or self._takes_snapshot(sql)
+        self.sql, self.choice = sql, not (wire.is_trivial(sql) or ends_nothing) or matters
         self._untouched = self._untouched and not self.choice
         self.phase = Phase.HELD
         self._let_through.clear()
@@ -116,6 +126,10 @@ class Session:
         begins = wire.is_begin(sql) or not (wire.is_trivial(sql) or wire.is_end(sql))
         nothing_done = self.transaction == "I" or (self.implicit and self._untouched)
         return self.guard is not None and nothing_done and begins
+
+    def _takes_snapshot(self, sql: str) -> bool:
+        """Return whether a request that does nothing else decides what its transaction sees from now on."""
+        return self.keeps_snapshot and self.transaction == "T" and self._untouched and wire.is_select(sql)
 
     def ready(self, transaction: str) -> None:
         """Take notice of the state in which the server waits for a request."""
@@ -135,8 +149,8 @@ class Session:
         self.enter(Phase.IDLE)
 
     def add_answer(self, data: bytes) -> None:
-        """Take notice of a piece of the answer."""
-        self.answer = zlib.crc32(data, self.answer)
+        """Take notice of a piece of the answer. Times do not count: who asks for the time is always told another."""
+        self.answer = zlib.crc32(_TIME.sub(b"", data), self.answer)
 
     def record(self, step: Step) -> None:
         """Write into the step of the last request how it has ended."""

@@ -13,7 +13,7 @@ from dbtools.db.dsn import Dsn
 from dbtools.errors import NOT_RUN, ConfigurationError
 from dbtools.races.execution.actor_process import led_environment
 from dbtools.races.execution.wait_tracker import DEADLOCK_TIMEOUT_S
-from dbtools.races.scenario import SCHEMA
+from dbtools.races.scenario import EVERY_TABLE, SCHEMA
 from dbtools.server.extensions import make_extensions
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def make_start(
         _copy_snapshot(scenario, server, project, note)
     _run_steps(scenario, superuser if scenario.superuser else Dsn.parse(server.url_of(TEMPLATE)))
     with connect(superuser) as connection:
-        for latch in scenario.latches:
+        for latch in [latch for latch in scenario.latches if latch.table != EVERY_TABLE]:  # that one is put into clones
             connection.execute(latch.trigger)
 
 

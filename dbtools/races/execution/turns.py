@@ -1,5 +1,9 @@
 """Whose turn it is: the scheduling points of a run, the choices made there, and who has yielded.
 
+What is no choice goes first, in the actors' order. One after the other, it waits for its actor's turn as well: a BEGIN
+fixes now(), and a program reads its own clock once it is connected, so neither may come before the work of those that
+go first.
+
 An actor that polls has yielded once it has asked and nobody else has got on since (see `polling`). Where all that could
 go on have yielded, they ask in turn; if that goes on for `Limits.hang`, nobody can make progress.
 """
@@ -22,9 +26,13 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """The choices of one run. `patience`: for how many seconds a program must have polled to yield."""
+    """The choices of one run. `patience`: for how many seconds a program must have polled to yield, if they go
+    one after the other (`serial`).
+    """
 
-    def __init__(self, actors: Sequence[ActorState], trace: Trace, hang: float, patience: float) -> None:
+    def __init__(
+        self, actors: Sequence[ActorState], trace: Trace, hang: float, patience: float, *, serial: bool
+    ) -> None:
         self.choices: list[tuple[SchedulingPoint, int]] = []
         """The scheduling points so far, each with the actor that was chosen."""
         self.overtaken = False
@@ -32,11 +40,25 @@ class Turns:
         self._actors = actors
         self._trace = trace
         self._hang = hang
-        self._patience = patience
+        self._patience = patience if serial else 0.0
+        self._serial = serial
         self._current: int | None = None
         self._progress = 0
         """How many choices were no polls."""
         self._progressed_at = time.monotonic()
+
+    def in_line(self) -> Sequence[ActorState]:
+        """Return the actors that may do what is no choice: all, or one after the other the first that can go on."""
+        if not self._serial:
+            return self._actors
+        yielded = self._yielded()
+        ready = (actor for actor in self._actors if actor.in_phase(Phase.CONNECTING, Phase.HELD))
+        return [actor for actor in ready if actor.number not in yielded][:1] or self._actors
+
+    def trivial(self) -> Session | None:
+        """Return the request that goes next without a choice, if there is one."""
+        held = (session for actor in self.in_line() for session in actor.in_phase(Phase.HELD))
+        return next((session for session in held if not session.choice), None)
 
     def choose(self, strategy: Strategy) -> Session:
         """Return the session whose request goes to the server next."""

@@ -190,6 +190,11 @@ def is_end(sql: str) -> bool:
     return _END.fullmatch(without_comments(sql)) is not None
 
 
+def is_select(sql: str) -> bool:
+    """Return whether a request begins with SELECT: for such a one the server takes a snapshot."""
+    return without_comments(sql)[:6].lower() == "select"
+
+
 def listens(sql: str) -> str:
     """Return "listen" or "unlisten" for a request that is one of these, else ""."""
     found = _LISTEN.fullmatch(without_comments(sql))
