@@ -11,7 +11,7 @@ import pytest
 from dbtools.build.builder import Builder
 from dbtools.build.snapshot import MANIFEST, Snapshot
 from dbtools.chain.complete import complete_snapshot
-from dbtools.chain.content import find_content, load
+from dbtools.chain.content import find_content, find_snapshot, load
 from dbtools.chain.copy import CopyData, encode
 from dbtools.chain.install import GivenSnapshot
 from dbtools.chain.prefetch import SeedRows
@@ -27,7 +27,11 @@ from tests.support.toy import TABLES, ToyShop
 NO_ROWS = SeedRows(PLAN, Dataset(()), CopyData)
 MIGRATED = "insert into shops (id, name) values (-1, 'of a migration')"
 """What no generated row takes the key of."""
-FOUND = "select (select count(*) from shops), count(*), max(price) from items"
+FOUND = """
+select (select count(*) from shops), count(*), max(price),
+       (select column_default from information_schema.columns where table_schema = 'other') from items
+"""
+DEFAULT = r"'1\\2'::text"
 
 
 def generated(profile: str = "small") -> SeedRows:
@@ -36,10 +40,10 @@ def generated(profile: str = "small") -> SeedRows:
     return SeedRows(replace(PLAN, profile=profile), Dataset(()), lambda: found)
 
 
-def moved() -> SeedRows:
-    """As the small ones, with the first table's text under another name."""
+def changed(**changes: object) -> SeedRows:
+    """As the small ones, but for something of the first table."""
     tables, summary = generated().copy_data()
-    found = CopyData((replace(tables[0], name='"items"'), *tables[1:]), summary)
+    found = CopyData((replace(tables[0], **changes), *tables[1:]), summary)  # type: ignore[arg-type]
     return SeedRows(PLAN, Dataset(()), lambda: found)
 
 
@@ -54,20 +58,24 @@ def dsn(pg_database: str) -> Dsn:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Builder:
-    return sql_source(tmp_path / "project", TABLES, MIGRATED, "create schema other create table t (a int)")
+    other = "create schema other create table t (a text default '1\\2')"
+    return sql_source(tmp_path / "project", TABLES, MIGRATED, other, schema="shop")
 
 
 @pytest.fixture
-def ask(dsn: Dsn, pg_server: Server) -> Iterator[Callable[[Snapshot, str], object]]:
+def ask(dsn: Dsn, pg_server: Server) -> Iterator[Callable[[Snapshot, SeedRows], object]]:
     """Asks about a snapshot in a database of its own."""
 
-    def ask(snapshot: Snapshot, question: str) -> object:
+    def ask(snapshot: Snapshot, rows: SeedRows) -> object:
         url = pg_server.create_database("complete")
         try:
             with open_session(Dsn.parse(url), "test") as session:
-                load(session, snapshot, NO_ROWS)
+                session.execute("alter database complete set standard_conforming_strings to off")
+            with open_session(Dsn.parse(url), "test") as session:
+                load(session, snapshot, rows)
                 assert session.autocommit
-                return session.execute(question.encode()).fetchone()
+                session.execute("set search_path to shop")
+                return session.execute(FOUND).fetchone()
         finally:
             pg_server.drop_database("complete")
 
@@ -75,14 +83,15 @@ def ask(dsn: Dsn, pg_server: Server) -> Iterator[Callable[[Snapshot, str], objec
 
 
 def test_one_snapshot_has_the_rows_of_the_steps_and_those_that_are_generated(
-    dsn: Dsn, source: Builder, tmp_path: Path, ask: Callable[[Snapshot, str], object]
+    dsn: Dsn, source: Builder, tmp_path: Path, ask: Callable[[Snapshot, SeedRows], object]
 ) -> None:
     project, keys = Project(tmp_path), list[str]()
     with complete_snapshot(project, dsn, source, NO_ROWS) as base:
         assert base.manifest.steps == ("sql *.sql",)
+    assert ask(base, generated()) == (4, 3, 300, DEFAULT)
     for rows, found in ((generated(), (4, 3, 300)), (missing(), (2, 0, None)), (missing("another"), (2, 0, None))):
         with complete_snapshot(project, dsn, source, rows) as snapshot:
-            assert ask(Snapshot(snapshot.folder), FOUND) == found
+            assert ask(Snapshot(snapshot.folder), NO_ROWS) == (*found, DEFAULT)
             manifest, plan = snapshot.manifest, rows.plan
             assert manifest.steps == (
                 "sql *.sql",
@@ -97,7 +106,9 @@ def test_one_snapshot_has_the_rows_of_the_steps_and_those_that_are_generated(
 
 
 def test_other_rows_are_other_content_and_the_same_from_elsewhere_is_not(dsn: Dsn, source: Builder) -> None:
-    contents = [NO_ROWS, generated(), generated("large"), moved(), missing(), missing("another")]
+    data = generated().copy_data().tables[0].data
+    small = [generated(), changed(name='"items"'), changed(columns='"name"'), changed(data=data.swapcase())]
+    contents = [NO_ROWS, *small, missing(), missing("another")]
     keys = [find_content(dsn, source, rows, "mine").key for rows in contents]
     assert len({*keys}) == len(keys)
     with open_session(dsn, "test") as session:
@@ -117,3 +128,11 @@ def test_other_rows_are_other_content_and_the_same_from_elsewhere_is_not(dsn: Ds
     (snapshot.folder / MANIFEST).write_text(replace(snapshot.manifest, role="another").to_json(), "utf-8")
     assert find_content(dsn, GivenSnapshot(Snapshot(snapshot.folder)), NO_ROWS, "mine").key != keys[0]
     (snapshot.folder / MANIFEST).write_text(snapshot.manifest.to_json(), "utf-8")
+
+
+def test_a_snapshot_is_looked_for_and_built_on_one_server(dsn: Dsn, source: Builder, pg_database: str) -> None:
+    place = f"{dsn.host}:{dsn.port}"
+    listed = Dsn.parse(pg_database.replace(place, f"{place},{place}"))
+    snapshot, pinned = find_snapshot(listed, source)
+    assert (pinned.host, pinned.port, pinned.dbname) == (dsn.host, dsn.port, dsn.dbname)
+    assert find_snapshot(dsn, source)[0].folder == snapshot.folder
