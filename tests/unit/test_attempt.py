@@ -77,18 +77,29 @@ def test_an_error_that_comes_too_late_is_no_ones() -> None:
     late.join(60)
 
 
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
 def test_a_session_that_comes_after_an_interruption_is_closed() -> None:
     session, go, main = Session(), threading.Event(), threading.main_thread().ident
 
     def interrupt() -> Session:
         assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(main, signal.SIGUSR1)
         go.wait(60)
         return session
 
-    interrupted = attempt(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.result_within(60)
+    def handle(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        interrupted = attempt(interrupt)
+        with pytest.raises(Interrupted):
+            interrupted.result_within(60)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     go.set()
     interrupted.join(60)
     assert session.closed
