@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,10 @@ def generated(profile: str = "small") -> SeedRows:
     return SeedRows(replace(PLAN, profile=profile), Dataset(()), lambda: found)
 
 
-def changed(**changes: object) -> SeedRows:
+def changed(**changes: Any) -> SeedRows:
     """As the small ones, but for something of the first table."""
     tables, summary = generated().copy_data()
-    found = CopyData((replace(tables[0], **changes), *tables[1:]), summary)  # type: ignore[arg-type]
+    found = CopyData((replace(tables[0], **changes), *tables[1:]), summary)
     return SeedRows(PLAN, Dataset(()), lambda: found)
 
 
@@ -114,7 +115,14 @@ def test_other_rows_are_other_content_and_the_same_from_elsewhere_is_not(dsn: Ds
     with open_session(dsn, "test") as session:
         snapshot = source.find(session)
     assert snapshot is not None
-    origin = {"recipe": "r", "key": "k", "made_at": "then", "made_by": "you", "project": "theirs", "steps": ("other",)}
+    origin: dict[str, Any] = {
+        "recipe": "r",
+        "key": "k",
+        "made_at": "then",
+        "made_by": "you",
+        "project": "theirs",
+        "steps": ("other",),
+    }
     elsewhere = {
         **origin,
         "inputs": {},
