@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,8 @@ def source(tmp_path: Path) -> Builder:
 
 
 @pytest.fixture
-def ask(dsn: Dsn, pg_server: Server) -> Iterator[Callable[[Snapshot, SeedRows], object]]:
-    """Asks about a snapshot in a database of its own."""
+def ask(pg_server: Server) -> Callable[[Snapshot, SeedRows], object]:
+    """Asks about a snapshot and rows in a database of their own."""
 
     def ask(snapshot: Snapshot, rows: SeedRows) -> object:
         url = pg_server.create_database("complete")
@@ -89,6 +89,7 @@ def test_one_snapshot_has_the_rows_of_the_steps_and_those_that_are_generated(
     project, keys = Project(tmp_path), list[str]()
     with complete_snapshot(project, dsn, source, NO_ROWS) as base:
         assert base.manifest.steps == ("sql *.sql",)
+        assert base.manifest.schemas == ("shop", "other")
     assert ask(base, generated()) == (4, 3, 300, DEFAULT)
     for rows, found in ((generated(), (4, 3, 300)), (missing(), (2, 0, None)), (missing("another"), (2, 0, None))):
         with complete_snapshot(project, dsn, source, rows) as snapshot:

@@ -36,16 +36,23 @@ def test_what_the_url_says_of_a_session_is_heeded_but_for_what_is_ours(pg_databa
         assert (session.prepare_threshold, session.autocommit) == (None, False)
 
 
+def test_a_list_of_addresses_shares_the_time(pg_database: str) -> None:
+    dsn = Dsn.parse(pg_database)
+    place = f"hostaddr={','.join([dsn.host] * 9)}&port={dsn.port}"
+    with open_session(Dsn.parse(f"postgresql://{dsn.user}:{dsn.password}@/{dsn.dbname}?{place}"), "test") as session:
+        assert session.info.get_parameters()["connect_timeout"] == "2"  # libpq takes 0 for no limit
+
+
 def test_timeouts_of_the_role_are_put_aside_for_a_session_or_a_transaction(pg_database: str) -> None:
     with open_session(Dsn.parse(pg_database), "test") as session:
-        there = dict(session.execute(TIMEOUTS).fetchall())
+        there: dict[str, str] = dict(session.execute(TIMEOUTS).fetchall())
         wanted = dict.fromkeys(there, "0") | {
             "tcp_keepalives_idle": "4", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3",
             "tcp_user_timeout": "10000", "client_connection_check_interval": "3000",
         }  # fmt: skip
         for name in there:
             session.execute(f"set {name} = {900_000 if name.endswith('timeout') else 9}".encode())
-        theirs = dict(session.execute(TIMEOUTS).fetchall())
+        theirs: dict[str, str] = dict(session.execute(TIMEOUTS).fetchall())
         with session.transaction():
             disable_timeouts(session, local=True)
             assert dict(session.execute(TIMEOUTS).fetchall()) == wanted
@@ -65,7 +72,12 @@ def test_the_oldest_version_is_served_and_the_session_of_an_older_one_closed(
         monkeypatch.setattr(connect_module, "OLDEST_MAJOR", 99)
         opened: list[psycopg.Connection] = []
         original = connect_module.connect
-        monkeypatch.setattr(connect_module, "connect", lambda *a, **k: opened.append(original(*a, **k)) or opened[-1])
+
+        def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float) -> psycopg.Connection:
+            opened.append(original(dsn, purpose, autocommit=autocommit, timeout=timeout))
+            return opened[-1]
+
+        monkeypatch.setattr(connect_module, "connect", connect)
         with pytest.raises(ConfigurationError, match="is too old"):
             open_session(dsn, "test")
         assert [other.closed for other in opened] == [True]

@@ -82,6 +82,8 @@ def scratch(pg_database: str) -> Iterator[Scratch]:
 def test_a_step_that_makes_anything_but_a_table_has_done_something(scratch: Scratch, connect: Connect) -> None:
     others = connect()  # in another database: nothing of the step's, and left alone
     for statement in (
+        "create table items (id int)",
+        "create index on items (id)",
         "create type mood as enum ()",
         "create function f() returns int language sql return 1",
         "create or replace function f() returns int language sql return 2",
