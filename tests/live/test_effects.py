@@ -163,3 +163,11 @@ def test_a_program_that_connects_again_goes_on(
     monkeypatch.setattr("dbtools.build.effects.time.sleep", connect_again)
     with pytest.raises(StepFailed, match="a session of it goes on: again"), Effects(scratch, "one that goes on"):
         connect("first", url=scratch.dsn.url)
+
+
+def test_a_step_that_ends_our_session_is_named(scratch: Scratch, connect: Connect) -> None:
+    with pytest.raises(StepFailed) as caught, Effects(scratch, "one that ends all"):
+        connect().execute("select pg_terminate_backend(%s, 60000)", (scratch.session.info.backend_pid,))
+    assert caught.value.what == (
+        "Step one that ends all dropped the database that it was to fill, or ended its sessions."
+    )
