@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from dbtools.build import effects
-from dbtools.build.effects import Effects, check_migrated
+from dbtools.build.effects import Effects, check_alembic, check_migrated
 from dbtools.build.replay import restore
 from dbtools.build.scratch import Scratch, scratch_database
 from dbtools.db.connect import open_session
@@ -111,6 +111,16 @@ def test_the_table_of_revisions_is_not_what_migrations_are_for(scratch: Scratch)
         assert caught.value.why.startswith(why)
     scratch.session.execute("create table items (id int)")
     check_migrated(scratch, ["alembic"], no_revision=False)
+    for there, wanted, why in (
+        ((), ["1"], "It is at none; the history ends at 1."),
+        (("1", "2"), ["3"], "It is at 1, 2; the history ends at 3."),
+    ):
+        for revision in there:
+            scratch.session.execute("insert into alembic_version values (%s)", (revision,))
+        with pytest.raises(StepFailed) as caught:
+            check_alembic(scratch, wanted)
+        assert caught.value.why == why
+    check_alembic(scratch, ["2"])  # which depends on 1, a head of another branch
 
 
 def test_a_transaction_of_others_that_is_open_makes_no_older_row_the_steps(scratch: Scratch, connect: Connect) -> None:
