@@ -26,7 +26,7 @@ from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset, TableRows, TableText
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
-from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout
+from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
 from groombook.invariants import INVARIANTS
 from tests.support.migrations import configure
 from tests.support.projects import ROOT, start_task
@@ -261,6 +261,29 @@ def test_what_cannot_be_loaded_is_refused_before_anything(target: Target) -> Non
         "Load in 6 shares or fewer, or at a larger scale."
     )
     assert counts(target) == (0, 0, 0)
+
+
+def test_a_production_environment_is_refused_before_a_connection_is_opened(target: Target) -> None:
+    nowhere = replace(target, dsn=Dsn.parse("postgresql://app@127.0.0.1:1/shop"))
+    plan = replace(PLAN, environ={"APP_ENV": "production"})
+    with pytest.raises(ResetRefused):
+        load(nowhere, Items(), Share(), 1, plan, Log(), lambda job: None)
+
+
+def test_a_block_that_fails_ends_the_others(target: Target) -> None:
+    jobs, computed = list[Job](), list[int]()
+
+    def compute(number: int) -> None:
+        computed.append(number)
+        if number == 0:
+            until(lambda: len(computed) == 2)
+            raise ZeroDivisionError
+        until(lambda: bool(jobs) and jobs[0].over.is_set())
+
+    with pytest.raises(ZeroDivisionError):
+        load(target, Items(compute), Share(), 2, PLAN, Log(), jobs.append)
+    assert sorted(computed) == [0, 1]
+    assert counts(target) == (0, 0, 1)
 
 
 @pytest.fixture
