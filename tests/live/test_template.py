@@ -258,14 +258,18 @@ def test_a_superuser_creates_the_extensions_that_the_role_may_not(
     with psycopg.connect(pg_admin, autocommit=True) as admin:
         if not admin.execute("select from pg_available_extensions where name = 'vector'").fetchall():
             pytest.skip("needs the extension vector on the server")
-        admin.execute("create extension vector")
+        admin.execute(
+            "create schema place; create extension vector schema place; grant usage on schema place to public"
+        )
     with Owner(Dsn.parse(pg_database)) as here:  # the database says that its projects are given the extension
-        project = write_project(tmp_path, "create table points (id int primary key, place vector(3));")
+        project = write_project(tmp_path, "create table points (id int primary key, place place.vector(3));")
         template = make_template(here, project, Wanted(), lambda _: None, Dsn.parse(pg_admin))
         name = here.new_name()
         templates.copy(here.session, template.name, name)
         with psycopg.connect(here.dsn.with_database(name).url) as session:
             session.execute("insert into points values (1, '[1,2,3]')")
+            owner_of = "select pg_get_userbyid(nspowner) = current_user from pg_namespace where nspname = 'place'"
+            assert session.execute(owner_of).fetchone() == (True,)
         here.drop_all()
         drop_database(here.session, template.name)
 
