@@ -30,8 +30,9 @@ def run(target: Target, tmp_path: Path) -> Runner:
 
 
 def test_text_arrives_as_it_was_generated(run: Runner, target: Target) -> None:
-    run()
+    log = run(TABLES, "create table notes (id int); insert into notes values (1)")
     assert query(target, "select name, note from shops where id = 1") == [("Shop\t1 \\ 42\n", None)]
+    assert not any(line.startswith("✓ Loaded") for line in log.lines)  # the application says what it is
 
 
 def test_a_reset_returns_what_it_did(target: Target, tmp_path: Path) -> None:

@@ -240,3 +240,6 @@ def test_a_schema_that_the_steps_would_make_otherwise_is_not_seeded(run: Run, se
     assert caught.value.hint == "Run: invoke reset; or, to keep the data, invoke migrate."
     assert caught.value.state == ROLLED_BACK
     assert run.query("select count(*) from items") == [(3,)]
+    run.query("drop schema public cascade")
+    with pytest.raises(ChainFailed, match="Schema public is not the one that the migrate steps make now"):
+        install(chain.seed, run, seeding)
