@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,10 +93,14 @@ def test_rows_are_computed_once(shop: Path) -> None:
     found = until_kept(shop)
     assert r"b'0\tAcme\tcomb\n1\tAcme\tbrush\\t2\n'" in found
     computed = calls(shop)
-    assert rows(shop, first="import tasks\n") == found
+    assert rows(shop) == found
     assert calls(shop) == computed
     assert rows(shop, "dev", "2026-11-23", "rebuild") == found
     assert calls(shop) == computed + 1
+    (path,) = kept(shop)
+    path.unlink()
+    assert rows(shop, first="import tasks\n") == found
+    assert kept(shop) == [path]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +170,10 @@ def test_the_latest_eight_are_kept(shop: Path, monkeypatch: pytest.MonkeyPatch) 
         rows(shop, as_of=f"2026-12-{number + 1:02}")
     assert len(kept(shop)) == 8
     assert first not in kept(shop)
+    project = Project.find(shop)
+    assert project.cache == shop / ".dbtools" / "cache"
     with monkeypatch.context() as patched:
-        patched.setattr("os.access", lambda *_: False)
-        assert KeptRows(Project.find(shop)).drop() == 0
-    assert KeptRows(Project.find(shop)).drop() == 8
+        patched.setattr("os.access", lambda _, mode: not mode & os.W_OK)
+        assert KeptRows(project).drop() == 0
+    assert KeptRows(project).drop() == 8
     assert kept(shop) == []
