@@ -122,7 +122,6 @@ class Effects:
             )
 
     def _state(self) -> str:
-        self._scratch.session.execute("select pg_stat_clear_snapshot()")
         state = str(scalar(self._scratch.session, _STATE))
         return f"{state} {count_content(self._scratch)}" if self._counts_rows else state
 

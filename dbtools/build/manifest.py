@@ -60,7 +60,7 @@ class Manifest:
     recipe: str
     """The steps and settings it was made with, as a hash."""
     key: str
-    """The recipe and all inputs, as a hash: equal keys, equal content."""
+    """The recipe and all inputs, or with generated rows the content, as a hash: equal keys, equal content."""
     made_at: str
     made_by: str
     project: str

@@ -37,15 +37,15 @@ def complete_snapshot(project: Project, dsn: Dsn, source: SnapshotSource, rows: 
     if not rows.copy_data().tables and not rows.missing.tables:
         yield base
         return
-    schemas = base.manifest.schemas
-    with scratch_database(pinned, schemas[0], project.server) as scratch, temporary_folder() as folder:
+    schema = base.manifest.schemas[0]
+    with scratch_database(pinned, schema, project.server) as scratch, temporary_folder() as folder:
         load(scratch.session, base, rows)
-        content = write_content(scratch.session, scratch.dsn, schemas[0], folder, schemas)
+        content = write_content(scratch.session, scratch.dsn, schema, folder)
         plan = rows.plan
-        text = f"{base.manifest.key} {plan.profile} {plan.as_of} {plan.seed}"
         manifest = replace(
             base.manifest,
-            key=hashlib.sha256(text.encode()).hexdigest(),
+            # Not of the plan: the application, and the users that variables name, decide the rows too.
+            key=hashlib.sha256(repr(content).encode()).hexdigest(),
             made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             steps=(*base.manifest.steps, f"rows of profile {plan.profile}, {plan.as_of}, seed {plan.seed}"),
             **content,

@@ -6,7 +6,6 @@ import re
 import shlex
 import time
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dbtools.db.attempt import Attempt
@@ -171,7 +170,7 @@ def connect(dsn: Dsn, purpose: str, *, autocommit: bool, timeout: float, watched
             dsn.url,
             autocommit=autocommit,
             **ours,
-            application_name=f"dbtools {purpose}"[:63],
+            application_name=f"dbtools {purpose}",
             client_encoding="UTF8",
             connect_timeout=max(2, round(timeout / hosts)),  # for each host, in whole seconds; libpq takes 1 for 2
             # The wait for a server that vanished silently ends after about 14 s, not two hours.
@@ -203,9 +202,8 @@ def unreachable(dsn: Dsn, diagnosis: Diagnosis, *, tried: str = "") -> DatabaseU
 
 def _createdb(dsn: Dsn) -> str:
     """Return the command that makes the database."""
-    options = {"-h": dsn.host, "-p": str(dsn.port or ""), "-U": dsn.user}
-    given = chain.from_iterable(option for option in options.items() if option[1])
-    return shlex.join(["createdb", *given, *filter(None, (dsn.dbname,))])
+    user = ["-U", dsn.user] if dsn.user else []
+    return shlex.join(["createdb", "-h", dsn.host, "-p", dsn.port, *user, dsn.dbname])
 
 
 def lost(error: BaseException) -> DatabaseUnreachable | None:

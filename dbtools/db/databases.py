@@ -33,9 +33,11 @@ select format('create database %%I template %%s encoding %%L lc_collate %%L lc_c
        || case when c ->> 'daticurules' <> '' then format(' icu_rules %%L', c ->> 'daticurules') else '' end
 from pg_database d, to_jsonb(d) c where datname = current_database()
 """
+# Lists of names are stored with the quotes of each, everything else as one text.
 _SETTINGS = """
 select format('alter database %%I set %%s to %%s', %(name)s::text, quote_ident(split_part(s, '=', 1)),
-              case when split_part(s, '=', 1) in ('search_path', 'temp_tablespaces', 'DateStyle')
+              case when split_part(s, '=', 1)
+                        in ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
                    then substr(s, strpos(s, '=') + 1) else quote_literal(substr(s, strpos(s, '=') + 1)) end)
 from pg_db_role_setting d, unnest(d.setconfig) s
 where d.setdatabase = (select oid from pg_database where datname = current_database()) and d.setrole = 0
@@ -72,7 +74,7 @@ def drop_database(session: psycopg.Connection, name: str) -> None:
             if not left:
                 raise
         except InsufficientPrivilege:
-            if not force or not left:
+            if not left:
                 raise
             force = ""  # a session of another role's, such as the login's, is about to end: that is waited for
 

@@ -26,6 +26,7 @@ select 'pg_class'::regclass, c.oid, 'relation', c.relname,
 from pg_class c left join pg_am am on am.oid = c.relam
 where c.relnamespace = %(schema)s::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """
+# A column that was dropped has no type.
 _COLUMNS = """
 select 'pg_class'::regclass, c.oid, 'column', format('%%I.%%I', c.relname, a.attname),
        json_build_array(row_number() over (partition by c.oid order by a.attnum), format_type(a.atttypid, a.atttypmod),
@@ -35,7 +36,7 @@ select 'pg_class'::regclass, c.oid, 'column', format('%%I.%%I', c.relname, a.att
 from pg_class c join pg_attribute a on a.attrelid = c.oid join pg_type t on t.oid = a.atttypid
 left join pg_attrdef d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
 where c.relnamespace = %(schema)s::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
-  and a.attnum > 0 and not a.attisdropped
+  and a.attnum > 0
 """
 _CONSTRAINTS = """
 select case when k.conrelid = 0 then 'pg_type' else 'pg_class' end::regclass,

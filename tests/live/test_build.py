@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -217,6 +218,36 @@ def test_another_seed_does_not_migrate_again(site: Site) -> None:
     assert made.count(("alembic",)) == 1
     assert len(first) == 2
     assert len(made) == 3
+
+
+def test_what_cannot_be_relied_on_is_not_kept_and_what_is_kept_may_be_made_again(site: Site) -> None:
+    site.configure('migrate = ["python", "seed.py"]\nseed = []')
+    seed = SEED.replace("insert into items (name) values ('one'), ('two')", "create table items (at float8)")
+    at = "import time; connection.execute('insert into items values (%s)', (time.time(),))\n"
+    count = "from pathlib import Path; p = Path('count'); p.write_text(p.read_text() + 'x')\n"
+    site.write("count", "")
+    with psycopg.connect(site.target.dsn.url, autocommit=True) as work:
+
+        def build(text: str, why: str) -> None:
+            site.write("seed.py", text)
+            builder = site.source()
+            assert builder.find(work) is None
+            builder.build(site.target.dsn)
+            assert (site.notes[-1], builder.find(work)) == (why, None)
+
+        build(seed + count, "count changed while the build ran, so this snapshot is not kept")
+        other = "import subprocess; subprocess.run(['true'])\n"
+        build(seed + other, "Nothing tells what the steps read, so they run every time: set [tool.dbtools] inputs")
+        site.write("seed.py", seed.rstrip() + f"\n    {at}")
+        first = site.source()
+        assert first.find(work) is None
+        made = first.build(site.target.dsn)
+        assert (kept := first.find(work))
+        assert kept.manifest == made.manifest
+        again = replace(first, rebuild=True)
+        assert again.find(work) is None
+        assert again.build(site.target.dsn).manifest.tables != made.manifest.tables
+    assert not first.seeds
 
 
 def test_a_seed_of_tables_with_triggers_and_views(site: Site) -> None:

@@ -30,15 +30,21 @@ def run(target: Target, tmp_path: Path) -> Runner:
 
 
 def test_text_arrives_as_it_was_generated(run: Runner, target: Target) -> None:
-    run()
+    log = run(TABLES, "create table notes (id int); insert into notes values (1)")
     assert query(target, "select name, note from shops where id = 1") == [("Shop\t1 \\ 42\n", None)]
+    assert not any(line.startswith("✓ Loaded") for line in log.lines)  # the application says what it is
 
 
 def test_a_reset_returns_what_it_did(target: Target, tmp_path: Path) -> None:
     source = sql_source(tmp_path / "project", TABLES)
-    with generate_in_background(ToyShop(), PLAN) as rows:
-        outcome = chain.reset(target, source, rows, Log())
-    assert outcome.rows == 6
+    plan, log = SeedPlan("small", TODAY, environ={"TOY_SHOP": "Another"}), Log()
+    with generate_in_background(ToyShop(), plan) as rows:
+        outcome = chain.reset(target, source, rows, log)
+    assert outcome.rows == 7
+    assert log.lines[log.lines.index("Seed complete!") - 2 :][:2] == [
+        "✓ Created 3 shops as of 2026-11-23",
+        "✓ Created a shop more",
+    ]
     assert "" < outcome.acquired_at < outcome.released_at
     assert {"build", "lock", "migrate", "seed", "commit"} <= set(outcome.seconds)
 
@@ -72,6 +78,7 @@ def test_seed_empties_what_refers_to_its_tables_too(run: Runner, target: Target,
         "Seed complete!",
         "✓ Released seed advisory lock",
     ]
+    assert log.notes == []
 
 
 def test_the_known_users_mode_adds_what_is_missing_and_nothing_else(
@@ -80,9 +87,13 @@ def test_the_known_users_mode_adds_what_is_missing_and_nothing_else(
     run()
     before = query(target, "select * from shops order by id")
     plan = SeedPlan("small", TODAY, known_users_only=True)
-    assert seed(target, tmp_path, plan).rows == 1
+    log = Log()
+    assert seed(target, tmp_path, plan, log).rows == 1
+    assert log.lines[1:4] == ["Seeding database...", "✓ Known shops", "Seed complete!"]
+    assert log.notes == ["1 row was missing"]
     assert query(target, "select * from shops order by id") == [*before, (9000, "Known", "here")]
-    assert seed(target, tmp_path, plan).rows == 0
+    assert seed(target, tmp_path, plan, log).rows == 0
+    assert log.notes == ["1 row was missing", "0 rows were missing"]
 
 
 def test_seed_without_tables_says_what_to_run(target: Target, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from sqlalchemy import create_engine, pool
 
 from dbtools.chain.blocks import Job, Share
 from dbtools.chain.load import load
+from dbtools.chain.phase import server_time
 from dbtools.chain.target import Target, Waits
 from dbtools.config import LOCK_KEY
 from dbtools.dataset import Dataset, TableRows, TableText
 from dbtools.db.digest import digest
 from dbtools.db.dsn import Dsn
-from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout
+from dbtools.errors import ChainFailed, ConfigurationError, LockTimeout, ResetRefused
 from groombook.invariants import INVARIANTS
 from tests.support.migrations import configure
 from tests.support.projects import ROOT, start_task
@@ -101,6 +102,39 @@ def test_workers_and_shares_leave_the_same_rows(target: Target, connect: Connect
         assert [share.result().rows for share in shares] == [{"items": 20, "notes": 40}] * 3
     assert digest(session, "public") == once
     assert query(target, f"select pg_try_advisory_lock({LOCK_KEY})") == [(True,)]
+
+
+SETTINGS = """
+create function settings() returns text language sql as $$ select concat_ws(' ', current_setting('statement_timeout'),
+    current_setting('datestyle'), current_setting('lock_timeout'), current_setting('search_path')) $$;
+create function look() returns trigger language plpgsql as $$ begin
+    if public.settings() <> '0 ISO, MDY 10s shop, public' then raise 'found %', public.settings(); end if;
+    return null; end $$;
+"""
+
+
+def test_every_session_reads_text_as_it_was_written_into_the_schema_and_none_is_cut_short(
+    target: Target, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = connect()
+    session.execute(f"{SETTINGS} create schema shop; set search_path to shop; {TABLES}".encode())
+    for table in ("shops", "items", "notes"):
+        session.execute(f"create trigger t before insert on {table} execute function public.look()".encode())
+    for setting in ("statement_timeout to '9min'", "datestyle to german", "lock_timeout to '9min'"):
+        session.execute(f"alter database {target.dsn.dbname} set {setting}".encode())
+    held: list[object] = []
+
+    def timed(keeper: psycopg.Connection) -> str:
+        held.extend(query(target, "select mode from pg_locks where locktype = 'advisory' and granted"))
+        return server_time(keeper)
+
+    monkeypatch.setattr("dbtools.chain.load.server_time", timed)
+    shop = replace(target, schema="shop", waits=Waits(lock=7))
+    outcome, job = load(shop, Items(), Share(), 2, PLAN, Log(), lambda job: None)
+    assert (outcome.rows, job.rows.total(), held) == (181, 180, [("ShareLock",)] * 2)
+    assert outcome.acquired_at < outcome.released_at
+    seen = "select distinct tablename from pg_stats where schemaname = 'shop' order by 1"
+    assert query(target, seen) == [("items",), ("notes",), ("shops",)]
 
 
 def test_a_load_waits_for_a_reset(target: Target, connect: Connect) -> None:
@@ -227,6 +261,29 @@ def test_what_cannot_be_loaded_is_refused_before_anything(target: Target) -> Non
         "Load in 6 shares or fewer, or at a larger scale."
     )
     assert counts(target) == (0, 0, 0)
+
+
+def test_a_production_environment_is_refused_before_a_connection_is_opened(target: Target) -> None:
+    nowhere = replace(target, dsn=Dsn.parse("postgresql://app@127.0.0.1:1/shop"))
+    plan = replace(PLAN, environ={"APP_ENV": "production"})
+    with pytest.raises(ResetRefused):
+        load(nowhere, Items(), Share(), 1, plan, Log(), lambda job: None)
+
+
+def test_a_block_that_fails_ends_the_others(target: Target) -> None:
+    jobs, computed = list[Job](), list[int]()
+
+    def compute(number: int) -> None:
+        computed.append(number)
+        if number == 0:
+            until(lambda: len(computed) == 2)
+            raise ZeroDivisionError
+        until(lambda: bool(jobs) and jobs[0].over.is_set())
+
+    with pytest.raises(ZeroDivisionError):
+        load(target, Items(compute), Share(), 2, PLAN, Log(), jobs.append)
+    assert sorted(computed) == [0, 1]
+    assert counts(target) == (0, 0, 1)
 
 
 @pytest.fixture

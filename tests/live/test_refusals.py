@@ -300,11 +300,15 @@ def test_all_sessions_of_a_run_are_on_the_server_that_the_guard_looked_at(pg_dat
     first, second = Forwarder("127.0.0.1", int(dsn.port)), Forwarder("127.0.0.1", int(dsn.port))
     try:
         hosts = f"127.0.0.1:{first.port},127.0.0.1:{second.port}"
-        sessions = Sessions(Dsn.parse(pg_database.replace(f"{dsn.host}:{dsn.port}", hosts)), 3, "test")
+        sessions = Sessions(Dsn.parse(pg_database.replace(f"{dsn.host}:{dsn.port}", hosts)), 2, "test")
         with sessions.open() as one:
             assert one.info.port == first.port
-            with sessions.open() as two:
+            with sessions.open(autocommit=False) as two:
+                assert (one.autocommit, two.autocommit) == (True, False)
                 assert two.info.port == first.port
+                with pytest.raises(AssertionError, match="more sessions than its pool has"), sessions.open():
+                    pass
+            assert (one.closed, two.closed) == (False, True)
             first.close()
             with pytest.raises(DatabaseUnreachable, match=f" on 127.0.0.1:{first.port} "), sessions.open():
                 pass

@@ -184,6 +184,20 @@ def test_an_enum_that_changed_is_the_new_one(run: Runner, target: Target) -> Non
     ]
 
 
+def test_an_enum_of_another_role_or_schema_is_not_ours(run_as_admin: Runner) -> None:
+    target = run_as_admin.target
+    mine = "create type mood as enum ('sad'); create type hue as enum ('red'); create schema other;"
+    run_as_admin(TABLES, f"{mine} create type other.mood as enum ('sad'); create table other.t (m other.mood)")
+    before = enums(target)
+    query(target, "create role painter; alter type hue owner to painter")
+    try:
+        run_as_admin(TABLES, f"{mine} create type other.mood as enum ('ok'); create table other.t (m other.mood)")
+        assert {name for name, _ in before & enums(target)} == {"mood"}
+        assert query(target, "select enum_range(null::other.mood)::text") == [("{ok}",)]
+    finally:
+        query(target, "drop owned by painter; drop role painter")
+
+
 def test_another_schema_than_public(run: Runner, target: Target) -> None:
     query(target, "create schema shop; create table public.kept (a int)")
     for _ in range(2):

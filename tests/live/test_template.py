@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,7 @@ from dbtools.clones.wanted import Wanted, make_template
 from dbtools.config import Project
 from dbtools.db.databases import drop_database
 from dbtools.db.dsn import Dsn
+from dbtools.errors import ServerError
 from dbtools.server import Server
 from tests.support.suites import SCHEMA
 from tests.support.waiting import until
@@ -108,15 +110,102 @@ def test_the_oldest_kept_databases_give_way(owner: Owner) -> None:
     assert another in names(owner)
 
 
-def test_templates_that_are_old_or_too_many_are_dropped(owner: Owner) -> None:
+def test_templates_that_are_old_or_too_many_are_dropped(owner: Owner, pg_admin: str) -> None:
     (now,) = owner.session.execute("select extract(epoch from now())::bigint").fetchall()[0]
     made = [f"{templates.TEMPLATE}{number:024x}" for number in range(templates.MAX_TEMPLATES + 2)]
     for number, name in enumerate(made):
         templates.copy(owner.session, "template1", name)
         used = now - number if number else now - templates.MAX_UNUSED_DAYS * 86400 - 60
         templates.describe(owner.session, name, {"kind": "template", "project": "mine", "used": used})
-    templates.sweep(owner.session, "mine")
-    assert set(made) & names(owner) == set(made[1:-1])
+    unsaid, stuck, theirs, admins = (f"{templates.TEMPLATE}{number:024x}" for number in range(90, 94))
+    with Owner(Dsn.parse(pg_admin)) as admin:
+        for name in (unsaid, stuck, theirs):
+            templates.copy(owner.session, "template1", name)
+        templates.describe(owner.session, theirs, {"kind": "template", "project": "theirs", "used": now})
+        templates.copy(admin.session, "template1", admins)
+        templates.describe(admin.session, admins, {"kind": "template", "project": "mine", "used": now})
+        admin.session.execute(f"alter database {stuck} is_template true".encode())  # it cannot be dropped
+        try:
+            templates.sweep(owner.session, "mine")
+            assert set(made) & names(owner) == set(made[1:-1])
+            assert {unsaid, stuck, theirs, admins} & names(owner) == {stuck, theirs, admins}
+        finally:
+            admin.session.execute(f"alter database {stuck} is_template false".encode())
+            for name in (unsaid, stuck, theirs, admins):
+                drop_database(admin.session, name)
+
+
+def test_other_comments_are_none_of_ours() -> None:
+    assert templates.description('{"dbtools": 1, "kind": "kept"}') == {"dbtools": 1, "kind": "kept"}
+    for comment in ("", "a database", "[1]", '"dbtools"', '{"kind": "kept"}'):
+        assert templates.description(comment) == {}
+
+
+def test_an_owner_needs_the_right_to_create_and_no_timeout_ends_it(pg_admin: str, pg_database: str) -> None:
+    dsn = Dsn.parse(pg_database)
+    with psycopg.connect(pg_admin, autocommit=True) as admin:
+        admin.execute(f"alter role {dsn.user} nocreatedb; alter role {dsn.user} set idle_session_timeout to 900000")
+        try:
+            with pytest.raises(ServerError) as caught:
+                Owner(dsn)
+            assert str(caught.value) == (
+                f"Role {dsn.user} may not create databases on {dsn.host}:{dsn.port}.\n"
+                "Each test, and each sandbox, gets a database of its own. Nothing was changed.\n"
+                f'As a superuser: alter role "{dsn.user}" createdb;'
+            )
+            owned = "select from pg_stat_activity where application_name ~ '^dbtools databases' and datname = %s"
+            until(lambda: not admin.execute(owned, (dsn.dbname,)).fetchall())
+            admin.execute(f"alter role {dsn.user} createdb")
+            with Owner(dsn) as owner:
+                assert owner.session.execute("show idle_session_timeout").fetchone() == ("0",)
+                owner.session.execute(f"alter database {dsn.dbname} set work_mem to '1MB'")
+                name = new_database(owner)
+                with psycopg.connect(owner.dsn.with_database(name).url) as session:
+                    assert session.execute("show work_mem").fetchone() == ("1MB",)
+                owner.drop_all()
+                assert admin.execute(owned, (dsn.dbname,)).fetchall() != []
+            until(lambda: not admin.execute(owned, (dsn.dbname,)).fetchall())
+        finally:
+            admin.execute(f"alter role {dsn.user} createdb; alter role {dsn.user} reset all")
+
+
+def test_content_is_made_once_by_whoever_asks_first(
+    owner: Owner, tmp_path: Path, pg_database: str, pg_admin: str
+) -> None:
+    project = write_project(tmp_path, SCHEMA)
+    manifest = make_template(owner, project, Wanted(), lambda _: None).manifest
+    filled, names_made, waiting = list[str](), list[str](), threading.Event()
+    held = "select from pg_locks where locktype = 'advisory' and not granted and classid = %s"
+
+    def ask(mine: Owner, fill: Callable[[psycopg.Connection], None]) -> None:
+        names_made.append(templates.prepare(mine, Content("once", "mine", manifest, fill)))
+
+    def first(_: psycopg.Connection) -> None:
+        filled.append("first")
+        waiting.set()
+        with psycopg.connect(pg_admin, autocommit=True) as admin:
+            until(lambda: admin.execute(held, (templates.TEMPLATE_LOCK,)).rowcount == 1)
+
+    with Owner(owner.dsn) as other:
+        thread = threading.Thread(target=ask, args=(owner, first))
+        thread.start()
+        waiting.wait(60)
+        ask(other, lambda _: filled.append("second"))
+        thread.join()
+        (comment,) = (comment for name, comment in every(owner) if name == names_made[0])
+        assert templates.description(comment)["used"] > 1_700_000_000
+    assert (filled, len({*names_made})) == (["first"], 1)
+    # Advisory locks are those of a database: from another one it may be made at the same time.
+    with Owner(Dsn.parse(pg_database)) as elsewhere, Owner(Dsn.parse(pg_admin)) as admin:
+        meanwhile = Content("twice", "mine", manifest, lambda _: None)
+        before, at_once = names(owner), list[str]()
+        twice = replace(meanwhile, fill=lambda _: at_once.append(templates.prepare(elsewhere, meanwhile)))
+        assert [templates.prepare(owner, twice)] == at_once
+        assert names(owner) - before == {*at_once}
+        assert templates.prepare(admin, meanwhile) not in at_once  # it belongs to another role
+        for name, comment in every(owner):
+            if '"mine"' in comment:
+                drop_database(admin.session, name)
 
 
 def test_several_that_want_a_template_make_one(owner: Owner, tmp_path: Path) -> None:
@@ -169,14 +258,18 @@ def test_a_superuser_creates_the_extensions_that_the_role_may_not(
     with psycopg.connect(pg_admin, autocommit=True) as admin:
         if not admin.execute("select from pg_available_extensions where name = 'vector'").fetchall():
             pytest.skip("needs the extension vector on the server")
-        admin.execute("create extension vector")
+        admin.execute(
+            "create schema place; create extension vector schema place; grant usage on schema place to public"
+        )
     with Owner(Dsn.parse(pg_database)) as here:  # the database says that its projects are given the extension
-        project = write_project(tmp_path, "create table points (id int primary key, place vector(3));")
+        project = write_project(tmp_path, "create table points (id int primary key, place place.vector(3));")
         template = make_template(here, project, Wanted(), lambda _: None, Dsn.parse(pg_admin))
         name = here.new_name()
         templates.copy(here.session, template.name, name)
         with psycopg.connect(here.dsn.with_database(name).url) as session:
             session.execute("insert into points values (1, '[1,2,3]')")
+            owner_of = "select pg_get_userbyid(nspowner) = current_user from pg_namespace where nspname = 'place'"
+            assert session.execute(owner_of).fetchone() == (True,)
         here.drop_all()
         drop_database(here.session, template.name)
 

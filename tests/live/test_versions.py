@@ -87,9 +87,10 @@ def test_what_is_new_is_installed_as_it_was_built(pg_database: str, tmp_path: Pa
 
 
 PROVIDERS = [
-    (15, "locale_provider icu icu_locale 'und-u-ks-level2' locale 'C'"),
-    (16, "locale_provider icu icu_locale 'und' icu_rules '&V << w <<< W' locale 'C'"),
-    (17, "locale_provider builtin builtin_locale 'C.UTF-8' locale 'C'"),
+    (14, "encoding 'SQL_ASCII' locale 'C'"),
+    (15, "encoding 'UTF8' locale_provider icu icu_locale 'und-u-ks-level2' locale 'C'"),
+    (16, "encoding 'UTF8' locale_provider icu icu_locale 'und' icu_rules '&V << w <<< W' locale 'C'"),
+    (17, "encoding 'UTF8' locale_provider builtin builtin_locale 'C.UTF-8' locale 'C'"),
 ]
 SORTING = """
 select to_jsonb(d) - array['oid', 'datname', 'datdba', 'datfrozenxid', 'datminmxid']
@@ -107,7 +108,7 @@ def admin(connect: Connect, pg_admin: str) -> Iterator[psycopg.Connection]:
     session.execute("drop database template0")
 
 
-@pytest.mark.parametrize(("since", "options"), PROVIDERS, ids=["icu", "icu with rules", "builtin"])
+@pytest.mark.parametrize(("since", "options"), PROVIDERS, ids=["another encoding", "icu", "icu with rules", "builtin"])
 def test_a_scratch_database_sorts_as_the_target_does(
     pg_server: Server, pg_database: str, admin: psycopg.Connection, connect: Connect, since: int, options: str
 ) -> None:
@@ -115,7 +116,7 @@ def test_a_scratch_database_sorts_as_the_target_does(
         pytest.skip(f"the server is older than PostgreSQL {since}")
     name, role = f"{Dsn.parse(pg_database).dbname}_sorted", Dsn.parse(pg_database).user
     try:
-        admin.execute(f"create database {name} template template0 encoding 'UTF8' {options} owner {role}".encode())
+        admin.execute(f"create database {name} template template0 {options} owner {role}".encode())
     except psycopg.errors.FeatureNotSupported:
         pytest.skip("the server was built without ICU")
     try:

@@ -33,10 +33,15 @@ class ToyShop:
         )
 
     def environment_users(self, environ: Mapping[str, str], as_of: dt.date) -> Dataset:
-        return Dataset(())
+        if "TOY_SHOP" not in environ:
+            return Dataset(())
+        return Dataset((TableRows("shops", ("id", "name"), [(8000, environ["TOY_SHOP"])]),), ("Created a shop more",))
 
     def known_users(self, environ: Mapping[str, str], as_of: dt.date) -> Dataset:
-        return Dataset((TableRows("shops", ("id", "name", "note"), [(1, "First", None), (9000, "Known", "here")]),))
+        return Dataset(
+            (TableRows("shops", ("id", "name", "note"), [(1, "First", None), (9000, "Known", "here")]),),
+            ("Known shops",),
+        )
 
 
 TABLES = """

@@ -46,7 +46,16 @@ def test_progress_has_rows_rate_and_time_left() -> None:
     assert describe(job, 2.0) == "[------------------------] 0 %, 0 rows"
     for _ in range(2):
         job.add(Counter(items=600_000, notes=900_000), 1)
+    assert job.bytes == 2
     assert describe(job, 30.0) == "[######------------------] 25 %, 3,000,000 rows, 100,000 rows/s, 1:30 left"
+
+
+def test_a_run_that_is_over_deals_no_more_blocks() -> None:
+    job = Job(Nothing(), range(8))
+    dealt = job.deal()
+    assert next(dealt) == 0
+    job.over.set()
+    assert [*dealt] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from dbtools.db.connect import diagnose, unreachable
+from dbtools.db.connect import diagnose, lost, unreachable
 from dbtools.db.dsn import Dsn
 
 PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
@@ -64,3 +64,23 @@ def test_the_message_in_full() -> None:
         "Create the database: createdb -h db -p 5432 -U app shop; or correct its name in DATABASE_URL."
     )
     assert error.exit_code == 3
+
+
+def test_a_user_that_the_url_does_not_name_is_left_out() -> None:
+    error = unreachable(
+        Dsn.parse("postgresql://h/my%20shop"), diagnose(psycopg.OperationalError('database "x" does not exist'))
+    )
+    assert error.what == "Cannot reach database my shop on h:5432."
+    assert error.hint == ("Create the database: createdb -h h -p 5432 'my shop'; or correct its name in DATABASE_URL.")
+
+
+def test_a_connection_that_broke_is_told_from_other_errors() -> None:
+    found = lost(psycopg.OperationalError("server closed the connection\n\tunexpectedly."))
+    assert str(found) == (
+        "The connection to the database broke.\n"
+        "server closed the connection unexpectedly. What was not committed is rolled back by the server.\n"
+        "Once the server is back, run this again."
+    )
+    assert lost(psycopg.errors.AdminShutdown("terminating connection")) is not None
+    for error in (psycopg.errors.OutOfMemory("out of shared memory"), psycopg.errors.UndefinedTable("x"), OSError("x")):
+        assert lost(error) is None

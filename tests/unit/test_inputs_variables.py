@@ -117,6 +117,14 @@ def test_patterns(checkout: Checkout) -> None:
     check_each(checkout, inputs)
 
 
+def test_a_pattern_may_mean_volatile_variables_too(checkout: Checkout) -> None:
+    checkout.names = ("PGH*",)
+    checkout.environ |= {"PGHOST": "db", "PGPORT": "1"}
+    assert [*checkout.describe().variables] == ["PGHOST"]
+    checkout.names = ("*",)
+    assert {"PATH", "PGHOST"}.isdisjoint(checkout.describe().variables)
+
+
 def test_other_patterns(checkout: Checkout) -> None:
     checkout.names = ()
     inputs = checkout.describe()

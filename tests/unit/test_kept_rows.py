@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dbtools.chain.kept_rows import KeptRows
+from dbtools.chain.kept_rows import KeptRows, load_application
 from dbtools.config import Project
 
 PROJECT = '[tool.dbtools]\nmigrate = []\nseed = { rows = "shop.rows:shop" }\n'
@@ -26,23 +27,26 @@ class Shop:
         with (HERE / "calls").open("a") as file:
             file.write("x")
         rows = [(number, NAME, line) for number, line in enumerate((HERE / "stock.txt").read_text().splitlines())]
-        return Dataset((TableRows("stock", ("id", "maker", "name"), rows),), (f"Created {profile} {as_of}",))
+        makers = TableRows("makers", ("name",), [(NAME,)])
+        return Dataset((makers, TableRows("stock", ("id", "maker", "name"), rows)), (f"Created {profile} {as_of}",))
 
 shop = Shop()
 """
 RUN = """
 import sys
-from dbtools.chain.kept_rows import KeptRows
+from dbtools.chain.kept_rows import load_application
 from dbtools.chain.prefetch import generate_in_background
 from dbtools.config import Project, SeedPlan
 
-kept = KeptRows(project := Project.find())
-with kept.watch():
-    application = project.load_application()
+application, kept = load_application(Project.find(), rebuild="rebuild" in sys.argv)
 plan = SeedPlan.resolve(application, profile=sys.argv[1], as_of=sys.argv[2])
 with generate_in_background(application, plan, kept) as rows:
     print(rows.copy_data())
 """
+
+
+def test_without_rows_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    assert load_application(Project(tmp_path)) == (None, None)
 
 
 @pytest.fixture
@@ -53,13 +57,14 @@ def shop(tmp_path: Path) -> Path:
     (tmp_path / "shop" / "rows.py").write_text(APPLICATION)
     (tmp_path / "shop" / "names.py").write_text("NAME = 'Acme'\n")
     (tmp_path / "shop" / "stock.txt").write_text("comb\nbrush\t2\n")
+    (tmp_path / "tasks.py").touch()
     return tmp_path
 
 
-def rows(shop: Path, profile: str = "dev", as_of: str = "2026-11-23", first: str = "") -> str:
+def rows(shop: Path, profile: str = "dev", as_of: str = "2026-11-23", *more: str, first: str = "") -> str:
     """Return the rows of a plan, as another process has them."""
     environ = {"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", first + RUN, profile, as_of]
+    command = [sys.executable, "-c", first + RUN, profile, as_of, *more]
     done = subprocess.run(command, cwd=shop, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -90,6 +95,12 @@ def test_rows_are_computed_once(shop: Path) -> None:
     computed = calls(shop)
     assert rows(shop) == found
     assert calls(shop) == computed
+    assert rows(shop, "dev", "2026-11-23", "rebuild") == found
+    assert calls(shop) == computed + 1
+    (path,) = kept(shop)
+    path.unlink()
+    assert rows(shop, first="import tasks\n") == found
+    assert kept(shop) == [path]
 
 
 @pytest.mark.parametrize(
@@ -152,12 +163,17 @@ def test_what_was_imported_before_is_not_kept(shop: Path) -> None:
     assert kept(shop) == []
 
 
-def test_the_latest_eight_are_kept(shop: Path) -> None:
+def test_the_latest_eight_are_kept(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     until_kept(shop)
     (first,) = kept(shop)
     for number in range(9):
         rows(shop, as_of=f"2026-12-{number + 1:02}")
     assert len(kept(shop)) == 8
     assert first not in kept(shop)
-    assert KeptRows(Project.find(shop)).drop() == 8
+    project = Project.find(shop)
+    assert project.cache == shop / ".dbtools" / "cache"
+    with monkeypatch.context() as patched:
+        patched.setattr("os.access", lambda _, mode: not mode & os.W_OK)
+        assert KeptRows(project).drop() == 0
+    assert KeptRows(project).drop() == 8
     assert kept(shop) == []
