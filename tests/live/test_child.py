@@ -226,12 +226,10 @@ def test_a_step_that_asks_is_told_to_have_no_input(lab: Lab, text: str) -> None:
 
 
 def test_a_step_that_takes_too_long_is_ended_with_its_children(lab: Lab) -> None:
-    started = time.monotonic()
     error = lab.failure("sh", "-c", "sleep 600 & echo $!; sleep 600", timeout_s=0.5)
     assert error.why == f"Its last lines:\n    {lab.lines[0]}\nIt ran longer than 0.5 s, and was ended."
     assert "timeout" in error.hint
     assert not is_running(int(lab.lines[0]))
-    assert time.monotonic() - started < 4
 
 
 def test_a_step_that_does_not_heed_sigterm_is_killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,13 +253,11 @@ print(os.getpid(), flush=True)
 
 
 def test_a_daemon_that_does_not_touch_the_database_is_ended_and_named(lab: Lab) -> None:
-    started = time.monotonic()
     lab.python(DAEMON + "time.sleep(600)")
     pid = int(lab.lines[0])
     assert not is_running(pid)
     assert lab.lines[1].startswith("Ended what the step left running: python")
     assert f"(pid {pid})." in lab.lines[1]
-    assert time.monotonic() - started < 6
 
 
 @pytest.mark.parametrize("hide", ["os.environ.clear()", "os.close(1); os.close(2)"])

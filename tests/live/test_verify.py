@@ -42,7 +42,7 @@ connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, applic
 execute = connection.execute
 OTHERS = "select from pg_stat_activity where application_name = 'own seed' and datname = current_database()"
 def meet():
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if execute(OTHERS).rowcount > 1:
             return True

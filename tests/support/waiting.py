@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIMIT_S = 60.0
+LIMIT_S = 200.0
 _PAUSE_S = 0.005
 
 

@@ -64,6 +64,7 @@ def fingerprint(profile: str) -> str:
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
+@pytest.mark.timeout(1800)  # some hundred thousand rows, and coverage counts every line of each
 @settings(max_examples=25)
 @given(
     # The large profiles follow the same code and take five times as long.
