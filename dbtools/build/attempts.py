@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from dbtools.errors import StepFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from dbtools.build.scratch import Scratch
     from dbtools.config import Project
@@ -39,9 +39,9 @@ def build_again(attempt: Attempt[Result_co], target: Dsn, note: Callable[[str], 
         try:
             return attempt(without=own)
         except StepFailed as error:
-            there = _extensions(target)
+            there = [name for name in _extensions(target) if name not in own]
             twice = _THERE_ALREADY.search(str(error))
-            if twice and twice[1] in {*there} - own:
+            if twice and twice[1] in there:
                 own.add(twice[1])
                 note(f"Once more, without the extension that the steps make themselves: {twice[1]}")
                 continue
@@ -54,7 +54,7 @@ def build_again(attempt: Attempt[Result_co], target: Dsn, note: Callable[[str], 
                 raise error from None  # they were not what was missing
 
 
-def _lacks(text: str, there: Collection[str]) -> bool:
+def _lacks(text: str, there: Sequence[str]) -> bool:
     """Return whether an error may come from the lack of one of these extensions: programs have words of their own."""
     return bool(there) and (
         "does not exist" in text or any(re.search(rf"\b{re.escape(name)}\b", text) for name in there)

@@ -60,6 +60,8 @@ def test_what_only_extensions_explain_is_tried_again(pg_database: str, extension
     assert run(there, "another") == ([first, without_it], [left_out], "another")
     assert run('extension "other" already exists') == ([first], [], 'extension "other" already exists')
     assert run(missing) == ([first, with_it], [given], "")
+    assert run("function f(text) does not exist") == ([first, with_it], [given], "")
+    assert run("please install {}") == ([first, with_it], [given], "")
     assert run(missing, "another") == ([first, with_it], [given], missing.format(extension))
     assert run("another") == ([first], [], "another")
 
