@@ -52,7 +52,7 @@ def pythons(session: nox.Session) -> None:
 @nox.session
 def live(session: nox.Session) -> None:
     """Run the tests on real PostgreSQL 16 servers, one for each of four workers. Arguments go to pytest."""
-    session.run("pytest", "tests/live", "--numprocesses=4", "--dist=worksteal", *session.posargs)
+    session.run("pytest", "tests/live", "--numprocesses=4", "--dist=worksteal", "--durations=20", *session.posargs)
 
 
 @nox.session
