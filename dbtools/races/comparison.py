@@ -3,9 +3,8 @@
 Two runs of one serial order show what varies by itself: time stamps, random values, process ids. Of such a column times
 and the like are left out, but not the text around them. If that is not enough, only those values are compared that the
 start state has; all others count as equal. Where not even that is the same in both, the column is left out; in the end
-all columns of a table, but not the number of its rows. A column that the server
-fills with keys, and one that varies and is a key or a UUID, is compared up to renaming, with all columns that refer to
-it (see `canonical`).
+all columns of a table, but not the number of its rows. A column that the server fills with keys, and one that varies
+and is a key or a UUID, is compared up to renaming, with all columns that refer to it (see `canonical`).
 """
 
 from __future__ import annotations
